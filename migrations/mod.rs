@@ -1,0 +1,28 @@
+//! The schema, one step after the other: the truth about it on both databases. `README.md` has the rules.
+
+use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+mod m20261121_000001_create_requests;
+mod m20261121_000002_create_customers;
+mod m20261121_000003_create_events;
+mod m20261121_000004_create_preferences;
+mod m20261121_000005_create_templates;
+mod m20261121_000006_create_campaigns;
+mod m20261121_000007_create_contacts;
+
+/// Knows every step.
+pub struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261121_000001_create_requests::Migration),
+            Box::new(m20261121_000002_create_customers::Migration),
+            Box::new(m20261121_000003_create_events::Migration),
+            Box::new(m20261121_000004_create_preferences::Migration),
+            Box::new(m20261121_000005_create_templates::Migration),
+            Box::new(m20261121_000006_create_campaigns::Migration),
+            Box::new(m20261121_000007_create_contacts::Migration),
+        ]
+    }
+}

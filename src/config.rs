@@ -1,0 +1,320 @@
+//! Settings: `rapport.toml`, overridden by `RAPPORT_*` variables, overridden by flags.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// A setting that stops the start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} is {found}; allowed is {allowed}")]
+pub struct WrongSetting {
+    /// Its name as variable, with its name in `rapport.toml` where that helps.
+    pub setting: String,
+    /// What was found, quoted; never a secret.
+    pub found: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl WrongSetting {
+    /// A setting known by its name in `rapport.toml`.
+    pub fn new(name: &str, found: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self {
+            setting: format!("RAPPORT_{} ({name} in rapport.toml)", name.to_uppercase()),
+            found: found.into(),
+            allowed: allowed.into(),
+        }
+    }
+}
+
+/// What may be set. Every value is text here, from wherever it came; [`Config::from_settings`] judges it.
+#[derive(Clone, Default, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// SQLite file or Postgres server: sqlite://rapport.db or postgres://user:password@host/database [default: sqlite://rapport.db]
+    #[arg(long, value_name = "URL", env = "RAPPORT_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// Address of the gRPC API [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "HOST:PORT", env = "RAPPORT_GRPC_ADDR")]
+    pub grpc_addr: Option<String>,
+    /// Listen on an address that other machines reach, although callers are not authenticated: true or false [default: false]
+    #[arg(long, value_name = "BOOL", env = "RAPPORT_ALLOW_REMOTE", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_remote: Option<String>,
+    /// Where mail goes: file:FOLDER writes each message as a file [default: file:outbox]
+    #[arg(long, value_name = "URL", env = "RAPPORT_MAIL_URL")]
+    pub mail_url: Option<String>,
+    /// Sender of all mail: "Name <address>" or an address [default: Rapport <rapport@localhost.localdomain>]
+    #[arg(long, value_name = "MAILBOX", env = "RAPPORT_MAIL_FROM")]
+    pub mail_from: Option<String>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug [default: info]
+    #[arg(long, value_name = "FILTER", env = "RAPPORT_LOG")]
+    pub log: Option<String>,
+    /// Keys page tokens and Message-IDs: RAPPORT_SECRET_KEY, 32 characters or more. On SQLite made once, beside the file.
+    #[arg(skip)]
+    pub secret_key: Option<String>,
+}
+
+impl Settings {
+    /// These settings where they are given, the others elsewhere. An empty value counts as not given.
+    pub fn or(self, others: Self) -> Self {
+        let pick = |a: Option<String>, b: Option<String>| a.filter(|text| !text.is_empty()).or(b);
+        Self {
+            database_url: pick(self.database_url, others.database_url),
+            grpc_addr: pick(self.grpc_addr, others.grpc_addr),
+            allow_remote: pick(self.allow_remote, others.allow_remote),
+            mail_url: pick(self.mail_url, others.mail_url),
+            mail_from: pick(self.mail_from, others.mail_from),
+            log: pick(self.log, others.log),
+            secret_key: pick(self.secret_key, others.secret_key),
+        }
+    }
+
+    /// Reads a file. `rapport.toml` itself need not exist; one that was named must.
+    pub fn read(path: Option<&Path>) -> Result<Self, WrongSetting> {
+        let named = path.is_some();
+        let path = path.unwrap_or(Path::new("rapport.toml"));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound && !named => return Ok(Self::default()),
+            Err(unreadable) => {
+                return Err(WrongSetting {
+                    setting: "--config".to_owned(),
+                    found: format!("{:?} ({unreadable})", path.display().to_string()),
+                    allowed: "a readable TOML file".to_owned(),
+                });
+            }
+        };
+        toml::from_str(&text).map_err(|wrong| WrongSetting {
+            setting: path.display().to_string(),
+            found: wrong.message().to_owned(),
+            allowed: "database_url, grpc_addr, allow_remote, mail_url, mail_from, log and secret_key, each a text"
+                .to_owned(),
+        })
+    }
+}
+
+/// What the service is built from: every value is right in form. Not printable, because it holds secrets.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the record is kept.
+    pub database: DatabaseLocation,
+    /// Where the API listens; port 0 takes any free one.
+    pub grpc_addr: SocketAddr,
+    /// Where mail goes.
+    pub mail: MailLocation,
+    /// Sender of all mail, as it was written.
+    pub mail_from: String,
+    /// As it was written; absent = made once, beside the SQLite file.
+    pub secret_key: Option<String>,
+}
+
+/// Where the record is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseLocation {
+    /// One file, one process.
+    Sqlite(PathBuf),
+    /// A server, any number of processes; the whole URL.
+    Postgres(String),
+}
+
+/// Where mail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailLocation {
+    /// Each message becomes a file in this folder.
+    Folder(PathBuf),
+}
+
+/// The default of the `log` setting.
+pub const DEFAULT_LOG: &str = "info";
+
+impl Config {
+    /// Judges settings; the first wrong one stops the start.
+    pub fn from_settings(settings: &Settings) -> Result<Self, WrongSetting> {
+        let database = parse_database(settings.database_url.as_deref().unwrap_or("sqlite://rapport.db"))?;
+        let secret_key = settings.secret_key.clone();
+        check_secret(secret_key.as_deref(), &database)?;
+        Ok(Self {
+            database,
+            grpc_addr: parse_addr(settings)?,
+            mail: parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
+            mail_from: settings
+                .mail_from
+                .clone()
+                .unwrap_or_else(|| "Rapport <rapport@localhost.localdomain>".to_owned()),
+            secret_key,
+        })
+    }
+}
+
+fn parse_database(url: &str) -> Result<DatabaseLocation, WrongSetting> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(DatabaseLocation::Postgres(url.to_owned()));
+    }
+    let allowed = "sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE";
+    match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+        Some(path) if !path.is_empty() && !path.contains([':', '?']) => Ok(DatabaseLocation::Sqlite(path.into())),
+        // The URL may hold a password: only its scheme is shown.
+        _ => {
+            let scheme = url.split(':').next().unwrap_or_default();
+            Err(WrongSetting::new("database_url", format!("\"{scheme}:…\""), allowed))
+        }
+    }
+}
+
+fn parse_addr(settings: &Settings) -> Result<SocketAddr, WrongSetting> {
+    let text = settings.grpc_addr.as_deref().unwrap_or("127.0.0.1:50051");
+    let addr: SocketAddr = text.parse().map_err(|_| {
+        WrongSetting::new(
+            "grpc_addr",
+            format!("{text:?}"),
+            "an IP address and a port, such as 127.0.0.1:50051",
+        )
+    })?;
+    let allow_remote = match settings.allow_remote.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(WrongSetting::new("allow_remote", format!("{other:?}"), "true or false")),
+    };
+    if addr.ip().is_loopback() || allow_remote {
+        return Ok(addr);
+    }
+    Err(WrongSetting::new(
+        "grpc_addr",
+        format!("{text:?}, which other machines reach, while callers are not authenticated"),
+        "a loopback address, or RAPPORT_ALLOW_REMOTE=true",
+    ))
+}
+
+fn parse_mail(url: &str) -> Result<MailLocation, WrongSetting> {
+    let folder = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:"));
+    match folder {
+        Some(folder) if !folder.is_empty() => Ok(MailLocation::Folder(folder.into())),
+        _ => {
+            let scheme = url.split(':').next().unwrap_or_default();
+            Err(WrongSetting::new("mail_url", format!("\"{scheme}:…\""), "file:FOLDER"))
+        }
+    }
+}
+
+fn check_secret(secret: Option<&str>, database: &DatabaseLocation) -> Result<(), WrongSetting> {
+    let allowed = "32 characters or more that nobody can guess, the same for every process";
+    match (secret, database) {
+        (Some(secret), _) if secret.chars().count() < 32 => {
+            let found = format!("{} characters long", secret.chars().count());
+            Err(WrongSetting::new("secret_key", found, allowed))
+        }
+        (None, DatabaseLocation::Postgres(_)) => Err(WrongSetting::new("secret_key", "not set", allowed)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Result<Config, WrongSetting> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        Config::from_settings(&settings)
+    }
+
+    fn refusal(change: impl FnOnce(&mut Settings)) -> String {
+        with(change).err().map(|wrong| wrong.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn without_any_setting_it_listens_on_loopback_over_a_file_and_writes_mail_into_a_folder() {
+        let Ok(config) = with(|_| ()) else {
+            panic!("the defaults are refused")
+        };
+        assert_eq!(config.database, DatabaseLocation::Sqlite("rapport.db".into()));
+        assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.mail, MailLocation::Folder("outbox".into()));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
+        let cases: [(fn(&mut Settings), &str, &str); 6] = [
+            (
+                |s| s.grpc_addr = Some("nowhere".into()),
+                "RAPPORT_GRPC_ADDR",
+                "\"nowhere\"",
+            ),
+            (
+                |s| s.grpc_addr = Some("0.0.0.0:1".into()),
+                "RAPPORT_GRPC_ADDR",
+                "RAPPORT_ALLOW_REMOTE=true",
+            ),
+            (
+                |s| s.allow_remote = Some("yes".into()),
+                "RAPPORT_ALLOW_REMOTE",
+                "\"yes\"",
+            ),
+            (
+                |s| s.mail_url = Some("carrier:pigeon".into()),
+                "RAPPORT_MAIL_URL",
+                "\"carrier:…\"",
+            ),
+            (
+                |s| s.secret_key = Some("short".into()),
+                "RAPPORT_SECRET_KEY",
+                "5 characters",
+            ),
+            (
+                |s| s.database_url = Some("postgres://h/d".into()),
+                "RAPPORT_SECRET_KEY",
+                "not set",
+            ),
+        ];
+        for (change, setting, detail) in cases {
+            let sentence = refusal(change);
+            assert!(sentence.contains(setting) && sentence.contains(detail), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_password_or_a_secret_is_never_shown() {
+        let sentence = refusal(|s| s.database_url = Some("mysql://root:hunter2@h/d".into()));
+        assert!(
+            sentence.contains("mysql") && !sentence.contains("hunter2"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn an_earlier_source_wins_and_an_empty_value_counts_as_none() {
+        let flags = Settings {
+            log: Some("debug".into()),
+            mail_url: Some(String::new()),
+            ..Settings::default()
+        };
+        let file = Settings {
+            log: Some("warn".into()),
+            mail_url: Some("file:here".into()),
+            ..Settings::default()
+        };
+        let both = flags.or(file);
+        assert_eq!(both.log.as_deref(), Some("debug"));
+        assert_eq!(both.mail_url.as_deref(), Some("file:here"));
+    }
+
+    #[test]
+    fn an_unknown_name_in_the_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rapport.toml");
+        fs::write(&path, "grpc_adr = \"127.0.0.1:1\"").unwrap();
+        let sentence = Settings::read(Some(&path))
+            .err()
+            .map(|wrong| wrong.to_string())
+            .unwrap_or_default();
+        assert!(
+            sentence.contains("grpc_adr") && sentence.contains("grpc_addr"),
+            "{sentence}"
+        );
+        assert!(Settings::read(Some(&folder.path().join("missing.toml"))).is_err());
+    }
+}

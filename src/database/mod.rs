@@ -1,0 +1,202 @@
+//! Connections and transactions on both databases, and what can go wrong with them.
+//!
+//! On SQLite there is one writing connection, and every writing transaction begins IMMEDIATE: it is alone from its first
+//! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Nothing else in the crate
+//! asks which database it is, but for lease arithmetic ([`Database::lease_now`]).
+
+mod error;
+mod ids;
+mod text_enum;
+
+use std::{path::Path, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
+    sea_query::{Expr, SimpleExpr},
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use sea_orm_migration::MigratorTrait;
+
+pub use self::error::StoreError;
+pub use self::text_enum::UnknownText;
+pub(crate) use self::text_enum::text_enum;
+use crate::{
+    clock,
+    config::{DatabaseLocation, WrongSetting},
+    migrations::Migrator,
+};
+
+/// An open writing transaction; dropping it without [`commit`] takes everything back.
+pub type WriteTx = DatabaseTransaction;
+
+/// The record: a pool for reading and, on SQLite, one connection for writing.
+#[derive(Debug, Clone)]
+pub struct Database {
+    reader: DatabaseConnection,
+    writer: DatabaseConnection,
+}
+
+impl Database {
+    /// Opens the SQLite file, which need not exist, or connects to the server.
+    pub async fn connect(location: &DatabaseLocation) -> Result<Self, WrongSetting> {
+        match location {
+            DatabaseLocation::Sqlite(path) => Self::open_file(path).await,
+            DatabaseLocation::Postgres(url) => Self::connect_server(url).await,
+        }
+    }
+
+    async fn open_file(path: &Path) -> Result<Self, WrongSetting> {
+        let wrong = |error: sea_orm::DbErr| {
+            let found = format!("\"sqlite://{}\" ({})", path.display(), StoreError::from(error));
+            WrongSetting::new(
+                "database_url",
+                found,
+                "a file that can be read and written, in a folder that exists",
+            )
+        };
+        let url = format!("sqlite://{}?mode=rwc", path.display());
+        let options = |connections: u32, read_only: bool| {
+            let mut options = quiet(&url);
+            options.max_connections(connections).min_connections(1);
+            options.map_sqlx_sqlite_opts(move |sqlite| {
+                let sqlite = sqlite
+                    .journal_mode(SqliteJournalMode::Wal)
+                    .synchronous(SqliteSynchronous::Full)
+                    .foreign_keys(true)
+                    .busy_timeout(Duration::from_secs(5))
+                    .pragma("secure_delete", "ON");
+                if read_only {
+                    sqlite.pragma("query_only", "ON")
+                } else {
+                    sqlite
+                }
+            });
+            options
+        };
+        let writer = sea_orm::Database::connect(options(1, false)).await.map_err(wrong)?;
+        let reader = sea_orm::Database::connect(options(4, true)).await.map_err(wrong)?;
+        Ok(Self { reader, writer })
+    }
+
+    async fn connect_server(url: &str) -> Result<Self, WrongSetting> {
+        let mut options = quiet(url);
+        options.max_connections(20).min_connections(2);
+        let pool = sea_orm::Database::connect(options).await.map_err(|error| {
+            // The URL may hold a password, so it is not repeated.
+            let found = format!("a URL that does not connect ({})", StoreError::from(error));
+            WrongSetting::new(
+                "database_url",
+                found,
+                "the URL of a running Postgres server, version 15 or later",
+            )
+        })?;
+        Ok(Self {
+            reader: pool.clone(),
+            writer: pool,
+        })
+    }
+
+    /// For single queries that change nothing.
+    pub fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin_write(&self) -> Result<WriteTx, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Asks the database for a sign of life.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.reader.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// "sqlite 3.51.0" or "postgres 15.20".
+    pub async fn version(&self) -> Result<String, StoreError> {
+        let (name, sql) = match self.reader.get_database_backend() {
+            DbBackend::Sqlite => ("sqlite", "SELECT sqlite_version() AS version"),
+            _ => (
+                "postgres",
+                "SELECT split_part(current_setting('server_version'), ' ', 1) AS version",
+            ),
+        };
+        let statement = Statement::from_string(self.reader.get_database_backend(), sql);
+        let version: String = match self.reader.query_one_raw(statement).await? {
+            Some(row) => row.try_get("", "version")?,
+            None => String::new(),
+        };
+        Ok(format!("{name} {version}"))
+    }
+
+    /// Applies the migrations that are pending; answers how many.
+    pub async fn migrate(&self) -> Result<usize, StoreError> {
+        let pending = self.pending_migrations().await?;
+        Migrator::up(&self.writer, None).await?;
+        Ok(pending)
+    }
+
+    /// How many migrations are not applied yet.
+    pub async fn pending_migrations(&self) -> Result<usize, StoreError> {
+        Ok(Migrator::get_pending_migrations_read_only(&self.writer).await?.len())
+    }
+
+    /// The migration that was applied last; empty before the first.
+    pub async fn schema_version(&self) -> Result<String, StoreError> {
+        let sql = "SELECT version FROM seaql_migrations ORDER BY version DESC LIMIT 1";
+        let statement = Statement::from_string(self.reader.get_database_backend(), sql);
+        match self.reader.query_one_raw(statement).await? {
+            Some(row) => Ok(row.try_get("", "version")?),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Waits for what is running and closes every connection.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.reader.close().await?;
+        // On Postgres both are one pool, and closing it again is harmless.
+        self.writer.close().await?;
+        Ok(())
+    }
+}
+
+/// What time it is for leases: the server's clock where replicas share one, else this computer's.
+pub fn lease_now(tx: &impl ConnectionTrait) -> SimpleExpr {
+    match tx.get_database_backend() {
+        DbBackend::Sqlite => Expr::val(clock::real_now()),
+        _ => Expr::cust("now()"),
+    }
+}
+
+/// When a lease that is taken now ends.
+pub fn lease_end(tx: &impl ConnectionTrait, length: Duration) -> SimpleExpr {
+    match tx.get_database_backend() {
+        DbBackend::Sqlite => Expr::val(clock::real_now() + length),
+        _ => Expr::cust(format!("now() + interval '{} milliseconds'", length.as_millis())),
+    }
+}
+
+/// Makes a transaction's changes durable and visible, all at once.
+pub async fn commit(tx: WriteTx) -> Result<(), StoreError> {
+    Ok(tx.commit().await?)
+}
+
+/// Takes a transaction's changes back; what `validate_only` does after every check has passed.
+pub async fn rollback(tx: WriteTx) -> Result<(), StoreError> {
+    Ok(tx.rollback().await?)
+}
+
+fn quiet(url: &str) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .connect_timeout(Duration::from_secs(5))
+        .acquire_timeout(Duration::from_secs(5));
+    options
+}

@@ -1,0 +1,85 @@
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::Outcome;
+
+/// Writes each letter as a file, so that real mail can be seen without a server.
+#[derive(Debug, Clone)]
+pub struct Folder(Arc<PathBuf>);
+
+impl Folder {
+    /// Opens the folder, and makes it if there is none.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Ok(Self(Arc::new(path.to_owned())))
+    }
+
+    /// Writes `name`.eml: whole or not at all, and on the disk before it is called accepted.
+    pub async fn hand_over(&self, name: &str, letter: &[u8]) -> Outcome {
+        let folder = Arc::clone(&self.0);
+        let (name, letter) = (name.to_owned(), letter.to_owned());
+        let written = tokio::task::spawn_blocking(move || write(&folder, &name, &letter)).await;
+        match written {
+            Ok(Ok(())) => Outcome::Accepted,
+            Ok(Err(error)) => refusal(&error),
+            Err(_) => Outcome::Later {
+                detail: "writing was interrupted".to_owned(),
+            },
+        }
+    }
+}
+
+fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
+    let (hidden, shown) = (folder.join(format!(".{name}.part")), folder.join(format!("{name}.eml")));
+    let mut file = File::create(&hidden)?;
+    file.write_all(letter)?;
+    file.sync_data()?;
+    fs::rename(&hidden, &shown)
+}
+
+/// A letter that is too large for the file system, or cannot be named in it, stays so; everything else may pass.
+fn refusal(error: &io::Error) -> Outcome {
+    let detail = error.to_string();
+    match error.kind() {
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename => Outcome::Never { detail },
+        _ => Outcome::Later { detail },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_letter_becomes_one_file_however_often_it_is_handed_over() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&place.path().join("a/b")).unwrap();
+        for letter in ["first", "second"] {
+            assert_eq!(folder.hand_over("cnt_1", letter.as_bytes()).await, Outcome::Accepted);
+        }
+        let files: Vec<_> = fs::read_dir(place.path().join("a/b"))
+            .unwrap()
+            .map(|file| file.unwrap().file_name())
+            .collect();
+        assert_eq!(files, ["cnt_1.eml"]);
+        assert_eq!(
+            fs::read_to_string(place.path().join("a/b/cnt_1.eml")).unwrap(),
+            "second"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_vanished_may_come_back_and_a_name_that_is_too_long_stays_so() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&place.path().join("gone")).unwrap();
+        let outcome = folder.hand_over(&"x".repeat(300), b"letter").await;
+        assert!(matches!(outcome, Outcome::Never { .. }), "{outcome:?}");
+        fs::remove_dir(place.path().join("gone")).unwrap();
+        let outcome = folder.hand_over("cnt_1", b"letter").await;
+        assert!(matches!(outcome, Outcome::Later { .. }), "{outcome:?}");
+    }
+}

@@ -1,0 +1,184 @@
+use mail_builder::{
+    MessageBuilder,
+    headers::{address::Address, content_type::ContentType},
+    mime::MimePart,
+};
+
+use super::{EmailAddress, Mailbox};
+use crate::clock::Timestamp;
+
+const LONGEST_LINE: usize = 998;
+
+/// One message to one person, before it is encoded.
+#[derive(Debug, Clone)]
+pub struct Letter<'a> {
+    /// Who sends it.
+    pub from: &'a Mailbox,
+    /// The name of who gets it; empty = none.
+    pub to_name: &'a str,
+    /// The address of who gets it.
+    pub to: &'a EmailAddress,
+    /// One line.
+    pub subject: &'a str,
+    /// The plain-text part; empty = none.
+    pub text: &'a str,
+    /// The HTML part; empty = none.
+    pub html: &'a str,
+    /// When it is sent.
+    pub date: Timestamp,
+    /// Without angle brackets.
+    pub message_id: &'a str,
+}
+
+/// Why a letter cannot be sent to anybody.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitLetter {
+    /// A value that goes into a header holds a line break or another control character.
+    #[error("the {0} holds a control character")]
+    ControlCharacter(&'static str),
+    /// A line is longer than mail servers take (RFC 5322, 2.1.1).
+    #[error("a line of the message is longer than {LONGEST_LINE} octets")]
+    LongLine,
+    /// There is nothing to read.
+    #[error("the message has neither a text nor an HTML part")]
+    Empty,
+}
+
+impl Letter<'_> {
+    /// The message as it goes onto the wire (RFC 5322, 2045 to 2047): 7-bit, lines end in CRLF.
+    pub fn compose(&self) -> Result<Vec<u8>, UnfitLetter> {
+        for (name, value) in [("subject", self.subject), ("recipient's name", self.to_name)] {
+            if value.chars().any(breaks_headers) {
+                return Err(UnfitLetter::ControlCharacter(name));
+            }
+        }
+        let message = MessageBuilder::new()
+            .date(self.date.timestamp())
+            .from(address(&self.from.name, &self.from.address))
+            .to(address(self.to_name, self.to))
+            .subject(self.subject)
+            .message_id(self.message_id)
+            .body(self.body()?);
+        let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
+        message.serialize(&mut bytes);
+        // The composer folds what it can fold; an address or a header it cannot is caught here.
+        let longest = bytes
+            .split(|&byte| byte == b'\n')
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line).len())
+            .max();
+        if longest > Some(LONGEST_LINE) {
+            Err(UnfitLetter::LongLine)
+        } else {
+            Ok(bytes)
+        }
+    }
+
+    fn body(&self) -> Result<MimePart<'_>, UnfitLetter> {
+        let text = || MimePart::new("text/plain", self.text);
+        let html = || MimePart::new("text/html", self.html);
+        match (self.text.is_empty(), self.html.is_empty()) {
+            (false, false) => {
+                // A boundary that follows from the message makes every attempt the same message.
+                let boundary = format!("=_{}", self.message_id.split('@').next().unwrap_or_default());
+                let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
+                Ok(MimePart::new(kind, vec![text(), html()]))
+            }
+            (false, true) => Ok(text()),
+            (true, false) => Ok(html()),
+            (true, true) => Err(UnfitLetter::Empty),
+        }
+    }
+}
+
+fn address<'a>(name: &'a str, address: &'a EmailAddress) -> Address<'a> {
+    Address::new_address(Some(name).filter(|name| !name.is_empty()), address.as_str())
+}
+
+/// Control characters and line separators, and the marks that turn the direction of writing and so disguise an address.
+fn breaks_headers(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::{Addr, MessageParser};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compose(name: &str, subject: &str, text: &str, html: &str) -> Result<Vec<u8>, UnfitLetter> {
+        let from: Mailbox = "Rapport <hello@example.com>".parse().unwrap();
+        let to: EmailAddress = "anna@example.com".parse().unwrap();
+        let letter = Letter {
+            from: &from,
+            to_name: name,
+            to: &to,
+            subject,
+            text,
+            html,
+            date: Timestamp::from_timestamp(852_714_000, 0).unwrap(),
+            message_id: "0123456789@example.com",
+        };
+        letter.compose()
+    }
+
+    #[test]
+    fn a_letter_reads_like_this() {
+        let bytes = compose("Anna", "Hello", "Dear Anna,\nwelcome.\n", "<p>Dear Anna</p>").unwrap();
+        let expected = "Date: Wed, 8 Jan 1997 08:20:00 +0000\r\n\
+            From: \"Rapport\" <hello@example.com>\r\n\
+            To: \"Anna\" <anna@example.com>\r\n\
+            Subject: Hello\r\n\
+            Message-ID: <0123456789@example.com>\r\n\
+            MIME-Version: 1.0\r\n";
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("boundary=\"=_0123456789\""), "{text}");
+    }
+
+    #[test]
+    fn what_would_break_a_header_is_refused() {
+        for wrong in [
+            "a\r\nBcc: b@example.com",
+            "a\nb",
+            "a\u{0}",
+            "a\u{85}b",
+            "a\u{2028}b",
+            "a\u{202e}b",
+        ] {
+            assert_eq!(
+                compose("", wrong, "x", ""),
+                Err(UnfitLetter::ControlCharacter("subject"))
+            );
+            assert_eq!(
+                compose(wrong, "x", "x", ""),
+                Err(UnfitLetter::ControlCharacter("recipient's name"))
+            );
+        }
+        assert_eq!(compose("", "x", "", ""), Err(UnfitLetter::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_in_any_language_arrives_as_it_was_written(
+            name in "[^\\p{C}\\p{Z}]([^\\p{C}\\p{Z}]| [^\\p{C}\\p{Z}]){0,60}",
+            subject in "[^\\p{C}\\p{Z}]([^\\p{C}\\p{Z}]| [^\\p{C}\\p{Z}]){0,200}",
+            text in "([^\\p{C}\u{2028}\u{2029}]|\n){1,400}",
+            word in "[a-zāčēģīķļņšūžжщ🎉]{0,2000}",
+        ) {
+            let text = format!("{text}\n{word}\n");
+            let html = format!("<p>{word}</p>\n");
+            let bytes = compose(&name, &subject, &text, &html).unwrap();
+            prop_assert!(bytes.is_ascii());
+            prop_assert!(!bytes.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r'));
+            let message = MessageParser::new().parse(&bytes).unwrap();
+            prop_assert_eq!(message.subject(), Some(subject.as_str()));
+            let to: Option<&Addr> = message.to().and_then(|to| to.first());
+            prop_assert_eq!(to.and_then(Addr::name), Some(name.as_str()));
+            let plain = message.body_text(0).unwrap().replace("\r\n", "\n");
+            prop_assert_eq!(plain, text);
+            let shown = message.body_html(0).unwrap().replace("\r\n", "\n");
+            prop_assert_eq!(shown, html);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Rapport follows customers up: it keeps customers, their communication preferences and follow-up campaigns, and its
+//! scheduler fires every due contact by itself. Other services drive it over gRPC.
+//!
+//! The modules, from the top down; each imports only from rows below its own, and `tests/architecture.rs` holds it to that:
+//!
+//! | row | modules |
+//! | --- | --- |
+//! | commands | `cli` |
+//! | composition root | `service` |
+//! | adapters | `api` |
+//! | across all parts | `admin` |
+//! | what changes plans, what carries them out | `intake`, `dispatch` |
+//! | may this contact go out now? | `gate` |
+//! | plans and the customers inside them | `campaigns` |
+//! | what customers want | `preferences` |
+//! | who they are, what happened | `customers`, `events` |
+//! | planned messages, their texts | `contacts`, `templates` |
+//! | foundations | `calendar`, `workers`, `rpc` |
+//! | | `database`, `delivery` |
+//! | ground | `tokens`, `ids`, `clock`, `config`, `telemetry` |
+
+pub mod calendar;
+pub mod clock;
+pub mod config;
+pub mod database;
+pub mod delivery;
+pub mod ids;
+#[path = "../migrations/mod.rs"]
+pub mod migrations;
+pub mod rpc;
+pub mod telemetry;
+pub mod templates;
+pub mod tokens;

@@ -1,0 +1,38 @@
+//! What every call has in common: the error contract, replay of a `request_id`, page tokens, field masks, deadlines.
+//!
+//! The generated code of the contract lives in [`proto`]; only this module, the adapters, the commands and the composition
+//! root see it.
+
+mod caller;
+mod entity;
+mod etag;
+mod fault;
+mod guard;
+mod mask;
+mod page;
+mod requests;
+mod status;
+mod violations;
+
+pub use self::{
+    caller::Caller,
+    etag::{check_etag, etag},
+    fault::{Fault, Reason, Refusal},
+    guard::GuardLayer,
+    mask::Mask,
+    page::{Page, PageOf, PageTokens},
+    requests::{Answered, Reply, RequestKey, forget_requests},
+    violations::Violations,
+};
+
+/// The generated code of the contract in `proto/`.
+#[allow(missing_docs, clippy::all, reason = "generated code")]
+pub mod proto {
+    tonic::include_proto!("rapport.v1");
+
+    /// Every message and service with its comments, for reflection.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/rapport.binpb"));
+}
+
+/// The domain of every error reason and the name of the package.
+pub const DOMAIN: &str = "rapport.v1";

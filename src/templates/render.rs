@@ -1,0 +1,303 @@
+//! Templates made ready, and messages made of them. Fenced: no way to a file or the network, a budget of steps, a largest
+//! output; a name that is not there is an error and not an empty text.
+
+use std::io;
+
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
+use serde_json::{Map, Value as Json};
+
+use super::{
+    Locale,
+    template::{Content, Part, Variant},
+};
+
+const STEPS: u64 = 50_000;
+const LARGEST_OUTPUT: usize = 2 * 1024 * 1024;
+
+/// What a message is rendered from.
+#[derive(Debug, Clone, Default)]
+pub struct Data(Map<String, Json>);
+
+impl Data {
+    /// From what the customer brings, and the event, where one caused the message, and what the caller gave.
+    pub fn new(customer: Json, event: Option<Json>, data: Map<String, Json>) -> Self {
+        let mut all = Map::new();
+        all.insert("customer".to_owned(), customer);
+        all.insert("data".to_owned(), Json::Object(data));
+        if let Some(event) = event {
+            all.insert("event".to_owned(), event);
+        }
+        Self(all)
+    }
+
+    /// This, with `over` laid over it key by key.
+    pub fn overlaid(mut self, over: Map<String, Json>) -> Self {
+        overlay(&mut self.0, over);
+        self
+    }
+}
+
+fn overlay(under: &mut Map<String, Json>, over: Map<String, Json>) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(Json::Object(below)), Json::Object(above)) => overlay(below, above),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A message for one customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// The variant that was chosen; none = the fallback.
+    pub locale: Option<Locale>,
+    /// One line.
+    pub subject: String,
+    /// The plain-text part; empty = none.
+    pub text: String,
+    /// The HTML part; empty = none.
+    pub html: String,
+}
+
+/// Why a template cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} line {line}: {description}", part.field())]
+pub struct RenderError {
+    /// In which field.
+    pub part: Part,
+    /// In which line, from 1; 0 = not known.
+    pub line: usize,
+    /// What is wrong; names of variables, never their values.
+    pub description: String,
+}
+
+/// A version made ready for rendering.
+#[derive(Debug)]
+pub struct Compiled {
+    content: Content,
+    environment: Environment<'static>,
+}
+
+impl Compiled {
+    /// Parses every source; the first that does not parse is the error.
+    pub fn new(content: Content) -> Result<Self, RenderError> {
+        let mut environment = fenced();
+        for variant in &content.variants {
+            for part in Part::ALL {
+                environment
+                    .add_template_owned(name(variant, part), part.source(variant).to_owned())
+                    .map_err(|error| refusal(part, &error))?;
+            }
+        }
+        Ok(Self { content, environment })
+    }
+
+    /// The message for a customer of this locale.
+    pub fn render(&self, locale: Option<&Locale>, data: &Data) -> Result<Rendered, RenderError> {
+        let Some(variant) = self.content.variant(locale) else {
+            let description = "there is no variant without a locale to fall back on".to_owned();
+            return Err(RenderError {
+                part: Part::Subject,
+                line: 0,
+                description,
+            });
+        };
+        let context = Value::from(Serde(&data.0));
+        let render = |part| self.render_part(variant, part, &context);
+        let subject = render(Part::Subject)?.trim().to_owned();
+        if subject.chars().any(char::is_control) {
+            let description = "renders to more than one line or holds a control character".to_owned();
+            return Err(RenderError {
+                part: Part::Subject,
+                line: 0,
+                description,
+            });
+        }
+        Ok(Rendered {
+            locale: variant.locale.clone(),
+            subject,
+            text: render(Part::Text)?,
+            html: render(Part::Html)?,
+        })
+    }
+
+    fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {
+        if part.source(variant).is_empty() {
+            return Ok(String::new());
+        }
+        let mut output = Bounded(Vec::new());
+        self.environment
+            .get_template(&name(variant, part))
+            .and_then(|template| template.render_captured_to(context.clone(), &mut output).map(drop))
+            .map_err(|error| refusal(part, &error))?;
+        Ok(String::from_utf8_lossy(&output.0).into_owned())
+    }
+}
+
+/// An environment in which one author's templates can do no harm to others.
+pub(super) fn fenced() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(STEPS));
+    environment.set_recursion_limit(50);
+    environment.set_auto_escape_callback(|name| {
+        if name.ends_with(".html") {
+            AutoEscape::Html
+        } else {
+            AutoEscape::None
+        }
+    });
+    // Their memory is not bounded by steps.
+    environment.remove_filter("indent");
+    environment.remove_filter("pprint");
+    environment.remove_global("range");
+    environment.remove_global("debug");
+    environment
+}
+
+pub(super) fn name(variant: &Variant, part: Part) -> String {
+    let locale = variant.locale.as_ref().map_or("", Locale::as_str);
+    match part {
+        Part::Subject => format!("{locale}/subject.txt"),
+        Part::Text => format!("{locale}/text.txt"),
+        Part::Html => format!("{locale}/html.html"),
+    }
+}
+
+pub(super) fn refusal(part: Part, error: &minijinja::Error) -> RenderError {
+    let description = match (error.kind(), error.detail()) {
+        (ErrorKind::UndefinedError, Some(detail)) => format!("uses a name that is not there: {detail}"),
+        (ErrorKind::UndefinedError, None) => "uses a name that is not there".to_owned(),
+        (ErrorKind::OutOfFuel, _) => format!("takes more than {STEPS} steps"),
+        (ErrorKind::WriteFailure, _) => format!("renders to more than {LARGEST_OUTPUT} bytes"),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    };
+    RenderError {
+        part,
+        line: error.line().unwrap_or(0),
+        description,
+    }
+}
+
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > LARGEST_OUTPUT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn variant(locale: &str, subject: &str, text: &str, html: &str) -> Variant {
+        let locale = if locale.is_empty() {
+            None
+        } else {
+            Some(locale.parse().unwrap())
+        };
+        Variant {
+            locale,
+            subject: subject.into(),
+            text_body: text.into(),
+            html_body: html.into(),
+        }
+    }
+
+    fn render(variants: Vec<Variant>, locale: Option<&str>, customer: Json) -> Result<Rendered, RenderError> {
+        let content = Content {
+            variants,
+            sample_data: Map::new(),
+        };
+        let locale: Option<Locale> = locale.map(|locale| locale.parse().unwrap());
+        Compiled::new(content)?.render(locale.as_ref(), &Data::new(customer, None, Map::new()))
+    }
+
+    #[test]
+    fn html_is_escaped_and_text_is_not() {
+        let letter = variant(
+            "",
+            "Hi {{ customer.name }}",
+            "Dear {{ customer.name }}",
+            "<p>{{ customer.name }}</p>",
+        );
+        let rendered = render(vec![letter], None, json!({"name": "Tom & <b>Jerry</b> {{ 7*7 }}"})).unwrap();
+        assert_eq!(rendered.subject, "Hi Tom & <b>Jerry</b> {{ 7*7 }}");
+        assert_eq!(rendered.text, "Dear Tom & <b>Jerry</b> {{ 7*7 }}");
+        assert_eq!(
+            rendered.html,
+            "<p>Tom &amp; &lt;b&gt;Jerry&lt;&#x2f;b&gt; {{ 7*7 }}</p>"
+        );
+    }
+
+    #[test]
+    fn the_nearest_variant_is_chosen() {
+        let variants = || {
+            vec![
+                variant("", "fallback", "x", ""),
+                variant("pt", "pt", "x", ""),
+                variant("pt-BR", "br", "x", ""),
+            ]
+        };
+        for (locale, chosen) in [
+            (None, "fallback"),
+            (Some("lv"), "fallback"),
+            (Some("pt-PT"), "pt"),
+            (Some("pt-br"), "br"),
+        ] {
+            assert_eq!(render(variants(), locale, json!({})).unwrap().subject, chosen);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error_unless_the_author_says_otherwise() {
+        let strict = variant("", "Hi", "first\n{{ customer.name }}", "");
+        let error = render(vec![strict], None, json!({})).unwrap_err();
+        assert_eq!((error.part, error.line), (Part::Text, 2));
+        let mild = variant("", "Hi {{ customer.name | default('friend', true) }}", "x", "");
+        assert_eq!(
+            render(vec![mild], None, json!({"name": ""})).unwrap().subject,
+            "Hi friend"
+        );
+    }
+
+    #[test]
+    fn a_hostile_template_ends_in_an_error() {
+        for body in [
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+            "{% include '/text.txt' %}",
+            "{% for a in 'xxxxxxxxxx' %}{% for b in 'xxxxxxxxxx' %}{% for c in 'xxxxxxxxxx' %}{% for d in 'xxxxxxxxxx' %}\
+             {% for e in 'xxxxxxxxxx' %}{{ a }}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}",
+            "{{ range(1000000) }}",
+            "{{ 'x' | indent(1000000000) }}",
+            "{{ 'x' * 3000000 }}",
+            "{% include '/etc/passwd' %}",
+            "{{ 1 / 0 }}",
+        ] {
+            assert!(
+                render(vec![variant("", "s", body, "")], None, json!({})).is_err(),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        let letter = variant("", "a{{ customer.name }}b", "x", "");
+        assert!(render(vec![letter], None, json!({"name": "\r\nBcc: x@example.com"})).is_err());
+    }
+}
