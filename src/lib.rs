@@ -22,11 +22,15 @@
 pub mod calendar;
 pub mod clock;
 pub mod config;
+pub mod contacts;
+pub mod customers;
 pub mod database;
 pub mod delivery;
+pub mod events;
 pub mod ids;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
+pub mod preferences;
 pub mod rpc;
 pub mod telemetry;
 pub mod templates;

@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_letter_reads_like_this() {
         let bytes = compose("Anna", "Hello", "Dear Anna,\nwelcome.\n", "<p>Dear Anna</p>").unwrap();
-        let expected = "Date: Wed, 8 Jan 1997 08:20:00 +0000\r\n\
+        let expected = "Date: Wed, 8 Jan 1997 09:00:00 +0000\r\n\
             From: \"Rapport\" <hello@example.com>\r\n\
             To: \"Anna\" <anna@example.com>\r\n\
             Subject: Hello\r\n\

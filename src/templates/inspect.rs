@@ -1,6 +1,6 @@
 //! What an author should look at before a template is published: found when it is saved, not when it is sent.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 
 use super::{
     Locale,
@@ -157,6 +157,8 @@ pub fn sample_of(content: &Content) -> Data {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value as Json;
+
     use super::*;
 
     fn problems(text: &str, sample: Json) -> Vec<(Severity, usize, String)> {

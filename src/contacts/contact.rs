@@ -1,0 +1,328 @@
+use serde_json::{Map, Value};
+
+use crate::{
+    calendar::{LocalTime, Planned, Zone},
+    clock::Timestamp,
+    database::text_enum,
+    delivery::Channel,
+    ids::{
+        AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, EnrollmentId, TemplateId, TopicId,
+    },
+};
+
+text_enum! {
+    /// What a message is for: fixed by its topic, and what decides which rules apply.
+    Purpose {
+        /// The customer expects it as part of what they asked for. Ignores opt-outs, quiet hours and snooze.
+        Transactional = "transactional",
+        /// About something the customer has. Needs no grant; obeys everything else.
+        Service = "service",
+        /// Promotes. Needs a consent and obeys everything.
+        Marketing = "marketing",
+        /// Asks for an answer. Needs a consent and obeys everything.
+        Survey = "survey",
+    }
+}
+
+impl Purpose {
+    /// Whether a customer must have agreed before.
+    pub fn needs_consent(self) -> bool {
+        matches!(self, Self::Marketing | Self::Survey)
+    }
+}
+
+text_enum! {
+    /// Where a contact stands. Every arrow is one guarded update (`WHERE state = …`) in `claims/store.rs` or `store.rs`.
+    ///
+    /// ```text
+    ///               claim, decide: no                 (final)
+    ///            ┌──────────────────────► SUPPRESSED, EXPIRED
+    ///            │  called off, exit, withdrawal
+    /// plan ──► SCHEDULED ───────────────► CANCELED
+    ///           ▲ ▲   │ claim, decide: yes = intent
+    ///     later │ │   ▼
+    ///           │ └ SENDING ──accepted──► SENT
+    ///           │     │  └────refused───► FAILED
+    ///           │     │ answer lost
+    ///           │     ▼
+    ///           └── (transactional)  else ──► UNKNOWN_OUTCOME
+    /// ```
+    ///
+    /// A claim is no state: a claimed contact is SCHEDULED and can still be called off.
+    ContactState {
+        /// Waiting for its due time.
+        Scheduled = "scheduled",
+        /// Intent recorded; being handed over.
+        Sending = "sending",
+        /// Accepted by the transport.
+        Sent = "sent",
+        /// Held back for good.
+        Suppressed = "suppressed",
+        /// Refused by the transport for good.
+        Failed = "failed",
+        /// Its time was over before it could go out.
+        Expired = "expired",
+        /// Called off.
+        Canceled = "canceled",
+        /// Handed over, and the answer was lost.
+        UnknownOutcome = "unknown_outcome",
+    }
+}
+
+text_enum! {
+    /// Why a contact does not go out now, in the order of the gate.
+    BlockReason {
+        /// The customer is deleted.
+        CustomerDeleted = "customer_deleted",
+        /// Somebody called it off.
+        Canceled = "canceled",
+        /// Its time was over.
+        Expired = "expired",
+        /// Its enrollment ended.
+        Exited = "exited",
+        /// There is nowhere to send it.
+        NoAddress = "no_address",
+        /// The customer objected to marketing and surveys, or wants silence.
+        Objected = "objected",
+        /// The customer opted out of the topic.
+        OptedOut = "opted_out",
+        /// The topic needs a consent for this address.
+        NoConsent = "no_consent",
+        /// The template cannot be rendered for this customer.
+        TemplateError = "template_error",
+        /// The customer asked for a pause.
+        Snoozed = "snoozed",
+        /// The campaign is paused.
+        CampaignPaused = "campaign_paused",
+        /// It is quiet time where the customer lives.
+        QuietHours = "quiet_hours",
+        /// An attempt failed for now.
+        BackOff = "back_off",
+    }
+}
+
+text_enum! {
+    /// What a block does.
+    Effect {
+        /// Not now.
+        Defer = "defer",
+        /// Never.
+        Suppress = "suppress",
+        /// Too late.
+        Expire = "expire",
+        /// Called off.
+        Cancel = "cancel",
+    }
+}
+
+impl Effect {
+    /// The state in which it leaves a contact.
+    pub fn state(self) -> ContactState {
+        match self {
+            Self::Defer => ContactState::Scheduled,
+            Self::Suppress => ContactState::Suppressed,
+            Self::Expire => ContactState::Expired,
+            Self::Cancel => ContactState::Canceled,
+        }
+    }
+}
+
+/// What stands in a contact's way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Why.
+    pub reason: BlockReason,
+    /// What follows.
+    pub effect: Effect,
+    /// One sentence for people; no personal data.
+    pub detail: String,
+    /// When it is worth asking again, where that is known.
+    pub retry_time: Option<Timestamp>,
+}
+
+/// One planned message to one customer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contact {
+    /// Its id.
+    pub contact_id: ContactId,
+    /// To whom.
+    pub customer_id: CustomerId,
+    /// The enrollment that planned it; none = ad hoc.
+    pub step: Option<StepOf>,
+    /// What it is about.
+    pub topic_id: TopicId,
+    /// Of the topic.
+    pub purpose: Purpose,
+    /// How it reaches the customer.
+    pub channel: Channel,
+    /// To which address; known once it was decided to send.
+    pub address_id: Option<AddressId>,
+    /// What it says.
+    pub template_id: TemplateId,
+    /// Which version of that; known once it was decided to send.
+    pub template_version: Option<i32>,
+    /// What the caller gave for the template.
+    pub data: Map<String, Value>,
+    /// The caller's key: one contact for ever.
+    pub dedupe_key: Option<String>,
+    /// When it goes out, unless something stands in its way.
+    pub due_time: Timestamp,
+    /// What that was at first.
+    pub original_due_time: Timestamp,
+    /// The wall-clock time that it was worked out from.
+    pub due_local: Option<(LocalTime, String)>,
+    /// When it is too late.
+    pub expire_time: Timestamp,
+    /// Where it stands.
+    pub state: ContactState,
+    /// The last thing that stood in its way.
+    pub block: Option<Block>,
+    /// How often it was handed over.
+    pub attempt_count: i32,
+    /// When it was accepted.
+    pub send_time: Option<Timestamp>,
+    /// When it was planned.
+    pub create_time: Timestamp,
+    /// When it last changed.
+    pub update_time: Timestamp,
+    /// Counts its changes.
+    pub revision: i32,
+}
+
+/// A step of an enrollment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepOf {
+    /// Which campaign.
+    pub campaign_id: CampaignId,
+    /// Which enrollment.
+    pub enrollment_id: EnrollmentId,
+    /// Which step.
+    pub step_id: String,
+}
+
+/// A contact that is to be planned.
+#[derive(Debug, Clone)]
+pub struct NewContact {
+    /// To whom.
+    pub customer_id: CustomerId,
+    /// The enrollment that plans it; none = ad hoc.
+    pub step: Option<StepOf>,
+    /// What it is about.
+    pub topic_id: TopicId,
+    /// Of the topic.
+    pub purpose: Purpose,
+    /// How it reaches the customer.
+    pub channel: Channel,
+    /// What it says.
+    pub template_id: TemplateId,
+    /// What the caller gave for the template.
+    pub data: Map<String, Value>,
+    /// The caller's key.
+    pub dedupe_key: Option<String>,
+    /// When it is due.
+    pub planned: Planned,
+    /// The customer's zone, for a wall-clock time.
+    pub zone: Zone,
+    /// When it is too late.
+    pub expire_time: Timestamp,
+}
+
+impl NewContact {
+    /// The contact, planned at `now`.
+    pub fn plan(self, now: Timestamp) -> Contact {
+        Contact {
+            contact_id: ContactId::generate(),
+            customer_id: self.customer_id,
+            step: self.step,
+            topic_id: self.topic_id,
+            purpose: self.purpose,
+            channel: self.channel,
+            address_id: None,
+            template_id: self.template_id,
+            template_version: None,
+            data: self.data,
+            dedupe_key: self.dedupe_key,
+            due_time: self.planned.instant,
+            original_due_time: self.planned.instant,
+            due_local: self.planned.local.map(|local| (local, self.zone.name().to_owned())),
+            expire_time: self.expire_time,
+            state: ContactState::Scheduled,
+            block: None,
+            attempt_count: 0,
+            send_time: None,
+            create_time: now,
+            update_time: now,
+            revision: 1,
+        }
+    }
+}
+
+/// One recorded decision of the gate about a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// About which contact.
+    pub contact_id: ContactId,
+    /// The contact's revision that it led to.
+    pub revision: i32,
+    /// When.
+    pub time: Timestamp,
+    /// What stood in the way; none = it was let through.
+    pub block: Option<Block>,
+    /// The consent that allowed it, where one was needed.
+    pub consent: Option<ConsentRecordId>,
+}
+
+text_enum! {
+    /// What a transport answered to an attempt.
+    AttemptOutcome {
+        /// Accepted.
+        Accepted = "accepted",
+        /// Refused for now.
+        TemporaryFailure = "temporary_failure",
+        /// Refused for good.
+        PermanentFailure = "permanent_failure",
+        /// The answer was lost.
+        Unknown = "unknown",
+    }
+}
+
+/// One hand-over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: i32,
+    /// When the intent was recorded.
+    pub start_time: Timestamp,
+    /// When the outcome was recorded.
+    pub end_time: Option<Timestamp>,
+    /// What the transport answered; none = still under way.
+    pub outcome: Option<AttemptOutcome>,
+    /// What it said.
+    pub detail: String,
+    /// Which process did it.
+    pub replica: String,
+}
+
+/// Which contacts an operation means: all that is set must match.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Of this customer.
+    pub customer_id: Option<CustomerId>,
+    /// Of this campaign.
+    pub campaign_id: Option<CampaignId>,
+    /// In any of these states.
+    pub states: Vec<ContactState>,
+    /// Due at this moment or later.
+    pub due_from: Option<Timestamp>,
+    /// Due before this moment.
+    pub due_before: Option<Timestamp>,
+}
+
+/// Contacts of a batch that one worker holds for a while.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// What fences off whoever held them before.
+    pub token: ClaimToken,
+    /// In the order in which they were due.
+    pub contacts: Vec<Contact>,
+}

@@ -1,0 +1,92 @@
+//! Contacts: planned messages and their state machine. Everything that plans or calls off goes through here; `claims` holds
+//! what the dispatcher does with what is due.
+
+pub mod claims;
+mod contact;
+mod entity;
+mod store;
+
+pub use self::{
+    contact::{
+        Attempt, AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, NewContact,
+        Purpose, Selection, StepOf,
+    },
+    store::{
+        CallOff, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
+        waiting_by_wall_clock,
+    },
+};
+use crate::{
+    calendar::Planned,
+    database::{Database, StoreError, WriteTx},
+    ids::{CampaignId, ContactId},
+    rpc::{Fault, Page, PageOf, Reason},
+};
+
+/// The contacts of this deployment, for reading.
+#[derive(Debug, Clone)]
+pub struct Contacts {
+    db: Database,
+}
+
+/// What became of a campaign's contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// How many are in each state, with what stood in their way.
+    pub counts: Vec<(ContactState, Option<BlockReason>, i64)>,
+}
+
+impl Tally {
+    /// All of them.
+    pub fn total(&self) -> i64 {
+        self.counts.iter().map(|(_, _, count)| count).sum()
+    }
+
+    /// Those in one state.
+    pub fn of(&self, state: ContactState) -> i64 {
+        self.counts
+            .iter()
+            .filter(|(own, _, _)| *own == state)
+            .map(|(_, _, count)| count)
+            .sum()
+    }
+}
+
+impl Contacts {
+    /// The contacts in a database.
+    pub fn new(db: Database) -> Self {
+        Self { db }
+    }
+
+    /// One contact.
+    pub async fn get(&self, id: ContactId) -> Result<Contact, Fault> {
+        store::find(self.db.reader(), id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// A page in the order in which they were planned.
+    pub async fn list(&self, which: &Selection, page: &Page) -> Result<PageOf<Contact>, StoreError> {
+        let rows = store::list(self.db.reader(), which, page).await?;
+        Ok(PageOf::from_rows(rows, page, |contact| contact.contact_id.to_string()))
+    }
+
+    /// How many are meant.
+    pub async fn count(&self, which: &Selection) -> Result<u64, StoreError> {
+        store::count(self.db.reader(), which).await
+    }
+
+    /// What became of a campaign's contacts.
+    pub async fn tally(&self, campaign_id: &CampaignId) -> Result<Tally, StoreError> {
+        Ok(Tally {
+            counts: store::count_by_state(self.db.reader(), campaign_id).await?,
+        })
+    }
+}
+
+/// A contact, kept from others until this transaction ends.
+pub async fn lock(tx: &WriteTx, id: ContactId) -> Result<Contact, Fault> {
+    store::lock(tx, id).await?.ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: ContactId) -> Fault {
+    Fault::refused(Reason::ContactNotFound, id, format!("there is no contact {id}"))
+}

@@ -1,0 +1,343 @@
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+};
+
+use super::{
+    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Planned, Selection, StepOf,
+    entity::{attempt, contact, decision},
+};
+use crate::{
+    clock::Timestamp,
+    database::{StoreError, WriteTx},
+    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, TopicId},
+    rpc::Page,
+};
+
+/// Inserts contacts whose steps nobody has planned yet.
+pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
+    if !contacts.is_empty() {
+        contact::Entity::insert_many(contacts.iter().map(row))
+            .exec_without_returning(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Inserts a contact; false when its key is taken.
+pub async fn insert_once(tx: &WriteTx, new: &Contact) -> Result<bool, StoreError> {
+    let free_key = OnConflict::column(contact::Column::DedupeKey).do_nothing().to_owned();
+    Ok(contact::Entity::insert(row(new))
+        .on_conflict(free_key)
+        .exec_without_returning(tx)
+        .await?
+        == 1)
+}
+
+/// One contact.
+pub async fn find(db: &impl ConnectionTrait, id: ContactId) -> Result<Option<Contact>, StoreError> {
+    contact::Entity::find_by_id(id).one(db).await?.map(domain).transpose()
+}
+
+/// One contact, kept from others until this transaction ends.
+pub async fn lock(tx: &WriteTx, id: ContactId) -> Result<Option<Contact>, StoreError> {
+    contact::Entity::find_by_id(id)
+        .lock(LockType::Update)
+        .one(tx)
+        .await?
+        .map(domain)
+        .transpose()
+}
+
+/// The contact that has a caller's key.
+pub async fn find_by_dedupe_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<Contact>, StoreError> {
+    contact::Entity::find()
+        .filter(contact::Column::DedupeKey.eq(key))
+        .one(db)
+        .await?
+        .map(domain)
+        .transpose()
+}
+
+/// Contacts in the order in which they were planned, one more than the page holds.
+pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> Result<Vec<Contact>, StoreError> {
+    let mut query = contact::Entity::find()
+        .filter(condition(which))
+        .order_by_asc(contact::Column::ContactId)
+        .limit(page.size + 1);
+    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<ContactId>().ok()) {
+        query = query.filter(contact::Column::ContactId.gt(after));
+    }
+    query.all(db).await?.into_iter().map(domain).collect()
+}
+
+/// How many contacts are meant.
+pub async fn count(db: &impl ConnectionTrait, which: &Selection) -> Result<u64, StoreError> {
+    Ok(contact::Entity::find().filter(condition(which)).count(db).await?)
+}
+
+/// The contact between a campaign and a customer that was planned last.
+pub async fn find_latest(
+    db: &impl ConnectionTrait,
+    campaign_id: &CampaignId,
+    customer_id: CustomerId,
+) -> Result<Option<Contact>, StoreError> {
+    let query = contact::Entity::find()
+        .filter(contact::Column::CustomerId.eq(customer_id))
+        .filter(contact::Column::CampaignId.eq(campaign_id.clone()))
+        .order_by_desc(contact::Column::ContactId);
+    query.one(db).await?.map(domain).transpose()
+}
+
+/// How many contacts of a campaign ended or wait in which way.
+pub async fn count_by_state(
+    db: &impl ConnectionTrait,
+    campaign_id: &CampaignId,
+) -> Result<Vec<(ContactState, Option<BlockReason>, i64)>, StoreError> {
+    let rows = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::State)
+        .column(contact::Column::BlockReason)
+        .column_as(contact::Column::ContactId.count(), "contacts")
+        .filter(contact::Column::CampaignId.eq(campaign_id.clone()))
+        .group_by(contact::Column::State)
+        .group_by(contact::Column::BlockReason)
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows)
+}
+
+/// Every hand-over of a contact, oldest first.
+pub async fn attempts(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<Attempt>, StoreError> {
+    let rows = attempt::Entity::find()
+        .filter(attempt::Column::ContactId.eq(id))
+        .order_by_asc(attempt::Column::Number)
+        .all(db)
+        .await?;
+    let attempt = |row: attempt::Model| Attempt {
+        number: row.number,
+        start_time: row.start_time,
+        end_time: row.end_time,
+        outcome: row.outcome,
+        detail: row.detail.unwrap_or_default(),
+        replica: row.replica,
+    };
+    Ok(rows.into_iter().map(attempt).collect())
+}
+
+/// Every decision about a contact, oldest first.
+pub async fn decisions(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<Decision>, StoreError> {
+    let rows = decision::Entity::find()
+        .filter(decision::Column::ContactId.eq(id))
+        .order_by_asc(decision::Column::Revision)
+        .all(db)
+        .await?;
+    let decision = |row: decision::Model| Decision {
+        contact_id: row.contact_id,
+        revision: row.revision,
+        time: row.decide_time,
+        block: block(row.reason, row.effect, row.detail, row.retry_time),
+        consent: row.consent_record_id,
+    };
+    Ok(rows.into_iter().map(decision).collect())
+}
+
+/// Which waiting contacts are called off.
+#[derive(Debug)]
+pub enum CallOff {
+    /// This one.
+    Contact(ContactId),
+    /// Those of these enrollments.
+    Enrollments(Vec<EnrollmentId>),
+    /// All of a customer.
+    Customer(CustomerId),
+    /// Those of a customer about a topic on a channel (none = on every channel) that obey an opt-out.
+    Topic(CustomerId, TopicId, Option<crate::delivery::Channel>),
+    /// Those of a customer with these purposes.
+    Purposes(CustomerId, &'static [super::Purpose]),
+}
+
+/// Calls off what waits, claimed or not; what is being handed over is beyond reach. Answers how many.
+pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp) -> Result<u64, StoreError> {
+    let which = match which {
+        CallOff::Contact(id) => contact::Column::ContactId.eq(id),
+        CallOff::Enrollments(ids) if ids.is_empty() => return Ok(0),
+        CallOff::Enrollments(ids) => contact::Column::EnrollmentId.is_in(ids),
+        CallOff::Customer(customer) => contact::Column::CustomerId.eq(customer),
+        CallOff::Topic(customer, topic, channel) => contact::Column::CustomerId
+            .eq(customer)
+            .and(contact::Column::TopicId.eq(topic))
+            .and(contact::Column::Purpose.ne(super::Purpose::Transactional))
+            .and(channel.map_or(Expr::val(true), |channel| contact::Column::Channel.eq(channel))),
+        CallOff::Purposes(customer, purposes) => contact::Column::CustomerId
+            .eq(customer)
+            .and(contact::Column::Purpose.is_in(purposes.iter().copied())),
+    };
+    let done = contact::Entity::update_many()
+        .col_expr(contact::Column::State, Expr::val(ContactState::Canceled))
+        .col_expr(contact::Column::BlockReason, Expr::val(block.reason))
+        .col_expr(contact::Column::BlockEffect, Expr::val(Effect::Cancel))
+        .col_expr(contact::Column::BlockDetail, block.detail.clone().into())
+        .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
+        .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
+        .col_expr(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>))
+        .col_expr(contact::Column::UpdateTime, now.into())
+        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .filter(which)
+        .exec(tx)
+        .await?;
+    Ok(done.rows_affected)
+}
+
+/// The waiting contacts of a customer that are planned by the wall clock.
+pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Contact>, StoreError> {
+    let rows = contact::Entity::find()
+        .filter(contact::Column::CustomerId.eq(customer))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .filter(contact::Column::DueLocalTime.is_not_null())
+        .order_by_asc(contact::Column::ContactId)
+        .lock(LockType::Update)
+        .all(tx)
+        .await?;
+    rows.into_iter().map(domain).collect()
+}
+
+/// Plans a waiting contact for another moment; whoever had claimed it loses it.
+pub async fn replan(
+    tx: &WriteTx,
+    id: ContactId,
+    planned: Planned,
+    zone: &str,
+    expire_time: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    contact::Entity::update_many()
+        .col_expr(contact::Column::DueTime, planned.instant.into())
+        .col_expr(contact::Column::DueZone, zone.into())
+        .col_expr(contact::Column::ExpireTime, expire_time.into())
+        .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
+        .col_expr(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>))
+        .col_expr(contact::Column::UpdateTime, now.into())
+        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
+        .filter(contact::Column::ContactId.eq(id))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+fn condition(which: &Selection) -> Condition {
+    Condition::all()
+        .add_option(which.customer_id.map(|id| contact::Column::CustomerId.eq(id)))
+        .add_option(which.campaign_id.clone().map(|id| contact::Column::CampaignId.eq(id)))
+        .add_option((!which.states.is_empty()).then(|| contact::Column::State.is_in(which.states.iter().copied())))
+        .add_option(which.due_from.map(|from| contact::Column::DueTime.gte(from)))
+        .add_option(which.due_before.map(|before| contact::Column::DueTime.lt(before)))
+}
+
+/// A row as the domain knows it.
+pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
+    let corrupt = |detail: &str| StoreError::Corrupt {
+        table: "contacts",
+        detail: format!("{} of {}", detail, row.contact_id),
+    };
+    let step = match (&row.campaign_id, row.enrollment_id, &row.step_id) {
+        (Some(campaign), Some(enrollment_id), Some(step)) => Some(StepOf {
+            campaign_id: campaign.clone(),
+            enrollment_id,
+            step_id: step.clone(),
+        }),
+        _ => None,
+    };
+    let due_local = match (&row.due_local_time, &row.due_zone) {
+        (Some(local), Some(zone)) => Some((local.parse().map_err(|_| corrupt("due_local_time"))?, zone.clone())),
+        _ => None,
+    };
+    let serde_json::Value::Object(data) = row.data else {
+        return Err(corrupt("data"));
+    };
+    Ok(Contact {
+        contact_id: row.contact_id,
+        customer_id: row.customer_id,
+        step,
+        topic_id: row.topic_id,
+        purpose: row.purpose,
+        channel: row.channel,
+        address_id: row.address_id,
+        template_id: row.template_id,
+        template_version: row.template_version,
+        data,
+        dedupe_key: row.dedupe_key,
+        due_time: row.due_time,
+        original_due_time: row.original_due_time,
+        due_local,
+        expire_time: row.expire_time,
+        state: row.state,
+        block: block(
+            row.block_reason,
+            row.block_effect,
+            row.block_detail,
+            row.block_retry_time,
+        ),
+        attempt_count: row.attempt_count,
+        send_time: row.send_time,
+        create_time: row.create_time,
+        update_time: row.update_time,
+        revision: row.revision,
+    })
+}
+
+fn block(
+    reason: Option<BlockReason>,
+    effect: Option<Effect>,
+    detail: Option<String>,
+    retry_time: Option<Timestamp>,
+) -> Option<Block> {
+    Some(Block {
+        reason: reason?,
+        effect: effect?,
+        detail: detail.unwrap_or_default(),
+        retry_time,
+    })
+}
+
+fn row(contact: &Contact) -> contact::ActiveModel {
+    let step = contact.step.as_ref();
+    let local = contact.due_local.as_ref();
+    contact::ActiveModel {
+        contact_id: Set(contact.contact_id),
+        customer_id: Set(contact.customer_id),
+        bucket: Set(contact.customer_id.bucket()),
+        campaign_id: Set(step.map(|step| step.campaign_id.clone())),
+        enrollment_id: Set(step.map(|step| step.enrollment_id)),
+        step_id: Set(step.map(|step| step.step_id.clone())),
+        topic_id: Set(contact.topic_id.clone()),
+        purpose: Set(contact.purpose),
+        channel: Set(contact.channel),
+        address_id: Set(contact.address_id),
+        template_id: Set(contact.template_id.clone()),
+        template_version: Set(contact.template_version),
+        data: Set(contact.data.clone().into()),
+        dedupe_key: Set(contact.dedupe_key.clone()),
+        due_time: Set(contact.due_time),
+        original_due_time: Set(contact.original_due_time),
+        due_local_time: Set(local.map(|(time, _)| time.to_string())),
+        due_zone: Set(local.map(|(_, zone)| zone.clone())),
+        expire_time: Set(contact.expire_time),
+        state: Set(contact.state),
+        block_reason: Set(contact.block.as_ref().map(|block| block.reason)),
+        block_effect: Set(contact.block.as_ref().map(|block| block.effect)),
+        block_detail: Set(contact.block.as_ref().map(|block| block.detail.clone())),
+        block_retry_time: Set(contact.block.as_ref().and_then(|block| block.retry_time)),
+        attempt_count: Set(contact.attempt_count),
+        claim_token: Set(None),
+        lease_end: Set(None),
+        send_time: Set(contact.send_time),
+        create_time: Set(contact.create_time),
+        update_time: Set(contact.update_time),
+        revision: Set(contact.revision),
+    }
+}

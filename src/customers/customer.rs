@@ -1,0 +1,312 @@
+use serde_json::{Map, Value, json};
+
+use crate::{
+    calendar::Zone,
+    clock::Timestamp,
+    delivery::{Channel, EmailAddress},
+    ids::{AddressId, CustomerId},
+    templates::Locale,
+};
+
+/// Somebody whom the organisation follows up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Customer {
+    /// Its id.
+    pub customer_id: CustomerId,
+    /// The callers' own keys.
+    pub external_ids: Vec<String>,
+    /// How the customer is addressed.
+    pub display_name: String,
+    /// First name.
+    pub given_name: String,
+    /// Last name.
+    pub family_name: String,
+    /// Where the customer lives; none = not known.
+    pub time_zone: Option<Zone>,
+    /// Which language the customer reads; none = not known.
+    pub locale: Option<Locale>,
+    /// Free data.
+    pub attributes: Map<String, Value>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Ways to reach the customer, oldest first.
+    pub addresses: Vec<Address>,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When it last changed.
+    pub update_time: Timestamp,
+    /// When it was deleted; none = it was not.
+    pub delete_time: Option<Timestamp>,
+    /// Counts its changes.
+    pub revision: i32,
+}
+
+/// One way to reach a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Its id.
+    pub address_id: AddressId,
+    /// On which channel.
+    pub channel: Channel,
+    /// Where.
+    pub value: EmailAddress,
+    /// Used where no consent names another.
+    pub primary: bool,
+}
+
+/// An address that a caller knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAddress {
+    /// On which channel.
+    pub channel: Channel,
+    /// Where.
+    pub value: EmailAddress,
+    /// Asked to be primary.
+    pub primary: bool,
+}
+
+/// How a request names a customer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomerKey {
+    /// By our id.
+    Id(CustomerId),
+    /// By a caller's own key.
+    ExternalId(String),
+    /// By an e-mail address of a living customer.
+    Email(EmailAddress),
+}
+
+/// What a caller says about a customer; every field that is there is to change.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CustomerChange {
+    /// All external ids.
+    pub external_ids: Option<Vec<String>>,
+    /// How the customer is addressed.
+    pub display_name: Option<String>,
+    /// First name.
+    pub given_name: Option<String>,
+    /// Last name.
+    pub family_name: Option<String>,
+    /// Where the customer lives.
+    pub time_zone: Option<Option<Zone>>,
+    /// Which language the customer reads.
+    pub locale: Option<Option<Locale>>,
+    /// Merged by key; null removes.
+    pub attributes: Option<Map<String, Value>>,
+    /// All tags.
+    pub tags: Option<Vec<String>>,
+    /// Added after `tags`.
+    pub add_tags: Vec<String>,
+    /// Removed after `add_tags`.
+    pub remove_tags: Vec<String>,
+    /// Added where they are new.
+    pub addresses: Vec<NewAddress>,
+}
+
+impl Customer {
+    /// A customer about whom nothing is known.
+    pub fn bare(now: Timestamp) -> Self {
+        Self {
+            customer_id: CustomerId::generate(),
+            external_ids: Vec::new(),
+            display_name: String::new(),
+            given_name: String::new(),
+            family_name: String::new(),
+            time_zone: None,
+            locale: None,
+            attributes: Map::new(),
+            tags: Vec::new(),
+            addresses: Vec::new(),
+            create_time: now,
+            update_time: now,
+            delete_time: None,
+            revision: 0,
+        }
+    }
+
+    /// Takes over what a caller says.
+    pub fn apply(&mut self, change: CustomerChange, now: Timestamp) {
+        let set = |field: &mut String, value: Option<String>| *field = value.unwrap_or(std::mem::take(field));
+        set(&mut self.display_name, change.display_name);
+        set(&mut self.given_name, change.given_name);
+        set(&mut self.family_name, change.family_name);
+        self.time_zone = change.time_zone.unwrap_or(self.time_zone);
+        if let Some(locale) = change.locale {
+            self.locale = locale;
+        }
+        if let Some(external_ids) = change.external_ids {
+            self.external_ids = distinct(external_ids);
+        }
+        for (key, value) in change.attributes.unwrap_or_default() {
+            if value.is_null() {
+                self.attributes.remove(&key);
+            } else {
+                self.attributes.insert(key, value);
+            }
+        }
+        let mut tags = change.tags.unwrap_or(std::mem::take(&mut self.tags));
+        tags.extend(change.add_tags);
+        self.tags = distinct(tags);
+        self.tags.retain(|tag| !change.remove_tags.contains(tag));
+        for address in change.addresses {
+            self.add_address(address);
+        }
+        self.update_time = now;
+        self.revision += 1;
+    }
+
+    /// Adds an address where it is new. The first of a channel is primary; one that asks to be takes it from another.
+    fn add_address(&mut self, new: NewAddress) {
+        let same_channel = |address: &Address| address.channel == new.channel;
+        let primary = new.primary || !self.addresses.iter().any(|address| same_channel(address));
+        if primary {
+            for address in self.addresses.iter_mut().filter(|address| same_channel(address)) {
+                address.primary = false;
+            }
+        }
+        let known = self
+            .addresses
+            .iter_mut()
+            .find(|address| address.value.key() == new.value.key());
+        match known {
+            Some(address) => address.primary |= primary,
+            None => self.addresses.push(Address {
+                address_id: AddressId::generate(),
+                channel: new.channel,
+                value: new.value,
+                primary,
+            }),
+        }
+    }
+
+    /// The address that is used where no consent names another.
+    pub fn primary_address(&self, channel: Channel) -> Option<&Address> {
+        self.addresses
+            .iter()
+            .find(|address| address.channel == channel && address.primary)
+    }
+
+    /// The zone that counts for this customer.
+    pub fn zone(&self) -> Zone {
+        self.time_zone.unwrap_or(Zone::UTC)
+    }
+
+    /// What templates see.
+    pub fn template_data(&self) -> Value {
+        json!({
+            "customer_id": self.customer_id.to_string(),
+            "display_name": self.display_name,
+            "given_name": self.given_name,
+            "family_name": self.family_name,
+            "locale": self.locale.as_ref().map_or("", Locale::as_str),
+            "time_zone": self.zone().name(),
+            "attributes": self.attributes,
+            "tags": self.tags,
+        })
+    }
+}
+
+/// The values in their order, each once.
+fn distinct(values: Vec<String>) -> Vec<String> {
+    let mut seen = Vec::with_capacity(values.len());
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn email(value: &str, primary: bool) -> NewAddress {
+        NewAddress {
+            channel: Channel::Email,
+            value: value.parse().unwrap(),
+            primary,
+        }
+    }
+
+    fn attributes(value: Value) -> Option<Map<String, Value>> {
+        value.as_object().cloned()
+    }
+
+    #[test]
+    fn attributes_merge_by_key_and_null_removes() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut customer = Customer::bare(now);
+        let first = attributes(json!({"plan": "gold", "size": {"shoe": 42, "shirt": "L"}}));
+        customer.apply(
+            CustomerChange {
+                attributes: first,
+                ..Default::default()
+            },
+            now,
+        );
+        let second = attributes(json!({"plan": null, "size": {"shoe": 43}, "city": "Riga"}));
+        customer.apply(
+            CustomerChange {
+                attributes: second,
+                ..Default::default()
+            },
+            now,
+        );
+        assert_eq!(
+            Value::Object(customer.attributes),
+            json!({"size": {"shoe": 43}, "city": "Riga"})
+        );
+        assert_eq!(customer.revision, 2);
+    }
+
+    #[test]
+    fn tags_are_set_then_added_then_removed() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut customer = Customer::bare(now);
+        let tags = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        let change = CustomerChange {
+            tags: Some(tags(&["a", "b", "a"])),
+            add_tags: tags(&["c"]),
+            remove_tags: tags(&["b", "x"]),
+            ..Default::default()
+        };
+        customer.apply(change, now);
+        assert_eq!(customer.tags, tags(&["a", "c"]));
+    }
+
+    #[test]
+    fn the_first_address_is_primary_until_another_asks_to_be() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut customer = Customer::bare(now);
+        let addresses = vec![
+            email("a@example.com", false),
+            email("b@example.com", false),
+            email("A@Example.com", false),
+        ];
+        customer.apply(
+            CustomerChange {
+                addresses,
+                ..Default::default()
+            },
+            now,
+        );
+        assert_eq!(customer.addresses.len(), 2);
+        assert_eq!(
+            customer.primary_address(Channel::Email).unwrap().value.as_str(),
+            "a@example.com"
+        );
+        customer.apply(
+            CustomerChange {
+                addresses: vec![email("b@example.com", true)],
+                ..Default::default()
+            },
+            now,
+        );
+        assert_eq!(
+            customer.primary_address(Channel::Email).unwrap().value.as_str(),
+            "b@example.com"
+        );
+        assert_eq!(customer.addresses.iter().filter(|address| address.primary).count(), 1);
+    }
+}

@@ -1,0 +1,214 @@
+//! Customers and their addresses.
+//!
+//! The row of a customer is the lock on everything that is planned for them: whoever changes plans or preferences takes it
+//! first, and the dispatcher shares it while it decides. So no decision is made beside a change.
+
+mod customer;
+mod entity;
+mod store;
+
+pub use self::{
+    customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
+    store::{load, lock_shared},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    database::{self, Database, StoreError, WriteTx},
+    ids::CustomerId,
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
+};
+
+/// The customers of this deployment.
+#[derive(Debug, Clone)]
+pub struct Customers {
+    db: Database,
+    clock: Clock,
+}
+
+impl Customers {
+    /// The customers in a database.
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Creates a customer.
+    pub async fn create(
+        &self,
+        new: CustomerChange,
+        key: Option<&RequestKey>,
+        validate_only: bool,
+    ) -> Result<Reply<Customer>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            return Ok(Reply::replayed(read_back(&tx, &first.resource).await?));
+        }
+        let customer = insert(&tx, new, now).await?;
+        if let Some(key) = key {
+            key.finish(&tx, customer.customer_id, &[]).await?;
+        }
+        if validate_only {
+            database::rollback(tx).await?
+        } else {
+            database::commit(tx).await?
+        }
+        Ok(Reply::fresh(customer))
+    }
+
+    /// Adds an address; the same address again changes nothing but who is primary.
+    pub async fn add_address(
+        &self,
+        id: CustomerId,
+        address: NewAddress,
+        key: Option<&RequestKey>,
+    ) -> Result<Reply<Customer>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            return Ok(Reply::replayed(read_back(&tx, &first.resource).await?));
+        }
+        let before = lock(&tx, id).await?;
+        let change = CustomerChange {
+            addresses: vec![address],
+            ..CustomerChange::default()
+        };
+        let after = change_locked(&tx, &before, change, now).await?;
+        if let Some(key) = key {
+            key.finish(&tx, id, &[]).await?;
+        }
+        database::commit(tx).await?;
+        Ok(Reply::fresh(after))
+    }
+
+    /// One customer; a deleted one only when asked for.
+    pub async fn get(&self, id: CustomerId, show_deleted: bool) -> Result<Customer, Fault> {
+        let found = find(self.db.reader(), id).await?;
+        found
+            .filter(|customer| show_deleted || customer.delete_time.is_none())
+            .ok_or_else(|| not_found(&CustomerKey::Id(id)))
+    }
+
+    /// A page in the order of creation.
+    pub async fn list(&self, show_deleted: bool, page: &Page) -> Result<PageOf<Customer>, StoreError> {
+        let rows = store::list(self.db.reader(), show_deleted, page).await?;
+        Ok(PageOf::from_rows(rows, page, |customer| {
+            customer.customer_id.to_string()
+        }))
+    }
+
+    /// How many there are.
+    pub async fn count(&self, show_deleted: bool) -> Result<u64, StoreError> {
+        store::count(self.db.reader(), show_deleted).await
+    }
+
+    /// Whom a key names.
+    pub async fn resolve(&self, key: &CustomerKey) -> Result<CustomerId, Fault> {
+        store::resolve(self.db.reader(), key)
+            .await?
+            .ok_or_else(|| not_found(key))
+    }
+
+    /// Whom a key names, or nobody.
+    pub async fn find_id(&self, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
+        store::resolve(self.db.reader(), key).await
+    }
+}
+
+/// One customer, living or not.
+pub async fn find(db: &impl store::Connection, id: CustomerId) -> Result<Option<Customer>, StoreError> {
+    Ok(store::load(db, &[id]).await?.remove(&id))
+}
+
+/// Whom a key names, in a transaction that may go on to create them.
+pub async fn resolve(tx: &WriteTx, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
+    store::resolve(tx, key).await
+}
+
+/// A living customer, kept from others until this transaction ends.
+pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
+    let customer = lock_any(tx, id).await?;
+    if customer.delete_time.is_some() {
+        return Err(Fault::refused(
+            Reason::CustomerDeleted,
+            id,
+            format!("customer {id} is deleted"),
+        ));
+    }
+    Ok(customer)
+}
+
+/// A customer, living or not, kept from others until this transaction ends.
+pub async fn lock_any(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
+    let missing = || not_found(&CustomerKey::Id(id));
+    store::lock(tx, id).await?.ok_or_else(missing)?;
+    find(tx, id).await?.ok_or_else(missing)
+}
+
+/// Creates a customer in the caller's transaction.
+pub async fn insert(tx: &WriteTx, new: CustomerChange, now: Timestamp) -> Result<Customer, Fault> {
+    let mut customer = Customer::bare(now);
+    customer.apply(new, now);
+    check_free(tx, &customer).await?;
+    store::insert(tx, &customer).await?;
+    Ok(customer)
+}
+
+/// Changes a locked customer in the caller's transaction.
+pub async fn change_locked(
+    tx: &WriteTx,
+    before: &Customer,
+    change: CustomerChange,
+    now: Timestamp,
+) -> Result<Customer, Fault> {
+    let mut after = before.clone();
+    after.apply(change, now);
+    check_free(tx, &after).await?;
+    store::save(tx, before, &after).await?;
+    Ok(after)
+}
+
+/// Marks a locked customer as deleted in the caller's transaction.
+pub async fn delete_locked(tx: &WriteTx, customer: &mut Customer, now: Timestamp) -> Result<(), StoreError> {
+    customer.delete_time = Some(now);
+    customer.update_time = now;
+    customer.revision += 1;
+    store::delete(tx, customer.customer_id, customer.revision, now).await
+}
+
+/// The customer that an earlier, equal request made or changed.
+pub async fn read_back(tx: &WriteTx, resource: &str) -> Result<Customer, Fault> {
+    let corrupt = || StoreError::Corrupt {
+        table: "requests",
+        detail: "resource".to_owned(),
+    };
+    let id: CustomerId = resource.parse().map_err(|_| corrupt())?;
+    find(tx, id).await?.ok_or_else(|| corrupt().into())
+}
+
+async fn check_free(tx: &WriteTx, customer: &Customer) -> Result<(), Fault> {
+    if let Some(taken) = store::taken_external_id(tx, &customer.external_ids, customer.customer_id).await? {
+        let message = format!("another customer has the external id {taken:?}");
+        return Err(Fault::refused(Reason::ExternalIdTaken, taken, message));
+    }
+    if store::taken_address(tx, customer).await?.is_some() {
+        let message = "another living customer has one of these e-mail addresses";
+        return Err(Fault::refused(Reason::EmailTaken, "addresses", message));
+    }
+    Ok(())
+}
+
+fn not_found(key: &CustomerKey) -> Fault {
+    let (subject, message) = match key {
+        CustomerKey::Id(id) => (id.to_string(), format!("there is no customer {id}")),
+        CustomerKey::ExternalId(id) => (id.clone(), format!("no customer has the external id {id:?}")),
+        CustomerKey::Email(_) => (
+            "email".to_owned(),
+            "no living customer has this e-mail address".to_owned(),
+        ),
+    };
+    Fault::refused(Reason::CustomerNotFound, subject, message)
+}

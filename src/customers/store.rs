@@ -1,0 +1,307 @@
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, LockType, OnConflict},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    Address, Customer, CustomerKey,
+    entity::{address, customer, external_id},
+};
+use crate::{
+    clock::Timestamp,
+    database::{StoreError, WriteTx},
+    delivery::Channel,
+    ids::{AddressId, CustomerId},
+    rpc::Page,
+};
+
+pub use sea_orm::ConnectionTrait as Connection;
+
+/// Whom a key names, living or not; an e-mail address names the living only.
+pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
+    let id = match key {
+        CustomerKey::Id(id) => {
+            let query = customer::Entity::find_by_id(*id)
+                .select_only()
+                .column(customer::Column::CustomerId);
+            query.into_tuple().one(db).await?
+        }
+        CustomerKey::ExternalId(external_id) => {
+            let query = external_id::Entity::find_by_id(external_id.clone()).select_only();
+            query
+                .column(external_id::Column::CustomerId)
+                .into_tuple()
+                .one(db)
+                .await?
+        }
+        CustomerKey::Email(email) => {
+            let query = address::Entity::find()
+                .select_only()
+                .column(address::Column::CustomerId);
+            query
+                .filter(address::Column::LivingKey.eq(living_key(Channel::Email, &email.key())))
+                .into_tuple()
+                .one(db)
+                .await?
+        }
+    };
+    Ok(id)
+}
+
+/// Keeps a customer's plans from others until this transaction ends; answers whether the customer is there and living.
+pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Option<bool>, StoreError> {
+    let row: Option<Option<Timestamp>> = customer::Entity::find_by_id(id)
+        .select_only()
+        .column(customer::Column::DeleteTime)
+        .lock(LockType::NoKeyUpdate)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(row.map(|delete_time| delete_time.is_none()))
+}
+
+/// Keeps what these customers said from being changed until this transaction ends.
+pub async fn lock_shared(tx: &WriteTx, ids: &[CustomerId]) -> Result<(), StoreError> {
+    customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
+        .order_by_asc(customer::Column::CustomerId)
+        .lock(LockType::Share)
+        .into_tuple::<CustomerId>()
+        .all(tx)
+        .await?;
+    Ok(())
+}
+
+/// Customers with their external ids and addresses, in three queries.
+pub async fn load(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, Customer>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = customer::Entity::find()
+        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
+        .all(db)
+        .await?;
+    complete(db, rows)
+        .await
+        .map(|customers| customers.into_iter().map(|one| (one.customer_id, one)).collect())
+}
+
+/// Customers in the order of their creation, one more than the page holds.
+pub async fn list(db: &impl ConnectionTrait, deleted: bool, page: &Page) -> Result<Vec<Customer>, StoreError> {
+    let mut query = customer::Entity::find()
+        .order_by_asc(customer::Column::CustomerId)
+        .limit(page.size + 1);
+    if !deleted {
+        query = query.filter(customer::Column::DeleteTime.is_null());
+    }
+    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<CustomerId>().ok()) {
+        query = query.filter(customer::Column::CustomerId.gt(after));
+    }
+    let rows = query.all(db).await?;
+    complete(db, rows).await
+}
+
+/// How many customers there are.
+pub async fn count(db: &impl ConnectionTrait, deleted: bool) -> Result<u64, StoreError> {
+    let mut query = customer::Entity::find();
+    if !deleted {
+        query = query.filter(customer::Column::DeleteTime.is_null());
+    }
+    Ok(query.count(db).await?)
+}
+
+async fn complete(db: &impl ConnectionTrait, rows: Vec<customer::Model>) -> Result<Vec<Customer>, StoreError> {
+    let ids: Vec<CustomerId> = rows.iter().map(|row| row.customer_id).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut external_ids: HashMap<CustomerId, Vec<String>> = HashMap::new();
+    let query = external_id::Entity::find().filter(external_id::Column::CustomerId.is_in(ids.iter().copied()));
+    for row in query.order_by_asc(external_id::Column::Position).all(db).await? {
+        external_ids.entry(row.customer_id).or_default().push(row.external_id);
+    }
+    let mut addresses: HashMap<CustomerId, Vec<Address>> = HashMap::new();
+    let query = address::Entity::find().filter(address::Column::CustomerId.is_in(ids));
+    for row in query.order_by_asc(address::Column::AddressId).all(db).await? {
+        let value = row.value.parse().map_err(|_| corrupt("addresses", "value"))?;
+        let address = Address {
+            address_id: row.address_id,
+            channel: row.channel,
+            value,
+            primary: row.is_primary,
+        };
+        addresses.entry(row.customer_id).or_default().push(address);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let external_ids = external_ids.remove(&row.customer_id).unwrap_or_default();
+            let addresses = addresses.remove(&row.customer_id).unwrap_or_default();
+            domain(row, external_ids, addresses)
+        })
+        .collect()
+}
+
+/// The first of these external ids that another customer has.
+pub async fn taken_external_id(tx: &WriteTx, ids: &[String], except: CustomerId) -> Result<Option<String>, StoreError> {
+    let query = external_id::Entity::find()
+        .select_only()
+        .column(external_id::Column::ExternalId)
+        .filter(external_id::Column::ExternalId.is_in(ids.iter().map(String::as_str)))
+        .filter(external_id::Column::CustomerId.ne(except));
+    Ok(query.into_tuple().one(tx).await?)
+}
+
+/// The first of these addresses that another living customer has.
+pub async fn taken_address(tx: &WriteTx, of: &Customer) -> Result<Option<AddressId>, StoreError> {
+    let keys = of
+        .addresses
+        .iter()
+        .map(|address| living_key(address.channel, &address.value.key()));
+    let query = address::Entity::find()
+        .select_only()
+        .column(address::Column::AddressId)
+        .filter(address::Column::LivingKey.is_in(keys))
+        .filter(address::Column::CustomerId.ne(of.customer_id));
+    Ok(query.into_tuple().one(tx).await?)
+}
+
+/// Inserts a customer with all that belongs to it.
+pub async fn insert(tx: &WriteTx, new: &Customer) -> Result<(), StoreError> {
+    customer::Entity::insert(row(new)).exec_without_returning(tx).await?;
+    insert_external_ids(tx, new).await?;
+    save_addresses(tx, new).await
+}
+
+/// Writes a customer back with all that belongs to it.
+pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(), StoreError> {
+    customer::Entity::update(row(after)).exec(tx).await?;
+    if before.external_ids != after.external_ids {
+        external_id::Entity::delete_many()
+            .filter(external_id::Column::CustomerId.eq(after.customer_id))
+            .exec(tx)
+            .await?;
+        insert_external_ids(tx, after).await?;
+    }
+    if before.addresses != after.addresses {
+        save_addresses(tx, after).await?;
+    }
+    Ok(())
+}
+
+/// Marks a customer as deleted and sets its addresses free.
+pub async fn delete(tx: &WriteTx, id: CustomerId, revision: i32, now: Timestamp) -> Result<(), StoreError> {
+    customer::Entity::update_many()
+        .col_expr(customer::Column::DeleteTime, now.into())
+        .col_expr(customer::Column::UpdateTime, now.into())
+        .col_expr(customer::Column::Revision, revision.into())
+        .filter(customer::Column::CustomerId.eq(id))
+        .exec(tx)
+        .await?;
+    address::Entity::update_many()
+        .col_expr(address::Column::LivingKey, Expr::val(None::<String>))
+        .filter(address::Column::CustomerId.eq(id))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+async fn insert_external_ids(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
+    if of.external_ids.is_empty() {
+        return Ok(());
+    }
+    let rows = of
+        .external_ids
+        .iter()
+        .zip(0..)
+        .map(|(external_id, position)| external_id::ActiveModel {
+            external_id: Set(external_id.clone()),
+            customer_id: Set(of.customer_id),
+            position: Set(position),
+        });
+    external_id::Entity::insert_many(rows)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
+    if of.addresses.is_empty() {
+        return Ok(());
+    }
+    let rows = of.addresses.iter().map(|address| address::ActiveModel {
+        address_id: Set(address.address_id),
+        customer_id: Set(of.customer_id),
+        channel: Set(address.channel),
+        value: Set(address.value.as_str().to_owned()),
+        living_key: Set(Some(living_key(address.channel, &address.value.key()))),
+        is_primary: Set(address.primary),
+        create_time: Set(of.update_time),
+    });
+    let known = OnConflict::column(address::Column::AddressId)
+        .update_column(address::Column::IsPrimary)
+        .to_owned();
+    address::Entity::insert_many(rows)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+fn living_key(channel: Channel, key: &str) -> String {
+    format!("{channel}:{key}")
+}
+
+fn corrupt(table: &'static str, detail: &str) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        detail: detail.to_owned(),
+    }
+}
+
+fn domain(row: customer::Model, external_ids: Vec<String>, addresses: Vec<Address>) -> Result<Customer, StoreError> {
+    let time_zone = row
+        .time_zone
+        .map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone")))
+        .transpose()?;
+    let attributes: Map<String, Value> =
+        serde_json::from_value(row.attributes).map_err(|_| corrupt("customers", "attributes"))?;
+    Ok(Customer {
+        customer_id: row.customer_id,
+        external_ids,
+        display_name: row.display_name,
+        given_name: row.given_name,
+        family_name: row.family_name,
+        time_zone,
+        locale: row.locale.map(crate::templates::Locale::from_stored),
+        attributes,
+        tags: serde_json::from_value(row.tags).map_err(|_| corrupt("customers", "tags"))?,
+        addresses,
+        create_time: row.create_time,
+        update_time: row.update_time,
+        delete_time: row.delete_time,
+        revision: row.revision,
+    })
+}
+
+fn row(of: &Customer) -> customer::ActiveModel {
+    customer::ActiveModel {
+        customer_id: Set(of.customer_id),
+        display_name: Set(of.display_name.clone()),
+        given_name: Set(of.given_name.clone()),
+        family_name: Set(of.family_name.clone()),
+        time_zone: Set(of.time_zone.map(|zone| zone.name().to_owned())),
+        locale: Set(of.locale.as_ref().map(ToString::to_string)),
+        attributes: Set(of.attributes.clone().into()),
+        tags: Set(of.tags.clone().into()),
+        create_time: Set(of.create_time),
+        update_time: Set(of.update_time),
+        delete_time: Set(of.delete_time),
+        revision: Set(of.revision),
+    }
+}

@@ -1,0 +1,121 @@
+//! What customers want to hear about, and when: topics, the consent ledger and its sum, quiet hours, snooze.
+//!
+//! The ledger is only added to. What a customer said last about a topic is its sum, kept beside it. `intake` records consents
+//! and withdrawals, because they also call off what is planned.
+
+mod consent;
+mod entity;
+#[expect(clippy::module_inception, reason = "the noun of this part is its name")]
+mod preferences;
+mod store;
+mod topic;
+
+pub use self::{
+    consent::{
+        Consent, ConsentAct, ConsentMethod, ConsentRecord, ConsentState, Judgement, OBJECTION, SILENCE, Standing,
+        judge, lifts,
+    },
+    preferences::{PreferenceChange, Preferences},
+    store::{append, find_record, load, load_topics, put_consent, save},
+    topic::{LocalizedText, OptIn, Topic},
+};
+use crate::{
+    clock::Clock,
+    customers,
+    database::{self, Database, StoreError},
+    ids::{CustomerId, TopicId},
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
+};
+
+/// The topics of this deployment, and what customers said.
+#[derive(Debug, Clone)]
+pub struct PreferenceBook {
+    db: Database,
+    clock: Clock,
+}
+
+impl PreferenceBook {
+    /// The book in a database.
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Creates a topic.
+    pub async fn create_topic(&self, new: Topic, key: Option<&RequestKey>) -> Result<Reply<Topic>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            return Ok(Reply::replayed(
+                find_topic(&tx, &TopicId::from_stored(first.resource)).await?,
+            ));
+        }
+        if !store::insert_topic(&tx, &new, now).await? {
+            let message = format!("there is a topic {} already", new.topic_id);
+            return Err(Fault::refused(Reason::TopicExists, &new.topic_id, message));
+        }
+        if let Some(key) = key {
+            key.finish(&tx, &new.topic_id, &[]).await?;
+        }
+        database::commit(tx).await?;
+        Ok(Reply::fresh(new))
+    }
+
+    /// One topic.
+    pub async fn topic(&self, id: &TopicId) -> Result<Topic, Fault> {
+        find_topic(self.db.reader(), id).await
+    }
+
+    /// A page by id.
+    pub async fn list_topics(&self, page: &Page) -> Result<PageOf<Topic>, StoreError> {
+        let rows = store::list_topics(self.db.reader(), page).await?;
+        Ok(PageOf::from_rows(rows, page, |topic| topic.topic_id.to_string()))
+    }
+
+    /// Everything that a customer said.
+    pub async fn get(&self, customer: CustomerId) -> Result<Preferences, StoreError> {
+        of(self.db.reader(), customer).await
+    }
+
+    /// Changes quiet hours and snooze.
+    pub async fn update(
+        &self,
+        customer: CustomerId,
+        etag: &str,
+        change: PreferenceChange,
+        key: Option<&RequestKey>,
+    ) -> Result<Reply<Preferences>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && key.begin(&tx, now).await?.is_some()
+        {
+            return Ok(Reply::replayed(of(&tx, customer).await?));
+        }
+        customers::lock(&tx, customer).await?;
+        let mut preferences = of(&tx, customer).await?;
+        check_etag(etag, preferences.revision, customer)?;
+        preferences.quiet_hours = change.quiet_hours.unwrap_or(preferences.quiet_hours);
+        preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
+        preferences.revision += 1;
+        store::save(&tx, &preferences, now).await?;
+        if let Some(key) = key {
+            key.finish(&tx, customer, &[]).await?;
+        }
+        database::commit(tx).await?;
+        Ok(Reply::fresh(preferences))
+    }
+}
+
+/// One topic.
+pub async fn find_topic(db: &impl store::Connection, id: &TopicId) -> Result<Topic, Fault> {
+    let found = store::load_topics(db, [id.clone()]).await?.remove(id);
+    found.ok_or_else(|| Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}")))
+}
+
+/// Everything that a customer said.
+pub async fn of(db: &impl store::Connection, customer: CustomerId) -> Result<Preferences, StoreError> {
+    let said = store::load(db, &[customer]).await?.remove(&customer);
+    Ok(said.unwrap_or_else(|| Preferences::none(customer)))
+}

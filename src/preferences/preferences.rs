@@ -1,0 +1,79 @@
+use super::{Consent, ConsentMethod, ConsentState, lifts};
+use crate::{
+    calendar::QuietHours,
+    clock::Timestamp,
+    contacts::Purpose,
+    delivery::Channel,
+    ids::{CustomerId, TopicId},
+};
+
+/// Everything that a customer said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preferences {
+    /// Whose.
+    pub customer_id: CustomerId,
+    /// Topic by topic.
+    pub consents: Vec<Consent>,
+    /// When nothing but transactional mail goes out.
+    pub quiet_hours: Option<QuietHours>,
+    /// Until when nothing but transactional mail goes out.
+    pub snooze_end_time: Option<Timestamp>,
+    /// Since when the customer objects to marketing and surveys.
+    pub objection_time: Option<Timestamp>,
+    /// Since when the customer wants nothing but transactional mail.
+    pub silence_time: Option<Timestamp>,
+    /// Counts changes of all but consents; 0 = nothing was ever said.
+    pub revision: i32,
+}
+
+/// What is to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PreferenceChange {
+    /// Quiet hours, or none any more.
+    pub quiet_hours: Option<Option<QuietHours>>,
+    /// Snooze, or none any more.
+    pub snooze_end_time: Option<Option<Timestamp>>,
+}
+
+impl Preferences {
+    /// Of a customer who said nothing.
+    pub fn none(customer_id: CustomerId) -> Self {
+        Self {
+            customer_id,
+            consents: Vec::new(),
+            quiet_hours: None,
+            snooze_end_time: None,
+            objection_time: None,
+            silence_time: None,
+            revision: 0,
+        }
+    }
+
+    /// What was said about a topic on a channel.
+    pub fn consent(&self, topic_id: &TopicId, channel: Channel) -> Option<&Consent> {
+        self.consents
+            .iter()
+            .find(|consent| consent.topic_id == *topic_id && consent.channel == channel)
+    }
+
+    /// Since when the customer objects to what a topic is for, by objection or silence.
+    pub fn objects_since(&self, purpose: Purpose) -> Option<Timestamp> {
+        match purpose {
+            Purpose::Transactional => None,
+            Purpose::Service => self.silence_time,
+            Purpose::Marketing | Purpose::Survey => self.objection_time.max(self.silence_time),
+        }
+    }
+
+    /// Since when an objection or silence keeps a topic from the customer; a later grant of their own lifts it.
+    pub fn objection_to(&self, topic_id: &TopicId, channel: Channel, purpose: Purpose) -> Option<Timestamp> {
+        let since = self.objects_since(purpose)?;
+        (!lifts(self.consent(topic_id, channel), since)).then_some(since)
+    }
+
+    /// When and how the customer opted out of a topic, if that is what was said last.
+    pub fn opt_out(&self, topic_id: &TopicId, channel: Channel) -> Option<(Timestamp, ConsentMethod)> {
+        let consent = self.consent(topic_id, channel)?;
+        (consent.state == ConsentState::Denied).then_some((consent.change_time, consent.method))
+    }
+}

@@ -1,0 +1,217 @@
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::OnConflict,
+};
+
+use super::{
+    Consent, ConsentRecord, Preferences, Topic,
+    entity::{consent, preference, record, topic},
+};
+use crate::{
+    clock::Timestamp,
+    database::{StoreError, WriteTx},
+    ids::{ConsentRecordId, CustomerId, TopicId},
+    rpc::Page,
+};
+
+pub use sea_orm::ConnectionTrait as Connection;
+
+/// False when the id is taken.
+pub async fn insert_topic(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<bool, StoreError> {
+    let row = topic::ActiveModel {
+        topic_id: Set(new.topic_id.clone()),
+        names: Set(json(&new.names)?),
+        purpose: Set(new.purpose),
+        opt_in: Set(new.opt_in),
+        channels: Set(json(&new.channels)?),
+        create_time: Set(now),
+        revision: Set(new.revision),
+    };
+    let taken = OnConflict::new().do_nothing().to_owned();
+    Ok(topic::Entity::insert(row)
+        .on_conflict(taken)
+        .exec_without_returning(tx)
+        .await?
+        == 1)
+}
+
+/// These topics.
+pub async fn load_topics(
+    db: &impl ConnectionTrait,
+    ids: impl IntoIterator<Item = TopicId>,
+) -> Result<HashMap<TopicId, Topic>, StoreError> {
+    let rows = topic::Entity::find()
+        .filter(topic::Column::TopicId.is_in(ids))
+        .all(db)
+        .await?;
+    rows.into_iter()
+        .map(|row| domain_topic(row).map(|topic| (topic.topic_id.clone(), topic)))
+        .collect()
+}
+
+/// Topics by id, one more than the page holds.
+pub async fn list_topics(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Topic>, StoreError> {
+    let mut query = topic::Entity::find()
+        .order_by_asc(topic::Column::TopicId)
+        .limit(page.size + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(topic::Column::TopicId.gt(after.as_str()));
+    }
+    query.all(db).await?.into_iter().map(domain_topic).collect()
+}
+
+/// What these customers said; one who said nothing is there too.
+pub async fn load(
+    db: &impl ConnectionTrait,
+    ids: &[CustomerId],
+) -> Result<HashMap<CustomerId, Preferences>, StoreError> {
+    let mut all: HashMap<CustomerId, Preferences> = ids.iter().map(|id| (*id, Preferences::none(*id))).collect();
+    let said = preference::Column::CustomerId.is_in(ids.iter().copied());
+    for row in preference::Entity::find().filter(said).all(db).await? {
+        let quiet_hours = row.quiet_hours.map(serde_json::from_value).transpose();
+        let preferences = all
+            .entry(row.customer_id)
+            .or_insert_with(|| Preferences::none(row.customer_id));
+        preferences.quiet_hours = quiet_hours.map_err(|wrong| corrupt("preferences", &wrong))?;
+        preferences.snooze_end_time = row.snooze_end_time;
+        preferences.objection_time = row.objection_time;
+        preferences.silence_time = row.silence_time;
+        preferences.revision = row.revision;
+    }
+    let query = consent::Entity::find()
+        .filter(consent::Column::CustomerId.is_in(ids.iter().copied()))
+        .order_by_asc(consent::Column::TopicId)
+        .order_by_asc(consent::Column::Channel);
+    for row in query.all(db).await? {
+        let preferences = all
+            .entry(row.customer_id)
+            .or_insert_with(|| Preferences::none(row.customer_id));
+        preferences.consents.push(Consent {
+            topic_id: row.topic_id,
+            channel: row.channel,
+            state: row.state,
+            method: row.method,
+            address_id: row.address_id,
+            change_time: row.change_time,
+            record_id: row.record_id,
+        });
+    }
+    Ok(all)
+}
+
+/// Writes back all but consents.
+pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Result<(), StoreError> {
+    let row = preference::ActiveModel {
+        customer_id: Set(preferences.customer_id),
+        quiet_hours: Set(preferences.quiet_hours.as_ref().map(json).transpose()?),
+        snooze_end_time: Set(preferences.snooze_end_time),
+        objection_time: Set(preferences.objection_time),
+        silence_time: Set(preferences.silence_time),
+        update_time: Set(now),
+        revision: Set(preferences.revision),
+    };
+    let known = OnConflict::column(preference::Column::CustomerId)
+        .update_columns([
+            preference::Column::QuietHours,
+            preference::Column::SnoozeEndTime,
+            preference::Column::ObjectionTime,
+            preference::Column::SilenceTime,
+            preference::Column::UpdateTime,
+            preference::Column::Revision,
+        ])
+        .to_owned();
+    preference::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// Adds an entry to the ledger.
+pub async fn append(tx: &WriteTx, new: &ConsentRecord) -> Result<(), StoreError> {
+    let (topic_id, channel) = new.scope.clone().unzip();
+    let row = record::ActiveModel {
+        record_id: Set(new.record_id),
+        customer_id: Set(new.customer_id),
+        act: Set(new.act),
+        topic_id: Set(topic_id),
+        channel: Set(channel),
+        method: Set(new.method),
+        address_id: Set(new.address_id),
+        occur_time: Set(new.occur_time),
+        record_time: Set(new.record_time),
+    };
+    record::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Sets what a customer said last about a topic.
+pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consent) -> Result<(), StoreError> {
+    let row = consent::ActiveModel {
+        customer_id: Set(customer_id),
+        topic_id: Set(consent.topic_id.clone()),
+        channel: Set(consent.channel),
+        state: Set(consent.state),
+        method: Set(consent.method),
+        address_id: Set(consent.address_id),
+        change_time: Set(consent.change_time),
+        record_id: Set(consent.record_id),
+    };
+    let known = OnConflict::columns([
+        consent::Column::CustomerId,
+        consent::Column::TopicId,
+        consent::Column::Channel,
+    ])
+    .update_columns([
+        consent::Column::State,
+        consent::Column::Method,
+        consent::Column::AddressId,
+        consent::Column::ChangeTime,
+        consent::Column::RecordId,
+    ])
+    .to_owned();
+    consent::Entity::insert(row)
+        .on_conflict(known)
+        .exec_without_returning(tx)
+        .await?;
+    Ok(())
+}
+
+/// One entry of the ledger.
+pub async fn find_record(db: &impl ConnectionTrait, id: ConsentRecordId) -> Result<Option<ConsentRecord>, StoreError> {
+    let row = record::Entity::find_by_id(id).one(db).await?;
+    Ok(row.map(|row| ConsentRecord {
+        record_id: row.record_id,
+        customer_id: row.customer_id,
+        act: row.act,
+        scope: row.topic_id.zip(row.channel),
+        method: row.method,
+        address_id: row.address_id,
+        occur_time: row.occur_time,
+        record_time: row.record_time,
+    }))
+}
+
+fn domain_topic(row: topic::Model) -> Result<Topic, StoreError> {
+    Ok(Topic {
+        topic_id: row.topic_id,
+        names: serde_json::from_value(row.names).map_err(|wrong| corrupt("topics", &wrong))?,
+        purpose: row.purpose,
+        opt_in: row.opt_in,
+        channels: serde_json::from_value(row.channels).map_err(|wrong| corrupt("topics", &wrong))?,
+        revision: row.revision,
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(value).map_err(|wrong| corrupt("preferences", &wrong))
+}
+
+fn corrupt(table: &'static str, wrong: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        detail: wrong.to_string(),
+    }
+}
