@@ -70,7 +70,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("trigger_time"))
                     .col(text("state"))
                     .col(text_null("end_cause"))
-                    .col(integer("next_step"))
+                    .col(text_null("next_step_id"))
                     .col(timestamp_with_time_zone_null("next_time"))
                     .col(timestamp_with_time_zone("start_time"))
                     .col(timestamp_with_time_zone_null("end_time"))

@@ -20,6 +20,7 @@
 //! | ground | `tokens`, `ids`, `clock`, `config`, `telemetry` |
 
 pub mod calendar;
+pub mod campaigns;
 pub mod clock;
 pub mod config;
 pub mod contacts;

@@ -9,7 +9,7 @@ mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{load, lock_shared},
+    store::{load, lock_shared, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},

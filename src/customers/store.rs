@@ -12,6 +12,7 @@ use super::{
     entity::{address, customer, external_id},
 };
 use crate::{
+    calendar::Zone,
     clock::Timestamp,
     database::{StoreError, WriteTx},
     delivery::Channel,
@@ -90,6 +91,25 @@ pub async fn load(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashM
     complete(db, rows)
         .await
         .map(|customers| customers.into_iter().map(|one| (one.customer_id, one)).collect())
+}
+
+/// Where these customers live, as far as that is known.
+pub async fn zones(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, Zone>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(CustomerId, String)> = customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .column(customer::Column::TimeZone)
+        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
+        .filter(customer::Column::TimeZone.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    rows.into_iter()
+        .map(|(id, name)| Ok((id, name.parse().map_err(|_| corrupt("customers", "time_zone"))?)))
+        .collect()
 }
 
 /// Customers in the order of their creation, one more than the page holds.

@@ -23,6 +23,13 @@ macro_rules! text_enum {
             }
         }
 
+        // Asked for by keys that hold a text enum; no such key is ever a number.
+        impl sea_orm::TryFromU64 for $name {
+            fn try_from_u64(_: u64) -> Result<Self, sea_orm::DbErr> {
+                Err(sea_orm::DbErr::ConvertFromU64(stringify!($name)))
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = $crate::database::UnknownText;
 

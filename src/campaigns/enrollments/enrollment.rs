@@ -1,0 +1,237 @@
+use chrono::TimeDelta;
+
+use super::super::{Reentry, ReentryMode};
+use crate::{
+    clock::Timestamp,
+    contacts::Purpose,
+    database::text_enum,
+    ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
+};
+
+text_enum! {
+    /// Where an enrollment stands.
+    EnrollmentState {
+        /// Steps are still to come.
+        Active = "active",
+        /// All steps are done.
+        Completed = "completed",
+        /// Ended before its last step.
+        Exited = "exited",
+    }
+}
+
+text_enum! {
+    /// Why an enrollment ended before its last step.
+    EndCause {
+        /// An exit event.
+        ExitEvent = "exit_event",
+        /// A withdrawal, an objection, silence.
+        OptOut = "opt_out",
+        /// The customer was deleted.
+        CustomerDeleted = "customer_deleted",
+        /// A newer event started it again.
+        Restarted = "restarted",
+    }
+}
+
+/// One customer inside a follow-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrollment {
+    /// Its id.
+    pub enrollment_id: EnrollmentId,
+    /// Of which campaign.
+    pub campaign_id: CampaignId,
+    /// The version that it follows to its end.
+    pub campaign_version: i32,
+    /// Who.
+    pub customer_id: CustomerId,
+    /// The event that started it.
+    pub event_id: EventId,
+    /// What makes it the only one of its kind.
+    pub entry_key: String,
+    /// What that event was about.
+    pub subject: String,
+    /// What its messages are about.
+    pub topic_id: TopicId,
+    /// Of the topic.
+    pub purpose: Purpose,
+    /// When that event occurred.
+    pub trigger_time: Timestamp,
+    /// Where it stands.
+    pub state: EnrollmentState,
+    /// Why it ended before its last step.
+    pub end_cause: Option<EndCause>,
+    /// The step that waits.
+    pub next_step_id: Option<String>,
+    /// When that step was planned for.
+    pub next_time: Option<Timestamp>,
+    /// When it began.
+    pub start_time: Timestamp,
+    /// When it ended.
+    pub end_time: Option<Timestamp>,
+}
+
+/// An event that asks to enter a campaign.
+#[derive(Debug, Clone, Copy)]
+pub struct Applicant<'a> {
+    /// Its id.
+    pub event_id: EventId,
+    /// What it is about.
+    pub subject: &'a str,
+    /// When it occurred.
+    pub occur_time: Timestamp,
+}
+
+/// What a campaign's rule says to an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Enters, and ends these open enrollments.
+    Enter {
+        /// What the rule makes unique.
+        entry_key: String,
+        /// The open enrollments that it restarts.
+        restarts: Vec<EnrollmentId>,
+    },
+    /// Does not; why, for people.
+    Stay(String),
+}
+
+impl Reentry {
+    /// Whether the rule looks at earlier enrollments at all.
+    pub fn looks_back(self) -> bool {
+        self.mode != ReentryMode::Always || self.cooldown_days > 0
+    }
+
+    /// Judges an event by the customer's earlier enrollments in the campaign.
+    pub fn judge(self, event: Applicant<'_>, earlier: &[Enrollment]) -> Entry {
+        let entry_key = match self.mode {
+            ReentryMode::Once => "once".to_owned(),
+            ReentryMode::OncePerSubject if !event.subject.is_empty() => format!("subject:{}", event.subject),
+            _ => format!("event:{}", event.event_id),
+        };
+        if let Some(same) = earlier.iter().find(|enrollment| enrollment.entry_key == entry_key) {
+            let what = if self.mode == ReentryMode::Once {
+                "a customer enters once".to_owned()
+            } else {
+                format!("{:?} entered before", event.subject)
+            };
+            return Entry::Stay(format!("{what} ({})", same.enrollment_id));
+        }
+        let mut restarts = Vec::new();
+        if self.mode == ReentryMode::Restart {
+            if let Some(later) = earlier
+                .iter()
+                .find(|enrollment| enrollment.trigger_time > event.occur_time)
+            {
+                return Entry::Stay(format!("a later event started it already ({})", later.enrollment_id));
+            }
+            let open = earlier
+                .iter()
+                .filter(|enrollment| enrollment.state == EnrollmentState::Active);
+            restarts.extend(open.map(|enrollment| enrollment.enrollment_id));
+        }
+        let counts = |enrollment: &&Enrollment| {
+            enrollment.end_cause != Some(EndCause::Restarted) && !restarts.contains(&enrollment.enrollment_id)
+        };
+        let cooldown = TimeDelta::days(i64::from(self.cooldown_days));
+        let near = earlier
+            .iter()
+            .filter(counts)
+            .find(|one| (event.occur_time - one.trigger_time).abs() < cooldown);
+        if let Some(near) = near {
+            return Entry::Stay(format!(
+                "less than {} days from {}",
+                self.cooldown_days, near.enrollment_id
+            ));
+        }
+        Entry::Enter { entry_key, restarts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(days: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::days(days)
+    }
+
+    fn earlier(trigger: i64, subject: &str, state: EnrollmentState, end_cause: Option<EndCause>) -> Enrollment {
+        let event_id = EventId::generate();
+        let entry_key = if subject.is_empty() {
+            format!("event:{event_id}")
+        } else {
+            format!("subject:{subject}")
+        };
+        Enrollment {
+            enrollment_id: EnrollmentId::generate(),
+            campaign_id: "check-in".parse().unwrap(),
+            campaign_version: 1,
+            customer_id: CustomerId::generate(),
+            event_id,
+            entry_key,
+            subject: subject.into(),
+            topic_id: "after-sales".parse().unwrap(),
+            purpose: Purpose::Service,
+            trigger_time: day(trigger),
+            state,
+            end_cause,
+            next_step_id: None,
+            next_time: None,
+            start_time: day(trigger),
+            end_time: None,
+        }
+    }
+
+    fn enters(
+        mode: ReentryMode,
+        cooldown_days: u16,
+        when: i64,
+        subject: &str,
+        earlier: &[Enrollment],
+    ) -> Option<usize> {
+        let event = Applicant {
+            event_id: EventId::generate(),
+            subject,
+            occur_time: day(when),
+        };
+        match (Reentry { mode, cooldown_days }).judge(event, earlier) {
+            Entry::Enter { restarts, .. } => Some(restarts.len()),
+            Entry::Stay(_) => None,
+        }
+    }
+
+    #[test]
+    fn a_subject_enters_once_and_events_without_one_stand_for_themselves() {
+        let before = [
+            earlier(1, "order-1", EnrollmentState::Completed, None),
+            earlier(1, "", EnrollmentState::Active, None),
+        ];
+        assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "order-1", &before), None);
+        assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "order-2", &before), Some(0));
+        assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "", &before), Some(0));
+        assert_eq!(enters(ReentryMode::Always, 0, 2, "order-1", &before), Some(0));
+    }
+
+    #[test]
+    fn a_newer_event_restarts_and_an_older_one_does_not() {
+        let before = [
+            earlier(1, "", EnrollmentState::Exited, Some(EndCause::Restarted)),
+            earlier(10, "", EnrollmentState::Active, None),
+        ];
+        assert_eq!(enters(ReentryMode::Restart, 0, 11, "", &before), Some(1));
+        assert_eq!(enters(ReentryMode::Restart, 0, 10, "", &before), Some(1));
+        assert_eq!(enters(ReentryMode::Restart, 0, 9, "", &before), None);
+    }
+
+    #[test]
+    fn a_cooldown_counts_from_event_to_event_and_a_restarted_enrollment_does_not_count() {
+        let done = [earlier(10, "", EnrollmentState::Completed, None)];
+        assert_eq!(enters(ReentryMode::Always, 5, 14, "", &done), None);
+        assert_eq!(enters(ReentryMode::Always, 5, 15, "", &done), Some(0));
+        assert_eq!(enters(ReentryMode::Always, 5, 6, "", &done), None);
+        let open = [earlier(10, "", EnrollmentState::Active, None)];
+        assert_eq!(enters(ReentryMode::Restart, 5, 11, "", &open), Some(1));
+        assert_eq!(enters(ReentryMode::Restart, 5, 11, "", &done), None);
+    }
+}

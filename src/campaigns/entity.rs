@@ -1,0 +1,102 @@
+use sea_orm::entity::prelude::*;
+
+pub mod campaign {
+    use super::*;
+    use crate::{
+        campaigns::CampaignState,
+        contacts::Purpose,
+        ids::{CampaignId, TopicId},
+    };
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "campaigns")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub campaign_id: CampaignId,
+        #[sea_orm(column_type = "Text")]
+        pub state: CampaignState,
+        #[sea_orm(column_type = "Text")]
+        pub state_note: String,
+        pub version: i32,
+        #[sea_orm(column_type = "Text")]
+        pub event_type: String,
+        #[sea_orm(column_type = "Text")]
+        pub topic_id: TopicId,
+        #[sea_orm(column_type = "Text")]
+        pub purpose: Purpose,
+        pub create_time: DateTimeUtc,
+        pub update_time: DateTimeUtc,
+        pub revision: i32,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod version {
+    use super::*;
+    use crate::ids::CampaignId;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "campaign_versions")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub campaign_id: CampaignId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub version: i32,
+        #[sea_orm(column_type = "JsonBinary")]
+        pub plan: Json,
+        pub create_time: DateTimeUtc,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod enrollment {
+    use super::*;
+    use crate::{
+        campaigns::{EndCause, EnrollmentState},
+        contacts::Purpose,
+        ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
+    };
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "enrollments")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub enrollment_id: EnrollmentId,
+        #[sea_orm(column_type = "Text")]
+        pub campaign_id: CampaignId,
+        pub campaign_version: i32,
+        pub customer_id: CustomerId,
+        pub event_id: EventId,
+        #[sea_orm(column_type = "Text")]
+        pub entry_key: String,
+        #[sea_orm(column_type = "Text")]
+        pub subject: String,
+        #[sea_orm(column_type = "Text")]
+        pub topic_id: TopicId,
+        #[sea_orm(column_type = "Text")]
+        pub purpose: Purpose,
+        pub trigger_time: DateTimeUtc,
+        #[sea_orm(column_type = "Text")]
+        pub state: EnrollmentState,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub end_cause: Option<EndCause>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub next_step_id: Option<String>,
+        pub next_time: Option<DateTimeUtc>,
+        pub start_time: DateTimeUtc,
+        pub end_time: Option<DateTimeUtc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

@@ -1,0 +1,282 @@
+//! Campaigns: plans and their versions, and the customers inside them.
+
+mod campaign;
+pub mod enrollments;
+mod entity;
+mod store;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use self::store::PlanIs;
+pub use self::{
+    campaign::{
+        Action, Anchor, Campaign, CampaignState, Exit, Place, Plan, PlanChange, Reentry, ReentryMode, Step, Trigger,
+    },
+    enrollments::{EndCause, Enrollment, EnrollmentState},
+    store::{paused, triggered_by},
+};
+use crate::{
+    clock::Clock,
+    contacts::Purpose,
+    database::{self, Database, StoreError, WriteTx},
+    ids::{CampaignId, CustomerId},
+    preferences,
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
+    templates,
+};
+
+/// More versions than any deployment has open at the same time; beyond it the cache starts anew.
+const MOST_CACHED: usize = 10_000;
+
+type PlanKey = (CampaignId, i32);
+
+/// The versions that somebody follows. They never change, so what was read once stays right.
+#[derive(Debug, Clone, Default)]
+pub struct Plans(Arc<Mutex<HashMap<PlanKey, Arc<Plan>>>>);
+
+impl Plans {
+    /// These versions, read where they are not known yet.
+    pub async fn load(
+        &self,
+        tx: &WriteTx,
+        keys: impl Iterator<Item = PlanKey>,
+    ) -> Result<HashMap<PlanKey, Arc<Plan>>, StoreError> {
+        let mut found = HashMap::new();
+        let mut missing = Vec::new();
+        {
+            let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for key in keys {
+                match cache.get(&key) {
+                    Some(plan) => drop(found.insert(key, plan.clone())),
+                    None => missing.push(key),
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let read: HashMap<PlanKey, Arc<Plan>> = store::plans(tx, missing)
+            .await?
+            .into_iter()
+            .map(|(key, plan)| (key, Arc::new(plan)))
+            .collect();
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() + read.len() > MOST_CACHED {
+            cache.clear();
+        }
+        cache.extend(read.iter().map(|(key, plan)| (key.clone(), plan.clone())));
+        found.extend(read);
+        Ok(found)
+    }
+}
+
+/// The campaigns of this deployment.
+#[derive(Debug, Clone)]
+pub struct Campaigns {
+    db: Database,
+    clock: Clock,
+}
+
+impl Campaigns {
+    /// The campaigns in a database.
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Creates a draft. Its topic and templates must be there.
+    pub async fn create(
+        &self,
+        campaign_id: Option<CampaignId>,
+        plan: Plan,
+        key: Option<&RequestKey>,
+        validate_only: bool,
+    ) -> Result<Reply<Campaign>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            let id = CampaignId::from_stored(first.resource);
+            return Ok(Reply::replayed(
+                store::find(&tx, &id).await?.ok_or_else(|| not_found(&id))?,
+            ));
+        }
+        let purpose = check_references(&tx, &plan).await?;
+        let campaign = Campaign {
+            campaign_id: campaign_id.unwrap_or_else(CampaignId::generate),
+            state: CampaignState::Draft,
+            state_note: String::new(),
+            version: 1,
+            plan,
+            purpose,
+            create_time: now,
+            update_time: now,
+            revision: 1,
+        };
+        if !store::insert(&tx, &campaign).await? {
+            let message = format!("there is a campaign {} already", campaign.campaign_id);
+            return Err(Fault::refused(Reason::CampaignExists, &campaign.campaign_id, message));
+        }
+        if let Some(key) = key {
+            key.finish(&tx, &campaign.campaign_id, &[]).await?;
+        }
+        if validate_only {
+            database::rollback(tx).await?
+        } else {
+            database::commit(tx).await?
+        }
+        Ok(Reply::fresh(campaign))
+    }
+
+    /// One campaign.
+    pub async fn get(&self, id: &CampaignId) -> Result<Campaign, Fault> {
+        store::find(self.db.reader(), id).await?.ok_or_else(|| not_found(id))
+    }
+
+    /// A page by id.
+    pub async fn list(&self, page: &Page) -> Result<PageOf<Campaign>, StoreError> {
+        let rows = store::list(self.db.reader(), page).await?;
+        Ok(PageOf::from_rows(rows, page, |campaign| {
+            campaign.campaign_id.to_string()
+        }))
+    }
+
+    /// Changes a draft; makes a new version of anything else.
+    pub async fn update(
+        &self,
+        id: &CampaignId,
+        etag: &str,
+        change: PlanChange,
+        validate_only: bool,
+    ) -> Result<Campaign, Fault> {
+        let (tx, mut campaign) = self.open(id, etag).await?;
+        campaign.plan.apply(change);
+        campaign.purpose = check_references(&tx, &campaign.plan).await?;
+        let plan = if campaign.state == CampaignState::Draft {
+            PlanIs::ChangedDraft
+        } else {
+            PlanIs::NewVersion
+        };
+        if plan == PlanIs::NewVersion {
+            campaign.version += 1;
+            templates::check_published(&tx, &campaign.plan.template_ids()).await?;
+        }
+        self.save(tx, &mut campaign, plan, validate_only).await?;
+        Ok(campaign)
+    }
+
+    /// Removes a draft.
+    pub async fn delete(&self, id: &CampaignId, etag: &str) -> Result<(), Fault> {
+        let (tx, campaign) = self.open(id, etag).await?;
+        if campaign.state != CampaignState::Draft {
+            return Err(not_draft(&campaign, "only a draft can be deleted"));
+        }
+        store::delete(&tx, id).await?;
+        Ok(database::commit(tx).await?)
+    }
+
+    /// Lets a draft act. Doing it twice is harmless.
+    pub async fn activate(&self, id: &CampaignId, etag: &str, validate_only: bool) -> Result<Campaign, Fault> {
+        let (tx, mut campaign) = self.open(id, etag).await?;
+        match campaign.state {
+            CampaignState::Active => return Ok(campaign),
+            CampaignState::Paused => return Err(not_draft(&campaign, "it is paused: resume it")),
+            CampaignState::Draft => {}
+        }
+        templates::check_published(&tx, &campaign.plan.template_ids()).await?;
+        campaign.state = CampaignState::Active;
+        self.save(tx, &mut campaign, PlanIs::Same, validate_only).await?;
+        Ok(campaign)
+    }
+
+    /// Sends nothing any more. Doing it twice is harmless.
+    pub async fn pause(&self, id: &CampaignId, note: String) -> Result<Campaign, Fault> {
+        self.switch(id, CampaignState::Active, CampaignState::Paused, note)
+            .await
+    }
+
+    /// Goes on. Doing it twice is harmless.
+    pub async fn resume(&self, id: &CampaignId) -> Result<Campaign, Fault> {
+        self.switch(id, CampaignState::Paused, CampaignState::Active, String::new())
+            .await
+    }
+
+    /// A page of enrollments in the order in which they began.
+    pub async fn enrollments(
+        &self,
+        campaign_id: Option<&CampaignId>,
+        customer: Option<CustomerId>,
+        page: &Page,
+    ) -> Result<PageOf<Enrollment>, StoreError> {
+        let rows = enrollments::page_of(self.db.reader(), campaign_id, customer, page).await?;
+        Ok(PageOf::from_rows(rows, page, |enrollment| {
+            enrollment.enrollment_id.to_string()
+        }))
+    }
+
+    async fn switch(
+        &self,
+        id: &CampaignId,
+        from: CampaignState,
+        to: CampaignState,
+        note: String,
+    ) -> Result<Campaign, Fault> {
+        let (tx, mut campaign) = self.open(id, "").await?;
+        if campaign.state == to {
+            return Ok(campaign);
+        }
+        if campaign.state != from {
+            let message = format!("campaign {id} is {}, not {from}", campaign.state);
+            return Err(Fault::refused(Reason::CampaignNotActive, id, message));
+        }
+        campaign.state = to;
+        campaign.state_note = note;
+        self.save(tx, &mut campaign, PlanIs::Same, false).await?;
+        Ok(campaign)
+    }
+
+    async fn open(&self, id: &CampaignId, etag: &str) -> Result<(WriteTx, Campaign), Fault> {
+        let tx = self.db.begin_write().await?;
+        let campaign = store::lock(&tx, id).await?.ok_or_else(|| not_found(id))?;
+        check_etag(etag, campaign.revision, id)?;
+        Ok((tx, campaign))
+    }
+
+    async fn save(
+        &self,
+        tx: WriteTx,
+        campaign: &mut Campaign,
+        plan: PlanIs,
+        validate_only: bool,
+    ) -> Result<(), StoreError> {
+        campaign.revision += 1;
+        campaign.update_time = self.clock.now();
+        store::save(&tx, campaign, plan).await?;
+        if validate_only {
+            database::rollback(tx).await
+        } else {
+            database::commit(tx).await
+        }
+    }
+}
+
+/// The purpose that the plan's topic gives it; its templates must be there.
+async fn check_references(tx: &WriteTx, plan: &Plan) -> Result<Purpose, Fault> {
+    let topic = preferences::find_topic(tx, &plan.topic_id).await?;
+    for id in plan.template_ids() {
+        templates::find_latest(tx, &id).await?;
+    }
+    Ok(topic.purpose)
+}
+
+fn not_found(id: &CampaignId) -> Fault {
+    Fault::refused(Reason::CampaignNotFound, id, format!("there is no campaign {id}"))
+}
+
+fn not_draft(campaign: &Campaign, why: &str) -> Fault {
+    let message = format!("campaign {} is {}: {why}", campaign.campaign_id, campaign.state);
+    Fault::refused(Reason::CampaignNotDraft, &campaign.campaign_id, message)
+}

@@ -1,0 +1,215 @@
+use std::collections::HashMap;
+
+use sea_orm::{
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+};
+
+use super::{
+    Campaign, CampaignState, Plan,
+    entity::{campaign, version},
+};
+use crate::{
+    contacts::Purpose,
+    database::{StoreError, WriteTx},
+    ids::CampaignId,
+    rpc::Page,
+};
+
+/// False when the id is taken.
+pub async fn insert(tx: &WriteTx, new: &Campaign) -> Result<bool, StoreError> {
+    let taken = OnConflict::new().do_nothing().to_owned();
+    if campaign::Entity::insert(row(new))
+        .on_conflict(taken)
+        .exec_without_returning(tx)
+        .await?
+        == 0
+    {
+        return Ok(false);
+    }
+    insert_version(tx, new).await?;
+    Ok(true)
+}
+
+/// Writes a campaign back; its plan is a new version, or the changed plan of a draft, or as it was.
+pub async fn save(tx: &WriteTx, changed: &Campaign, plan: PlanIs) -> Result<(), StoreError> {
+    campaign::Entity::update(row(changed)).exec(tx).await?;
+    match plan {
+        PlanIs::Same => Ok(()),
+        PlanIs::NewVersion => insert_version(tx, changed).await,
+        PlanIs::ChangedDraft => {
+            version::Entity::update_many()
+                .col_expr(version::Column::Plan, Expr::val(json(&changed.plan)?))
+                .filter(version::Column::CampaignId.eq(changed.campaign_id.clone()))
+                .filter(version::Column::Version.eq(changed.version))
+                .exec(tx)
+                .await?;
+            Ok(())
+        }
+    }
+}
+
+/// What happens to a campaign's plan when it is written back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanIs {
+    /// Nothing.
+    Same,
+    /// Nobody follows it yet, so it is changed.
+    ChangedDraft,
+    /// It becomes a version of its own.
+    NewVersion,
+}
+
+/// Removes a campaign that nobody followed.
+pub async fn delete(tx: &WriteTx, id: &CampaignId) -> Result<(), StoreError> {
+    version::Entity::delete_many()
+        .filter(version::Column::CampaignId.eq(id.clone()))
+        .exec(tx)
+        .await?;
+    campaign::Entity::delete_by_id(id.clone()).exec(tx).await?;
+    Ok(())
+}
+
+/// One campaign with its current plan.
+pub async fn find(db: &impl ConnectionTrait, id: &CampaignId) -> Result<Option<Campaign>, StoreError> {
+    let row = campaign::Entity::find_by_id(id.clone()).one(db).await?;
+    Ok(complete(db, row.into_iter().collect()).await?.pop())
+}
+
+/// One campaign, kept from others until this transaction ends.
+pub async fn lock(tx: &WriteTx, id: &CampaignId) -> Result<Option<Campaign>, StoreError> {
+    let row = campaign::Entity::find_by_id(id.clone())
+        .lock(LockType::Update)
+        .one(tx)
+        .await?;
+    Ok(complete(tx, row.into_iter().collect()).await?.pop())
+}
+
+/// Campaigns by id, one more than the page holds.
+pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Campaign>, StoreError> {
+    let mut query = campaign::Entity::find()
+        .order_by_asc(campaign::Column::CampaignId)
+        .limit(page.size + 1);
+    if let Some(after) = &page.after {
+        query = query.filter(campaign::Column::CampaignId.gt(after.as_str()));
+    }
+    let rows = query.all(db).await?;
+    complete(db, rows).await
+}
+
+async fn complete(db: &impl ConnectionTrait, rows: Vec<campaign::Model>) -> Result<Vec<Campaign>, StoreError> {
+    let keys = rows.iter().map(|row| (row.campaign_id.clone(), row.version)).collect();
+    let mut plans = plans(db, keys).await?;
+    rows.into_iter()
+        .map(|row| {
+            let missing = || StoreError::Corrupt {
+                table: "campaign_versions",
+                detail: format!("{} has no plan", row.campaign_id),
+            };
+            let plan = plans
+                .remove(&(row.campaign_id.clone(), row.version))
+                .ok_or_else(missing)?;
+            Ok(Campaign {
+                campaign_id: row.campaign_id,
+                state: row.state,
+                state_note: row.state_note,
+                version: row.version,
+                plan,
+                purpose: row.purpose,
+                create_time: row.create_time,
+                update_time: row.update_time,
+                revision: row.revision,
+            })
+        })
+        .collect()
+}
+
+/// These versions.
+pub async fn plans(
+    db: &impl ConnectionTrait,
+    keys: Vec<(CampaignId, i32)>,
+) -> Result<HashMap<(CampaignId, i32), Plan>, StoreError> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let any = keys.into_iter().fold(Condition::any(), |any, (id, number)| {
+        any.add(
+            version::Column::CampaignId
+                .eq(id)
+                .and(version::Column::Version.eq(number)),
+        )
+    });
+    let rows = version::Entity::find().filter(any).all(db).await?;
+    rows.into_iter()
+        .map(|row| {
+            let plan = serde_json::from_value(row.plan).map_err(|wrong| corrupt(&wrong))?;
+            Ok(((row.campaign_id, row.version), plan))
+        })
+        .collect()
+}
+
+/// The campaigns that an event of this type starts: with the version for new enrollments.
+pub async fn triggered_by(tx: &WriteTx, event_type: &str) -> Result<Vec<(CampaignId, i32, Purpose)>, StoreError> {
+    let rows = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .column(campaign::Column::Version)
+        .column(campaign::Column::Purpose)
+        .filter(campaign::Column::EventType.eq(event_type))
+        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .order_by_asc(campaign::Column::CampaignId)
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(rows)
+}
+
+/// The campaigns that send nothing now.
+pub async fn paused(db: &impl ConnectionTrait) -> Result<Vec<CampaignId>, StoreError> {
+    let rows = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .filter(campaign::Column::State.eq(CampaignState::Paused))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows)
+}
+
+async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
+    let row = version::ActiveModel {
+        campaign_id: Set(of.campaign_id.clone()),
+        version: Set(of.version),
+        plan: Set(json(&of.plan)?),
+        create_time: Set(of.update_time),
+    };
+    version::Entity::insert(row).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+fn row(of: &Campaign) -> campaign::ActiveModel {
+    campaign::ActiveModel {
+        campaign_id: Set(of.campaign_id.clone()),
+        state: Set(of.state),
+        state_note: Set(of.state_note.clone()),
+        version: Set(of.version),
+        event_type: Set(of.plan.event_type().to_owned()),
+        topic_id: Set(of.plan.topic_id.clone()),
+        purpose: Set(of.purpose),
+        create_time: Set(of.create_time),
+        update_time: Set(of.update_time),
+        revision: Set(of.revision),
+    }
+}
+
+fn json(plan: &Plan) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(plan).map_err(|wrong| corrupt(&wrong))
+}
+
+fn corrupt(wrong: &serde_json::Error) -> StoreError {
+    StoreError::Corrupt {
+        table: "campaign_versions",
+        detail: wrong.to_string(),
+    }
+}
