@@ -27,8 +27,11 @@ pub mod contacts;
 pub mod customers;
 pub mod database;
 pub mod delivery;
+pub mod dispatch;
 pub mod events;
+pub mod gate;
 pub mod ids;
+pub mod intake;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
 pub mod preferences;
@@ -36,3 +39,4 @@ pub mod rpc;
 pub mod telemetry;
 pub mod templates;
 pub mod tokens;
+pub mod workers;

@@ -326,3 +326,13 @@ pub struct Claim {
     /// In the order in which they were due.
     pub contacts: Vec<Contact>,
 }
+
+impl Claim {
+    /// Nothing was due.
+    pub fn empty() -> Self {
+        Self {
+            token: ClaimToken::generate(),
+            contacts: Vec::new(),
+        }
+    }
+}

@@ -82,6 +82,11 @@ impl Contacts {
     }
 }
 
+/// One contact.
+pub async fn find(tx: &WriteTx, id: ContactId) -> Result<Contact, Fault> {
+    store::find(tx, id).await?.ok_or_else(|| not_found(id))
+}
+
 /// A contact, kept from others until this transaction ends.
 pub async fn lock(tx: &WriteTx, id: ContactId) -> Result<Contact, Fault> {
     store::lock(tx, id).await?.ok_or_else(|| not_found(id))

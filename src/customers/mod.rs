@@ -9,9 +9,10 @@ mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{load, lock_shared, zones},
+    store::{load, lock_all, lock_shared, zones},
 };
 use crate::{
+    calendar::Zone,
     clock::{Clock, Timestamp},
     database::{self, Database, StoreError, WriteTx},
     ids::CustomerId,
@@ -141,6 +142,15 @@ pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     Ok(customer)
 }
 
+/// Keeps a living customer from others until this transaction ends; answers where they live. One query.
+pub async fn lock_living(tx: &WriteTx, id: CustomerId) -> Result<Zone, Fault> {
+    match store::lock(tx, id).await? {
+        Some((None, zone)) => Ok(zone.unwrap_or(Zone::UTC)),
+        Some((Some(_), _)) => Err(deleted(id)),
+        None => Err(not_found(&CustomerKey::Id(id))),
+    }
+}
+
 /// A customer, living or not, kept from others until this transaction ends.
 pub async fn lock_any(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     let missing = || not_found(&CustomerKey::Id(id));
@@ -189,6 +199,10 @@ pub async fn read_back(tx: &WriteTx, resource: &str) -> Result<Customer, Fault> 
     find(tx, id).await?.ok_or_else(|| corrupt().into())
 }
 
+fn deleted(id: CustomerId) -> Fault {
+    Fault::refused(Reason::CustomerDeleted, id, format!("customer {id} is deleted"))
+}
+
 async fn check_free(tx: &WriteTx, customer: &Customer) -> Result<(), Fault> {
     if let Some(taken) = store::taken_external_id(tx, &customer.external_ids, customer.customer_id).await? {
         let message = format!("another customer has the external id {taken:?}");
@@ -201,7 +215,8 @@ async fn check_free(tx: &WriteTx, customer: &Customer) -> Result<(), Fault> {
     Ok(())
 }
 
-fn not_found(key: &CustomerKey) -> Fault {
+/// Nobody has this key.
+pub fn not_found(key: &CustomerKey) -> Fault {
     let (subject, message) = match key {
         CustomerKey::Id(id) => (id.to_string(), format!("there is no customer {id}")),
         CustomerKey::ExternalId(id) => (id.clone(), format!("no customer has the external id {id:?}")),

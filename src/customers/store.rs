@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde_json::{Map, Value};
@@ -53,26 +53,44 @@ pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Opt
     Ok(id)
 }
 
-/// Keeps a customer's plans from others until this transaction ends; answers whether the customer is there and living.
-pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Option<bool>, StoreError> {
-    let row: Option<Option<Timestamp>> = customer::Entity::find_by_id(id)
+/// Keeps a customer's plans from others until this transaction ends; answers when they were deleted and where they live.
+pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Option<(Option<Timestamp>, Option<Zone>)>, StoreError> {
+    let row: Option<(Option<Timestamp>, Option<String>)> = customer::Entity::find_by_id(id)
         .select_only()
         .column(customer::Column::DeleteTime)
+        .column(customer::Column::TimeZone)
         .lock(LockType::NoKeyUpdate)
         .into_tuple()
         .one(tx)
         .await?;
-    Ok(row.map(|delete_time| delete_time.is_none()))
+    let Some((deleted, name)) = row else { return Ok(None) };
+    let zone = name
+        .map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone")))
+        .transpose()?;
+    Ok(Some((deleted, zone)))
+}
+
+/// Keeps the plans of customers from others until this transaction ends, in one order for everybody.
+pub async fn lock_all(tx: &WriteTx, ids: Vec<CustomerId>) -> Result<(), StoreError> {
+    lock_rows(tx, ids, LockType::NoKeyUpdate).await
 }
 
 /// Keeps what these customers said from being changed until this transaction ends.
 pub async fn lock_shared(tx: &WriteTx, ids: &[CustomerId]) -> Result<(), StoreError> {
+    lock_rows(tx, ids.to_vec(), LockType::Share).await
+}
+
+async fn lock_rows(tx: &WriteTx, ids: Vec<CustomerId>, how: LockType) -> Result<(), StoreError> {
+    // On SQLite the transaction is alone: there is nothing to lock.
+    if ids.is_empty() || tx.get_database_backend() == DbBackend::Sqlite {
+        return Ok(());
+    }
     customer::Entity::find()
         .select_only()
         .column(customer::Column::CustomerId)
-        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
+        .filter(customer::Column::CustomerId.is_in(ids))
         .order_by_asc(customer::Column::CustomerId)
-        .lock(LockType::Share)
+        .lock(how)
         .into_tuple::<CustomerId>()
         .all(tx)
         .await?;

@@ -9,6 +9,9 @@ pub enum StoreError {
     /// Two transactions got in each other's way; this one had no effect and can be repeated.
     #[error("two transactions got in each other's way")]
     Conflict(#[source] DbErr),
+    /// Somebody else did the same between a look and a write; this transaction had no effect and can be repeated.
+    #[error("somebody else did the same at the same time")]
+    Raced,
     /// The database does not answer, or not in time.
     #[error("the database is not available: {0}")]
     Unavailable(#[source] DbErr),

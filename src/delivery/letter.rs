@@ -47,18 +47,14 @@ pub enum UnfitLetter {
 impl Letter<'_> {
     /// The message as it goes onto the wire (RFC 5322, 2045 to 2047): 7-bit, lines end in CRLF.
     pub fn compose(&self) -> Result<Vec<u8>, UnfitLetter> {
-        for (name, value) in [("subject", self.subject), ("recipient's name", self.to_name)] {
-            if value.chars().any(breaks_headers) {
-                return Err(UnfitLetter::ControlCharacter(name));
-            }
-        }
+        check_letter(self.to_name, self.subject, self.text, self.html)?;
         let message = MessageBuilder::new()
             .date(self.date.timestamp())
             .from(address(&self.from.name, &self.from.address))
             .to(address(self.to_name, self.to))
             .subject(self.subject)
             .message_id(self.message_id)
-            .body(self.body()?);
+            .body(self.body());
         let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
         message.serialize(&mut bytes);
         // The composer folds what it can fold; an address or a header it cannot is caught here.
@@ -73,20 +69,33 @@ impl Letter<'_> {
         }
     }
 
-    fn body(&self) -> Result<MimePart<'_>, UnfitLetter> {
+    fn body(&self) -> MimePart<'_> {
         let text = || MimePart::new("text/plain", self.text);
         let html = || MimePart::new("text/html", self.html);
-        match (self.text.is_empty(), self.html.is_empty()) {
-            (false, false) => {
-                // A boundary that follows from the message makes every attempt the same message.
-                let boundary = format!("=_{}", self.message_id.split('@').next().unwrap_or_default());
-                let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
-                Ok(MimePart::new(kind, vec![text(), html()]))
-            }
-            (false, true) => Ok(text()),
-            (true, false) => Ok(html()),
-            (true, true) => Err(UnfitLetter::Empty),
+        if self.html.is_empty() {
+            return text();
         }
+        if self.text.is_empty() {
+            return html();
+        }
+        // A boundary that follows from the message makes every attempt the same message.
+        let boundary = format!("=_{}", self.message_id.split('@').next().unwrap_or_default());
+        let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
+        MimePart::new(kind, vec![text(), html()])
+    }
+}
+
+/// Checks what can be checked before it is known where a letter goes.
+pub fn check_letter(to_name: &str, subject: &str, text: &str, html: &str) -> Result<(), UnfitLetter> {
+    for (name, value) in [("subject", subject), ("recipient's name", to_name)] {
+        if value.chars().any(breaks_headers) {
+            return Err(UnfitLetter::ControlCharacter(name));
+        }
+    }
+    if text.is_empty() && html.is_empty() {
+        Err(UnfitLetter::Empty)
+    } else {
+        Ok(())
     }
 }
 

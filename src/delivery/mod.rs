@@ -8,7 +8,7 @@ mod message_id;
 pub use self::{
     address::{EmailAddress, Mailbox},
     folder::Folder,
-    letter::{Letter, UnfitLetter},
+    letter::{Letter, UnfitLetter, check_letter},
     message_id::message_id,
 };
 use crate::database::text_enum;

@@ -62,6 +62,9 @@ impl Fault {
 
     /// Whether the same call may succeed when it is repeated at once.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Conflict(_) | StoreError::Taken(_)))
+        matches!(
+            self,
+            Self::Store(StoreError::Conflict(_) | StoreError::Taken(_) | StoreError::Raced)
+        )
     }
 }

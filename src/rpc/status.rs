@@ -74,7 +74,7 @@ fn refused(refusal: &Refusal) -> Status {
 
 fn store(error: &StoreError) -> Status {
     match error {
-        StoreError::Conflict(_) | StoreError::Taken(_) => plain(
+        StoreError::Conflict(_) | StoreError::Taken(_) | StoreError::Raced => plain(
             Reason::WriteConflict,
             "two calls got in each other's way; this one had no effect and can be repeated",
         ),

@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+
+use super::Dispatcher;
+use crate::{
+    campaigns::enrollments,
+    contacts::Contact,
+    customers::{self, Customer},
+    database::StoreError,
+    delivery::check_letter,
+    events::{self, Event},
+    ids::{EnrollmentId, EventId, TemplateId},
+    templates::{Data, Published, Rendered},
+};
+
+/// A contact with its message.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    /// The contact.
+    pub contact: &'a Contact,
+    /// How the customer is addressed.
+    pub to_name: String,
+    /// The message and the version of the template that it says, or why there is none.
+    pub message: Result<(Rendered, i32), String>,
+}
+
+impl Dispatcher {
+    /// Renders the messages of a lot: a handful of queries, and no transaction.
+    pub(super) async fn prepare<'a>(&self, lot: &'a [Contact]) -> Result<Vec<Draft<'a>>, StoreError> {
+        let db = self.db.reader();
+        let customers: Vec<_> = lot.iter().map(|contact| contact.customer_id).collect();
+        let customers = customers::load(db, &customers).await?;
+        let events = self.events_of(lot).await?;
+        let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
+        templates.sort_unstable();
+        templates.dedup();
+        let templates = self.templates.published(&templates).await?;
+        let draft = |contact: &'a Contact| {
+            let customer = customers.get(&contact.customer_id);
+            let event = contact.step.as_ref().and_then(|step| events.get(&step.enrollment_id));
+            Draft {
+                contact,
+                to_name: customer
+                    .map(|customer| customer.display_name.clone())
+                    .unwrap_or_default(),
+                message: render(contact, customer, event, templates.get(&contact.template_id)),
+            }
+        };
+        Ok(lot.iter().map(draft).collect())
+    }
+
+    /// The events that caused these contacts.
+    async fn events_of(&self, lot: &[Contact]) -> Result<HashMap<EnrollmentId, Event>, StoreError> {
+        let db = self.db.reader();
+        let ids: Vec<EnrollmentId> = lot
+            .iter()
+            .filter_map(|contact| contact.step.as_ref())
+            .map(|step| step.enrollment_id)
+            .collect();
+        let enrollments = enrollments::load(db, &ids).await?;
+        let event_ids: Vec<EventId> = enrollments.iter().map(|one| one.event_id).collect();
+        let events = events::load(db, &event_ids).await?;
+        let caused = |one: &enrollments::Enrollment| Some((one.enrollment_id, events.get(&one.event_id)?.clone()));
+        Ok(enrollments.iter().filter_map(caused).collect())
+    }
+}
+
+fn render(
+    contact: &Contact,
+    customer: Option<&Customer>,
+    event: Option<&Event>,
+    template: Option<&Published>,
+) -> Result<(Rendered, i32), String> {
+    let customer = customer.ok_or("the customer is not there")?;
+    let template = template.ok_or_else(|| format!("template {} has no published version", contact.template_id))?;
+    let fail = |what: String| format!("template {} version {}: {what}", contact.template_id, template.version);
+    let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
+    let event = event.map(|event| event.body.template_data());
+    let data = Data::new(customer.template_data(), event, contact.data.clone());
+    let rendered = compiled
+        .render(customer.locale.as_ref(), &data)
+        .map_err(|error| fail(error.to_string()))?;
+    check_letter(
+        &customer.display_name,
+        &rendered.subject,
+        &rendered.text,
+        &rendered.html,
+    )
+    .map_err(|error| fail(error.to_string()))?;
+    Ok((rendered, template.version))
+}

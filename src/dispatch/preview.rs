@@ -1,0 +1,96 @@
+use serde_json::{Map, Value};
+
+use super::Dispatcher;
+use crate::{
+    customers,
+    delivery::{EmailAddress, Letter},
+    ids::{ContactId, CustomerId, TemplateId},
+    rpc::{Fault, Reason},
+    templates::{Compiled, Content, Data, Locale, Problem, Rendered, Severity, inspect, sample_of},
+};
+
+/// What is to be rendered.
+#[derive(Debug, Clone)]
+pub enum PreviewSource {
+    /// A stored template; version 0 = the latest.
+    Stored(TemplateId, i32),
+    /// A template that is not stored.
+    Inline(Content),
+}
+
+/// A message as a customer would get it, or why there is none.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The message, and how large it is with headers and encodings.
+    pub message: Option<(Rendered, usize)>,
+    /// What the author should look at.
+    pub problems: Vec<Problem>,
+}
+
+impl Dispatcher {
+    /// Renders for a customer, or for the sample data, by the code that sends.
+    pub async fn preview(
+        &self,
+        source: PreviewSource,
+        customer: Option<CustomerId>,
+        over: Map<String, Value>,
+        locale: Option<Locale>,
+    ) -> Result<Preview, Fault> {
+        let content = match source {
+            PreviewSource::Stored(id, version) => self.templates.get(&id, version).await?.content,
+            PreviewSource::Inline(content) => content,
+        };
+        let (data, own_locale, name) = match customer {
+            Some(id) => {
+                let found = customers::find(self.db.reader(), id).await?;
+                let customer = found.ok_or_else(|| no_customer(id))?;
+                let data = Data::new(customer.template_data(), None, Map::new());
+                (data, customer.locale, customer.display_name)
+            }
+            None => (sample_of(&content), None, String::new()),
+        };
+        let mut problems = inspect(&content);
+        let locale = locale.or(own_locale);
+        let rendered =
+            Compiled::new(content).and_then(|compiled| compiled.render(locale.as_ref(), &data.overlaid(over)));
+        let message = match rendered {
+            Ok(rendered) => {
+                let size = self.size(&rendered, &name);
+                Some((rendered, size))
+            }
+            Err(error) => {
+                let (part, line) = (error.part, error.line);
+                problems.push(Problem {
+                    severity: Severity::Error,
+                    locale,
+                    part,
+                    line,
+                    description: error.description,
+                });
+                None
+            }
+        };
+        Ok(Preview { message, problems })
+    }
+
+    fn size(&self, rendered: &Rendered, name: &str) -> usize {
+        let Ok(to) = "customer@example.com".parse::<EmailAddress>() else {
+            return 0;
+        };
+        let letter = Letter {
+            from: &self.from,
+            to_name: name,
+            to: &to,
+            subject: &rendered.subject,
+            text: &rendered.text,
+            html: &rendered.html,
+            date: self.clock.now(),
+            message_id: &self.message_id(ContactId::generate()),
+        };
+        letter.compose().map_or(0, |bytes| bytes.len())
+    }
+}
+
+fn no_customer(id: CustomerId) -> Fault {
+    Fault::refused(Reason::CustomerNotFound, id, format!("there is no customer {id}"))
+}

@@ -1,0 +1,286 @@
+//! Why a contact went out, why not, and what will happen next: one sentence first, then the list.
+
+use std::fmt::Write;
+
+use super::{Case, Check, Facts, Gate, RULES, Verdict, decide, instant, lines};
+use crate::{
+    campaigns::{Campaign, CampaignState, Enrollment, enrollments},
+    clock::Timestamp,
+    contacts::{self, Attempt, Block, BlockReason, Contact, ContactState, Decision},
+    delivery::Channel,
+    events::{self, EffectOutcome},
+    ids::CustomerId,
+    preferences,
+    rpc::Fault,
+};
+
+/// An answer to "why".
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explained {
+    /// One sentence.
+    pub summary: String,
+    /// The list: as it was decided, or as it would be.
+    pub checks: Vec<Check>,
+    /// When it would go out; none = never, or it did.
+    pub next_allowed_time: Option<Timestamp>,
+    /// What is explained; none = there is no contact.
+    pub contact: Option<Explanation>,
+}
+
+/// A contact with everything that happened to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The contact.
+    pub contact: Contact,
+    /// Every hand-over.
+    pub attempts: Vec<Attempt>,
+    /// Every decision.
+    pub decisions: Vec<Decision>,
+}
+
+impl Gate {
+    /// Explains a contact; one that waits is asked about `at` (none = its due time, or now if that is over).
+    pub async fn explain(&self, contact: Contact, at: Option<Timestamp>) -> Result<Explained, Fault> {
+        let db = self.db.reader();
+        let attempts = contacts::attempts(db, contact.contact_id).await?;
+        let decisions = contacts::decisions(db, contact.contact_id).await?;
+        let facts = Facts::read(&self.db, &[&contact]).await?;
+        let case = facts.case(&contact, None)?;
+        let told = Told {
+            contact: &contact,
+            case: &case,
+            attempts: &attempts,
+            decisions: &decisions,
+        };
+        let (summary, checks, next_allowed_time) = if contact.state == ContactState::Scheduled {
+            let at = at.unwrap_or_else(|| contact.due_time.max(self.clock.now()));
+            told.ahead(at)
+        } else {
+            let mut summary = told.back();
+            if let Some(consent) = decisions.iter().rev().find_map(|decision| decision.consent)
+                && let Some(record) = preferences::find_record(db, consent).await?
+            {
+                let _ = write!(
+                    summary,
+                    " The consent was given at {} ({}).",
+                    instant(record.occur_time),
+                    record.method
+                );
+            }
+            (summary, told.decided(), None)
+        };
+        Ok(Explained {
+            summary,
+            checks,
+            next_allowed_time,
+            contact: Some(Explanation {
+                contact,
+                attempts,
+                decisions,
+            }),
+        })
+    }
+
+    /// Explains what is, or is not, between a campaign and a customer.
+    pub async fn explain_between(
+        &self,
+        campaign: &Campaign,
+        customer_id: CustomerId,
+        at: Option<Timestamp>,
+    ) -> Result<Explained, Fault> {
+        let db = self.db.reader();
+        if let Some(contact) = contacts::find_latest(db, &campaign.campaign_id, customer_id).await? {
+            return self.explain(contact, at).await;
+        }
+        let enrollment = enrollments::between(db, &campaign.campaign_id, customer_id)
+            .await?
+            .pop();
+        let effect = events::latest_effect(db, customer_id, &campaign.campaign_id).await?;
+        let summary = match (enrollment, effect) {
+            (Some(enrollment), _) => ended_before_contact(&enrollment),
+            (None, Some((event_id, effect))) if effect.outcome == EffectOutcome::Ignored => {
+                format!(
+                    "Event {event_id} did not enter {}: {}.",
+                    campaign.campaign_id, effect.detail
+                )
+            }
+            (None, _) => never_met(campaign),
+        };
+        let contactability = self
+            .contactability(customer_id, &campaign.plan.topic_id, Channel::Email, at)
+            .await?;
+        Ok(Explained {
+            summary,
+            checks: contactability.checks,
+            next_allowed_time: None,
+            contact: None,
+        })
+    }
+
+    /// What would stand in a contact's way if it were due now.
+    pub async fn warnings(&self, contact: &Contact) -> Result<Vec<Block>, Fault> {
+        let facts = Facts::read(&self.db, &[contact]).await?;
+        let case = facts.case(contact, None)?;
+        Ok(lines(&case, self.clock.now())
+            .into_iter()
+            .filter_map(|check| check.block)
+            .collect())
+    }
+}
+
+/// A contact whose story is told.
+struct Told<'a> {
+    contact: &'a Contact,
+    case: &'a Case<'a>,
+    attempts: &'a [Attempt],
+    decisions: &'a [Decision],
+}
+
+impl Told<'_> {
+    /// What will happen to a contact that waits.
+    fn ahead(&self, at: Timestamp) -> (String, Vec<Check>, Option<Timestamp>) {
+        let (what, at_text) = (self.what(), self.local(at));
+        let mut summary = match decide(self.case, at) {
+            Verdict::Send { address, .. } => format!("{what} will be sent at {at_text} to {}.", address.value.masked()),
+            Verdict::Defer(Block {
+                detail,
+                retry_time: Some(retry),
+                ..
+            }) => {
+                format!("{what} will wait until {}: {detail}.", self.local(retry))
+            }
+            Verdict::Defer(Block { detail, .. }) => format!("{what} waits: {detail}."),
+            Verdict::End(Block { detail, .. }) => format!("{what} will not be sent at {at_text}: {detail}."),
+        };
+        if let Some(block) = &self.contact.block {
+            let _ = write!(summary, " It was put off before: {}.", block.detail);
+        }
+        let next = match decide(self.case, at) {
+            Verdict::Send { .. } => Some(at),
+            Verdict::Defer(block) => block.retry_time,
+            Verdict::End(_) => None,
+        };
+        (summary, lines(self.case, at), next)
+    }
+
+    /// What became of a contact that does not wait any more.
+    fn back(&self) -> String {
+        let what = self.what();
+        let why = self.contact.block.as_ref().map_or("", |block| block.detail.as_str());
+        let when = self.local(self.contact.update_time);
+        let mut summary = match self.contact.state {
+            ContactState::Sent => {
+                let sent = self.contact.send_time.unwrap_or(self.contact.update_time);
+                format!("{what} was sent at {}{}.", self.local(sent), self.to())
+            }
+            ContactState::Sending => format!("{what} is being handed over since {when}."),
+            ContactState::UnknownOutcome => {
+                format!(
+                    "{what} was handed over, and the answer was lost: it may have been sent, and is not sent again."
+                )
+            }
+            ContactState::Failed => {
+                let said = self.attempts.last().map_or("", |attempt| attempt.detail.as_str());
+                format!("{what} was refused for good at {when}: {said}.")
+            }
+            ContactState::Canceled => format!("{what} was called off at {when}: {why}."),
+            ContactState::Expired => format!("{what} came too late and was not sent: {why}."),
+            ContactState::Suppressed | ContactState::Scheduled => format!("{what} was not sent: {why}."),
+        };
+        let put_off = self.decisions.iter().filter(|decision| {
+            decision
+                .block
+                .as_ref()
+                .is_some_and(|block| block.effect == contacts::Effect::Defer)
+        });
+        if let Some(first) = put_off.last().and_then(|decision| decision.block.as_ref()) {
+            let _ = write!(summary, " It had been put off: {}.", first.detail);
+        }
+        if self.contact.attempt_count > 1 {
+            let _ = write!(summary, " It took {} attempts.", self.contact.attempt_count);
+        }
+        summary
+    }
+
+    /// The list as it was at the last decision: what came before the block had passed, what comes after was not asked.
+    fn decided(&self) -> Vec<Check> {
+        let block = match self.contact.state {
+            ContactState::Sent | ContactState::Sending | ContactState::Failed | ContactState::UnknownOutcome => None,
+            _ => self.contact.block.clone(),
+        };
+        let Some(block) = block else {
+            return RULES
+                .iter()
+                .map(|rule| Check {
+                    rule: rule.name,
+                    block: None,
+                })
+                .collect();
+        };
+        if block.reason == BlockReason::Canceled {
+            return vec![Check {
+                rule: "not_canceled",
+                block: Some(block),
+            }];
+        }
+        let place = RULES.iter().position(|rule| rule.reason == block.reason).unwrap_or(0);
+        let passed = RULES[..place].iter().map(|rule| Check {
+            rule: rule.name,
+            block: None,
+        });
+        passed
+            .chain([Check {
+                rule: RULES[place].name,
+                block: Some(block),
+            }])
+            .collect()
+    }
+
+    fn what(&self) -> String {
+        match &self.contact.step {
+            Some(step) => format!("{} of {} ({})", step.step_id, step.campaign_id, self.contact.purpose),
+            None => format!("The {} message {}", self.contact.purpose, self.contact.template_id),
+        }
+    }
+
+    fn to(&self) -> String {
+        let address = self
+            .case
+            .customer
+            .addresses
+            .iter()
+            .find(|one| Some(one.address_id) == self.contact.address_id);
+        address.map_or(String::new(), |address| format!(" to {}", address.value.masked()))
+    }
+
+    fn local(&self, time: Timestamp) -> String {
+        let zone = self.case.customer.zone();
+        format!(
+            "{} ({} {})",
+            instant(time),
+            zone.local(time).format("%Y-%m-%d %H:%M"),
+            zone.name()
+        )
+    }
+}
+
+fn ended_before_contact(enrollment: &Enrollment) -> String {
+    let cause = enrollment
+        .end_cause
+        .map_or(String::new(), |cause| format!(" by {cause}"));
+    format!(
+        "Event {} entered {}, but the enrollment ended{cause} before anything was planned.",
+        enrollment.event_id, enrollment.campaign_id
+    )
+}
+
+fn never_met(campaign: &Campaign) -> String {
+    let id = &campaign.campaign_id;
+    let event_type = campaign.plan.event_type();
+    match campaign.state {
+        CampaignState::Draft => format!("{id} is a draft: it acts on nothing yet."),
+        CampaignState::Active | CampaignState::Paused => {
+            format!("No {event_type} of this customer has been recorded since {id} was activated.")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! May this contact go out now? One ordered list answers when a contact is decided, when somebody asks whether a customer may
+//! be written to, and when somebody asks why.
+
+mod explain;
+mod facts;
+mod rules;
+
+pub use self::{
+    explain::{Explained, Explanation},
+    facts::Facts,
+    rules::{Case, RULES, Rule, Verdict, checks, decide, instant},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    contacts::Block,
+    customers,
+    database::Database,
+    delivery::Channel,
+    ids::{CustomerId, TopicId},
+    preferences,
+    rpc::{Fault, Reason},
+};
+
+/// Answers questions about what may be sent.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    db: Database,
+    clock: Clock,
+}
+
+/// One line of a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// What stands in the way.
+    pub block: Option<Block>,
+}
+
+/// Whether a customer may be written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contactability {
+    /// Rule by rule, at the moment that was asked about.
+    pub checks: Vec<Check>,
+    /// The first moment, from then on, at which a message would go out.
+    pub next_allowed_time: Option<Timestamp>,
+    /// At that very moment.
+    pub allowed: bool,
+}
+
+impl Gate {
+    /// A gate over a database.
+    pub fn new(db: Database, clock: Clock) -> Self {
+        Self { db, clock }
+    }
+
+    /// Whether a message about a topic would reach a customer at a moment (none = now).
+    pub async fn contactability(
+        &self,
+        customer_id: CustomerId,
+        topic_id: &TopicId,
+        channel: Channel,
+        at: Option<Timestamp>,
+    ) -> Result<Contactability, Fault> {
+        let at = at.unwrap_or_else(|| self.clock.now());
+        let db = self.db.reader();
+        let topic = preferences::find_topic(db, topic_id).await?;
+        let customer = customers::find(db, customer_id)
+            .await?
+            .ok_or_else(|| no_customer(customer_id))?;
+        let preferences = preferences::of(db, customer_id).await?;
+        let case = Case {
+            customer: &customer,
+            preferences: &preferences,
+            topic_id,
+            purpose: topic.purpose,
+            opt_in: topic.opt_in,
+            channel,
+            expire_time: None,
+            enrollment: None,
+            template_error: None,
+            back_off: None,
+        };
+        let next_allowed_time = match decide(&case, at) {
+            Verdict::Send { .. } => Some(at),
+            Verdict::Defer(block) => block.retry_time,
+            Verdict::End(_) => None,
+        };
+        Ok(Contactability {
+            checks: lines(&case, at),
+            next_allowed_time,
+            allowed: next_allowed_time == Some(at),
+        })
+    }
+}
+
+/// Every rule in its order.
+fn lines(case: &Case<'_>, at: Timestamp) -> Vec<Check> {
+    checks(case, at)
+        .into_iter()
+        .map(|(rule, block)| Check { rule: rule.name, block })
+        .collect()
+}
+
+fn no_customer(id: CustomerId) -> Fault {
+    Fault::refused(Reason::CustomerNotFound, id, format!("there is no customer {id}"))
+}

@@ -1,0 +1,358 @@
+//! The ordered list. First what ends a contact, then what puts it off; the first end wins, the latest of the deferrals counts.
+
+use chrono::SecondsFormat;
+
+use crate::{
+    campaigns::{CampaignState, EndCause, EnrollmentState},
+    clock::Timestamp,
+    contacts::{Block, BlockReason, Effect, Purpose},
+    customers::{Address, Customer},
+    delivery::Channel,
+    ids::{ConsentRecordId, TopicId},
+    preferences::{Consent, ConsentState, OptIn, Preferences},
+};
+
+/// What is known about a message that somebody would like to send.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// To whom.
+    pub customer: &'a Customer,
+    /// What they said.
+    pub preferences: &'a Preferences,
+    /// What it is about.
+    pub topic_id: &'a TopicId,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What the topic takes.
+    pub opt_in: OptIn,
+    /// How it reaches the customer.
+    pub channel: Channel,
+    /// When it is too late; none for a question without a contact.
+    pub expire_time: Option<Timestamp>,
+    /// Where its enrollment and campaign stand; none for an ad-hoc message.
+    pub enrollment: Option<(EnrollmentState, Option<EndCause>, CampaignState)>,
+    /// Why its template cannot be rendered.
+    pub template_error: Option<&'a str>,
+    /// When its next attempt may be made, after one that failed.
+    pub back_off: Option<Timestamp>,
+}
+
+impl Case<'_> {
+    fn consent(&self) -> Option<&Consent> {
+        self.preferences.consent(self.topic_id, self.channel)
+    }
+
+    /// Where it goes: to the address that a grant is for, else to the primary one.
+    pub fn address(&self) -> Option<&Address> {
+        let granted = self.consent().filter(|consent| consent.state == ConsentState::Granted);
+        let bound = granted.and_then(|consent| consent.address_id);
+        self.customer
+            .addresses
+            .iter()
+            .find(|address| address.channel == self.channel && Some(address.address_id) == bound)
+            .or_else(|| self.customer.primary_address(self.channel))
+    }
+
+    /// The entry of the ledger that allows it, where the topic needs one.
+    fn basis(&self) -> Option<ConsentRecordId> {
+        let needed = self.purpose != Purpose::Transactional && self.opt_in != OptIn::None;
+        self.consent()
+            .filter(|consent| needed && consent.state == ConsentState::Granted)
+            .map(|consent| consent.record_id)
+    }
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes out now.
+    Send {
+        /// Where.
+        address: Address,
+        /// The consent that allows it, where one is needed.
+        consent: Option<ConsentRecordId>,
+    },
+    /// Not now.
+    Defer(Block),
+    /// Never.
+    End(Block),
+}
+
+/// One rule: its name, and what stands in the way at a moment.
+pub struct Rule {
+    /// Its name, stable.
+    pub name: &'static str,
+    /// The reason that it gives.
+    pub reason: BlockReason,
+    check: fn(&Case<'_>, Timestamp) -> Option<Block>,
+}
+
+/// The ordered list of decision 10 of the design, for the parts that exist.
+pub const RULES: [Rule; 12] = [
+    Rule {
+        name: "customer_active",
+        reason: BlockReason::CustomerDeleted,
+        check: customer_active,
+    },
+    Rule {
+        name: "not_expired",
+        reason: BlockReason::Expired,
+        check: not_expired,
+    },
+    Rule {
+        name: "enrollment_open",
+        reason: BlockReason::Exited,
+        check: enrollment_open,
+    },
+    Rule {
+        name: "address_known",
+        reason: BlockReason::NoAddress,
+        check: address_known,
+    },
+    Rule {
+        name: "no_objection",
+        reason: BlockReason::Objected,
+        check: no_objection,
+    },
+    Rule {
+        name: "no_opt_out",
+        reason: BlockReason::OptedOut,
+        check: no_opt_out,
+    },
+    Rule {
+        name: "consent_given",
+        reason: BlockReason::NoConsent,
+        check: consent_given,
+    },
+    Rule {
+        name: "template_renders",
+        reason: BlockReason::TemplateError,
+        check: template_renders,
+    },
+    Rule {
+        name: "not_snoozed",
+        reason: BlockReason::Snoozed,
+        check: not_snoozed,
+    },
+    Rule {
+        name: "campaign_running",
+        reason: BlockReason::CampaignPaused,
+        check: campaign_running,
+    },
+    Rule {
+        name: "no_quiet_hours",
+        reason: BlockReason::QuietHours,
+        check: no_quiet_hours,
+    },
+    Rule {
+        name: "back_off_over",
+        reason: BlockReason::BackOff,
+        check: back_off_over,
+    },
+];
+
+/// More rounds than any real set of deferrals takes to settle.
+const MOST_ROUNDS: usize = 10;
+
+/// Everything that stands in the way at a moment, rule by rule.
+pub fn checks(case: &Case<'_>, now: Timestamp) -> Vec<(&'static Rule, Option<Block>)> {
+    RULES.iter().map(|rule| (rule, (rule.check)(case, now))).collect()
+}
+
+/// Decides: sent, put off to a moment at which nothing stands in the way any more, or ended.
+pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
+    let blocks = || RULES.iter().filter_map(|rule| (rule.check)(case, now));
+    if let Some(end) = blocks().find(|block| block.effect != Effect::Defer) {
+        return Verdict::End(end);
+    }
+    let Some(mut deferral) = blocks().max_by_key(|block| block.retry_time.unwrap_or(Timestamp::MAX_UTC)) else {
+        return match case.address() {
+            Some(address) => Verdict::Send {
+                address: address.clone(),
+                consent: case.basis(),
+            },
+            // Cannot be: a rule asks for the address before.
+            None => Verdict::End(block(BlockReason::NoAddress, Effect::Suppress, "there is no address")),
+        };
+    };
+    deferral.retry_time = settle(case, now);
+    match (deferral.retry_time, case.expire_time) {
+        (Some(retry), Some(expire)) if retry >= expire => {
+            let detail = format!("{}; its time ends before, at {}", deferral.detail, instant(expire));
+            Verdict::End(block(BlockReason::Expired, Effect::Expire, detail))
+        }
+        _ => Verdict::Defer(deferral),
+    }
+}
+
+/// The first moment from `now` on at which nothing puts the case off any more; none where that is not known.
+fn settle(case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
+    let mut moment = now;
+    for _ in 0..MOST_ROUNDS {
+        let deferrals: Vec<Option<Timestamp>> = RULES
+            .iter()
+            .filter_map(|rule| (rule.check)(case, moment))
+            .filter(|block| block.effect == Effect::Defer)
+            .map(|block| block.retry_time)
+            .collect();
+        if deferrals.is_empty() {
+            return Some(moment);
+        }
+        moment = deferrals.into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()?;
+    }
+    Some(moment)
+}
+
+fn block(reason: BlockReason, effect: Effect, detail: impl Into<String>) -> Block {
+    Block {
+        reason,
+        effect,
+        detail: detail.into(),
+        retry_time: None,
+    }
+}
+
+fn suppress(reason: BlockReason, detail: impl Into<String>) -> Option<Block> {
+    Some(block(reason, Effect::Suppress, detail))
+}
+
+fn defer(reason: BlockReason, until: Option<Timestamp>, detail: impl Into<String>) -> Option<Block> {
+    Some(Block {
+        retry_time: until,
+        ..block(reason, Effect::Defer, detail)
+    })
+}
+
+/// An instant as it is written in sentences.
+pub fn instant(time: Timestamp) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn customer_active(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let deleted = case.customer.delete_time?;
+    suppress(
+        BlockReason::CustomerDeleted,
+        format!("the customer was deleted at {}", instant(deleted)),
+    )
+}
+
+fn not_expired(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let expire = case.expire_time.filter(|expire| now >= *expire)?;
+    Some(block(
+        BlockReason::Expired,
+        Effect::Expire,
+        format!("its time was over at {}", instant(expire)),
+    ))
+}
+
+fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let (state, cause, _) = case
+        .enrollment
+        .filter(|(state, ..)| *state != EnrollmentState::Active)?;
+    let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
+    Some(block(
+        BlockReason::Exited,
+        Effect::Cancel,
+        format!("its enrollment is {state}{cause}"),
+    ))
+}
+
+fn address_known(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    if case.address().is_some() {
+        return None;
+    }
+    suppress(
+        BlockReason::NoAddress,
+        format!("the customer has no {} address", case.channel),
+    )
+}
+
+fn no_objection(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let since = case
+        .preferences
+        .objection_to(case.topic_id, case.channel, case.purpose)?;
+    let what = if case.preferences.silence_time == Some(since) {
+        "asked for silence"
+    } else {
+        "objected to marketing"
+    };
+    suppress(
+        BlockReason::Objected,
+        format!("the customer {what} at {}", instant(since)),
+    )
+}
+
+fn no_opt_out(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    if case.purpose == Purpose::Transactional {
+        return None;
+    }
+    let (when, method) = case.preferences.opt_out(case.topic_id, case.channel)?;
+    let detail = format!(
+        "the customer opted out of {} at {} ({method})",
+        case.topic_id,
+        instant(when)
+    );
+    suppress(BlockReason::OptedOut, detail)
+}
+
+fn consent_given(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    if case.purpose == Purpose::Transactional || case.opt_in == OptIn::None {
+        return None;
+    }
+    let Some(consent) = case.consent().filter(|consent| consent.state == ConsentState::Granted) else {
+        return suppress(
+            BlockReason::NoConsent,
+            format!("the customer never agreed to {}", case.topic_id),
+        );
+    };
+    let bound = case.purpose.needs_consent();
+    if bound && consent.address_id != case.address().map(|address| address.address_id) {
+        return suppress(
+            BlockReason::NoConsent,
+            format!("the consent to {} is for another address", case.topic_id),
+        );
+    }
+    None
+}
+
+fn template_renders(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    suppress(BlockReason::TemplateError, case.template_error?)
+}
+
+fn not_snoozed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let until = case
+        .preferences
+        .snooze_end_time
+        .filter(|end| now < *end && case.purpose != Purpose::Transactional)?;
+    defer(
+        BlockReason::Snoozed,
+        Some(until),
+        format!("the customer asked for a pause until {}", instant(until)),
+    )
+}
+
+fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    case.enrollment
+        .filter(|(.., campaign)| *campaign == CampaignState::Paused)?;
+    defer(BlockReason::CampaignPaused, None, "the campaign is paused")
+}
+
+fn no_quiet_hours(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let quiet = case
+        .preferences
+        .quiet_hours
+        .filter(|_| case.purpose != Purpose::Transactional)?;
+    let zone = case.customer.zone();
+    let until = quiet.end_after(now, zone)?;
+    let detail = format!("it is quiet time in {} until {}", zone.name(), instant(until));
+    defer(BlockReason::QuietHours, Some(until), detail)
+}
+
+fn back_off_over(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let until = case.back_off.filter(|until| now < *until)?;
+    defer(
+        BlockReason::BackOff,
+        Some(until),
+        format!("the last attempt failed; the next is at {}", instant(until)),
+    )
+}

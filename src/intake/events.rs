@@ -1,0 +1,192 @@
+use super::Intake;
+use crate::{
+    calendar::Zone,
+    clock::Timestamp,
+    customers::{self, CustomerChange, CustomerKey, NewAddress},
+    database::{self, StoreError, WriteTx},
+    delivery::Channel,
+    events::{self, Event, EventBody, EventEffect},
+    ids::{CustomerId, EventId},
+    rpc::{Fault, Reason},
+};
+
+/// How often a transaction that got in another's way is tried.
+const TRIES: usize = 5;
+/// How many events of a batch share a transaction: enough to share its cost, few enough to keep others waiting only shortly.
+const CHUNK: usize = 100;
+
+/// An event as a caller reports it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEvent {
+    /// To whom.
+    pub customer: CustomerKey,
+    /// What.
+    pub body: EventBody,
+}
+
+/// An event as it is recorded, and what it did when it first was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The event.
+    pub event: Event,
+    /// It had been recorded before.
+    pub duplicate: bool,
+    /// What it did.
+    pub effects: Vec<EventEffect>,
+}
+
+impl Intake {
+    /// Records an event and all that follows from it. The same event again changes nothing and answers the same.
+    pub async fn record_event(
+        &self,
+        new: &NewEvent,
+        create_customer: bool,
+        validate_only: bool,
+    ) -> Result<Recorded, Fault> {
+        let mut tries = 1;
+        loop {
+            match self.try_record(new, create_customer, validate_only).await {
+                Err(fault) if fault.is_conflict() && tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_record(&self, new: &NewEvent, create: bool, validate_only: bool) -> Result<Recorded, Fault> {
+        let tx = self.db.begin_write().await?;
+        let recorded = self.record(&tx, new, create).await?;
+        if validate_only {
+            database::rollback(tx).await?
+        } else {
+            database::commit(tx).await?
+        }
+        self.ring_for(&recorded);
+        Ok(recorded)
+    }
+
+    /// Records many events; each stands for itself.
+    pub async fn record_events(
+        &self,
+        new: &[NewEvent],
+        create_customer: bool,
+    ) -> Result<Vec<Result<Recorded, Fault>>, Fault> {
+        let mut outcomes = Vec::with_capacity(new.len());
+        for chunk in new.chunks(CHUNK) {
+            let mut tries = 1;
+            let recorded = loop {
+                match self.try_record_chunk(chunk, create_customer).await {
+                    Err(fault) if fault.is_conflict() && tries < TRIES => tries += 1,
+                    outcome => break outcome?,
+                }
+            };
+            recorded.iter().flatten().for_each(|recorded| self.ring_for(recorded));
+            outcomes.extend(recorded);
+        }
+        Ok(outcomes)
+    }
+
+    /// One transaction. An event that is refused has written nothing, so the others stand.
+    async fn try_record_chunk(&self, chunk: &[NewEvent], create: bool) -> Result<Vec<Result<Recorded, Fault>>, Fault> {
+        let tx = self.db.begin_write().await?;
+        let mut customers = Vec::with_capacity(chunk.len());
+        for new in chunk {
+            customers.extend(customers::resolve(&tx, &new.customer).await?);
+        }
+        // In one order, so that two batches with the same customers wait for each other and do not get stuck.
+        customers::lock_all(&tx, customers).await?;
+        let mut outcomes = Vec::with_capacity(chunk.len());
+        for new in chunk {
+            match self.record(&tx, new, create).await {
+                Err(Fault::Store(error)) => return Err(error.into()),
+                outcome => outcomes.push(outcome),
+            }
+        }
+        database::commit(tx).await?;
+        Ok(outcomes)
+    }
+
+    async fn record(&self, tx: &WriteTx, new: &NewEvent, create: bool) -> Result<Recorded, Fault> {
+        let body = &new.body;
+        let known = customers::resolve(tx, &new.customer).await?;
+        if let Some(first) = events::find_by_key(tx, &body.source, &body.source_event_id).await? {
+            return duplicate(tx, first, known, body).await;
+        }
+        let now = self.clock.now();
+        let (customer_id, zone) = match known {
+            Some(id) => (id, customers::lock_living(tx, id).await?),
+            None if create => (create_bare(tx, &new.customer, now).await?, Zone::UTC),
+            None => return Err(customers::not_found(&new.customer)),
+        };
+        let event = Event {
+            event_id: EventId::generate(),
+            customer_id,
+            record_time: now,
+            body: body.clone(),
+        };
+        if !events::insert(tx, &event).await? {
+            // Somebody recorded it between the look and the insert; the next try finds it.
+            return Err(StoreError::Raced.into());
+        }
+        let effects = self.act_on(tx, &event, zone, now).await?;
+        events::insert_effects(tx, event.event_id, &effects).await?;
+        Ok(Recorded {
+            event,
+            duplicate: false,
+            effects,
+        })
+    }
+
+    fn ring_for(&self, recorded: &Recorded) {
+        if let Some((due, _)) = recorded.effects.iter().filter_map(|effect| effect.due.as_ref()).min() {
+            self.dispatcher.ring_for(*due);
+        }
+    }
+}
+
+async fn duplicate(
+    tx: &WriteTx,
+    first: Event,
+    customer: Option<CustomerId>,
+    body: &EventBody,
+) -> Result<Recorded, Fault> {
+    if Some(first.customer_id) != customer || !first.body.says_the_same(body) {
+        let message = format!(
+            "{} reported another event as {:?} before ({})",
+            body.source, body.source_event_id, first.event_id
+        );
+        return Err(Fault::refused(Reason::EventConflict, &body.source_event_id, message));
+    }
+    let effects = events::effects(tx, first.event_id).await?;
+    Ok(Recorded {
+        event: first,
+        duplicate: true,
+        effects,
+    })
+}
+
+async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<CustomerId, Fault> {
+    let change = known_by(key).ok_or_else(|| customers::not_found(key))?;
+    Ok(customers::insert(tx, change, now).await?.customer_id)
+}
+
+/// What is known about a customer of whom only a key is known; nothing for one of our own ids, which nobody can choose.
+pub(super) fn known_by(key: &CustomerKey) -> Option<CustomerChange> {
+    match key {
+        CustomerKey::Id(_) => None,
+        CustomerKey::ExternalId(id) => Some(CustomerChange {
+            external_ids: Some(vec![id.clone()]),
+            ..CustomerChange::default()
+        }),
+        CustomerKey::Email(email) => {
+            let address = NewAddress {
+                channel: Channel::Email,
+                value: email.clone(),
+                primary: true,
+            };
+            Some(CustomerChange {
+                addresses: vec![address],
+                ..CustomerChange::default()
+            })
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Facts that change plans: events, consents, withdrawals, deletions, a new time zone. Each is one transaction that records the
+//! fact and all that follows from it.
+//!
+//! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
+
+mod cancel;
+mod consents;
+mod customers;
+mod enroll;
+mod events;
+
+use std::sync::Arc;
+
+pub use self::{
+    consents::{Statement, Unsubscription},
+    customers::{Deleted, UpdateOptions, Updated},
+    events::{NewEvent, Recorded},
+};
+use crate::{
+    campaigns::Plans,
+    clock::Clock,
+    contacts::{Block, BlockReason, Effect},
+    database::Database,
+    workers::Bell,
+};
+
+/// Records facts.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    db: Database,
+    clock: Clock,
+    plans: Plans,
+    dispatcher: Arc<Bell>,
+}
+
+impl Intake {
+    /// Records into a database, and rings when something is due earlier than the dispatcher expects.
+    pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
+        Self {
+            db,
+            clock,
+            plans,
+            dispatcher,
+        }
+    }
+}
+
+fn called_off(reason: BlockReason, detail: impl Into<String>) -> Block {
+    Block {
+        reason,
+        effect: Effect::Cancel,
+        detail: detail.into(),
+        retry_time: None,
+    }
+}
