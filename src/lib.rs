@@ -19,6 +19,8 @@
 //! | | `database`, `delivery` |
 //! | ground | `tokens`, `ids`, `clock`, `config`, `telemetry` |
 
+pub mod admin;
+pub mod api;
 pub mod calendar;
 pub mod campaigns;
 pub mod clock;

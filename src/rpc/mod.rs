@@ -22,6 +22,7 @@ pub use self::{
     mask::Mask,
     page::{Page, PageOf, PageTokens},
     requests::{Answered, Reply, RequestKey, forget_requests},
+    status::reason_name,
     violations::Violations,
 };
 

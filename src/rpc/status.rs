@@ -31,7 +31,7 @@ pub fn plain(reason: Reason, message: &str) -> Status {
 }
 
 /// The name of a reason in `ErrorInfo`.
-pub fn name(reason: Reason) -> &'static str {
+pub fn reason_name(reason: Reason) -> &'static str {
     reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
@@ -58,7 +58,7 @@ fn refused(refusal: &Refusal) -> Status {
             details.set_resource_info(kind(reason), subject, "", cut(&refusal.message));
         }
         Code::FailedPrecondition => {
-            details.add_precondition_failure_violation(name(reason), subject, cut(&refusal.message));
+            details.add_precondition_failure_violation(reason_name(reason), subject, cut(&refusal.message));
         }
         Code::Aborted | Code::Unavailable | Code::ResourceExhausted => {
             details.set_retry_info(Some(Duration::from_millis(if code == Code::Aborted {
@@ -107,7 +107,7 @@ fn details(reason: Reason, metadata: impl IntoIterator<Item = (&'static str, Str
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-    ErrorDetails::with_error_info(name(reason), DOMAIN, metadata)
+    ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata)
 }
 
 fn code(reason: Reason) -> Code {
@@ -148,7 +148,7 @@ fn code(reason: Reason) -> Code {
 }
 
 fn kind(reason: Reason) -> &'static str {
-    let name = name(reason);
+    let name = reason_name(reason);
     let end = name.find('_').unwrap_or(name.len());
     match &name[..end] {
         "CUSTOMER" | "EXTERNAL" | "EMAIL" => "customer",

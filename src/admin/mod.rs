@@ -1,0 +1,120 @@
+//! For operators: what the service is doing, and running its jobs by hand.
+
+use std::sync::Arc;
+
+use crate::{
+    clock::{Clock, Timestamp},
+    database::Database,
+    rpc::{Fault, Reason},
+    workers::{Report, Worker},
+};
+
+/// A worker that failed so often in a row is named in the status.
+const TROUBLE: i64 = 3;
+
+/// Looks after one process.
+#[derive(Debug)]
+pub struct Admin {
+    db: Database,
+    clock: Clock,
+    replica: String,
+    start_time: Timestamp,
+    workers: Vec<Arc<Worker>>,
+}
+
+/// What the service is doing.
+#[derive(Debug)]
+pub struct Status {
+    /// Of the last migration.
+    pub schema_version: String,
+    /// Which database, with its version.
+    pub database: String,
+    /// This process.
+    pub replica: String,
+    /// When it started.
+    pub start_time: Timestamp,
+    /// What time it is.
+    pub server_time: Timestamp,
+    /// Its workers.
+    pub jobs: Vec<JobStatus>,
+    /// What is wrong now.
+    pub degraded_reasons: Vec<String>,
+}
+
+/// What a worker is doing.
+#[derive(Debug)]
+pub struct JobStatus {
+    /// Its name.
+    pub job_id: &'static str,
+    /// When its bell rings.
+    pub cron: &'static str,
+    /// When the next thing is due, where that is known.
+    pub next_time: Option<Timestamp>,
+    /// What it has done so far.
+    pub report: Report,
+}
+
+impl Admin {
+    /// Looks after these workers.
+    pub fn new(db: Database, clock: Clock, replica: String, workers: Vec<Arc<Worker>>) -> Self {
+        let start_time = clock.now();
+        Self {
+            db,
+            clock,
+            replica,
+            start_time,
+            workers,
+        }
+    }
+
+    /// What the service is doing, and what is wrong now.
+    pub async fn status(&self) -> Result<Status, Fault> {
+        let mut jobs = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            jobs.push(status_of(worker).await?);
+        }
+        let trouble = |job: &JobStatus| {
+            let report = &job.report;
+            (report.failures_in_a_row >= TROUBLE).then(|| {
+                format!(
+                    "job {} failed {} times in a row: {}",
+                    job.job_id, report.failures_in_a_row, report.last_result
+                )
+            })
+        };
+        Ok(Status {
+            schema_version: self.db.schema_version().await?,
+            database: self.db.version().await?,
+            replica: self.replica.clone(),
+            start_time: self.start_time,
+            server_time: self.clock.now(),
+            degraded_reasons: jobs.iter().filter_map(trouble).collect(),
+            jobs,
+        })
+    }
+
+    /// Runs a job now; answers what it did.
+    pub async fn run_job(&self, job_id: &str) -> Result<(JobStatus, String), Fault> {
+        let worker = self.workers.iter().find(|worker| worker.job().id() == job_id);
+        let worker = worker.ok_or_else(|| {
+            let known: Vec<_> = self.workers.iter().map(|worker| worker.job().id()).collect();
+            Fault::refused(
+                Reason::JobNotFound,
+                job_id,
+                format!("there is no job {job_id:?}; there are {}", known.join(", ")),
+            )
+        })?;
+        let summary = worker.run_once().await?;
+        Ok((status_of(worker).await?, summary))
+    }
+}
+
+async fn status_of(worker: &Worker) -> Result<JobStatus, Fault> {
+    let job = worker.job();
+    Ok(JobStatus {
+        job_id: job.id(),
+        cron: job.cron(),
+        next_time: job.next_time().await?,
+        report: worker.report(),
+    })
+}

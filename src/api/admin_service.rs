@@ -1,0 +1,51 @@
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, encode, open};
+use crate::{
+    admin::JobStatus,
+    rpc::proto::{
+        self, GetStatusRequest, GetStatusResponse, RunJobRequest, RunJobResponse, admin_service_server::AdminService,
+    },
+};
+
+#[async_trait]
+impl AdminService for Api {
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Result<Response<GetStatusResponse>, Status> {
+        let (_, GetStatusRequest {}, violations) = open(request);
+        violations.check()?;
+        let status = self.0.admin.status().await?;
+        Ok(Response::new(GetStatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema_version: status.schema_version,
+            database: status.database,
+            replica: status.replica,
+            start_time: Some(encode::time(status.start_time)),
+            server_time: Some(encode::time(status.server_time)),
+            jobs: status.jobs.into_iter().map(encode_job).collect(),
+            degraded_reasons: status.degraded_reasons,
+        }))
+    }
+
+    async fn run_job(&self, request: Request<RunJobRequest>) -> Result<Response<RunJobResponse>, Status> {
+        let (_, message, violations) = open(request);
+        violations.check()?;
+        let (job, summary) = self.0.admin.run_job(&message.job_id).await?;
+        Ok(Response::new(RunJobResponse {
+            job: Some(encode_job(job)),
+            summary,
+        }))
+    }
+}
+
+fn encode_job(of: JobStatus) -> proto::Job {
+    proto::Job {
+        job_id: of.job_id.to_owned(),
+        cron: of.cron.to_owned(),
+        last_start_time: of.report.last_start_time.map(encode::time),
+        last_success_time: of.report.last_success_time.map(encode::time),
+        next_time: of.next_time.map(encode::time),
+        last_result: of.report.last_result,
+        run_count: of.report.run_count,
+        failure_count: of.report.failure_count,
+    }
+}

@@ -1,0 +1,256 @@
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, answer, decode, encode, open};
+use crate::{
+    customers::{CustomerChange, NewAddress},
+    intake::UpdateOptions,
+    rpc::{
+        Fault, Mask, Violations,
+        proto::{
+            self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
+            DeleteCustomerRequest, DeleteCustomerResponse, GetCustomerRequest, GetCustomerResponse,
+            ListCustomersRequest, ListCustomersResponse, UpdateCustomerRequest, UpdateCustomerResponse,
+            customer_service_server::CustomerService,
+        },
+    },
+};
+
+const CAN_CHANGE: &[&str] = &[
+    "external_ids",
+    "display_name",
+    "given_name",
+    "family_name",
+    "time_zone",
+    "locale",
+    "attributes",
+    "tags",
+    "addresses",
+];
+const OUTPUT_ONLY: &[&str] = &[
+    "customer_id",
+    "state",
+    "create_time",
+    "update_time",
+    "delete_time",
+    "etag",
+];
+
+#[async_trait]
+impl CustomerService for Api {
+    async fn create_customer(
+        &self,
+        request: Request<CreateCustomerRequest>,
+    ) -> Result<Response<CreateCustomerResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, &caller, "CreateCustomer", &request_id, &message);
+        let all = |_: &str| true;
+        let change = match message.customer {
+            Some(customer) => change(&mut violations, "customer", customer, all),
+            None => {
+                violations.add("customer", "is required");
+                CustomerChange::default()
+            }
+        };
+        violations.check()?;
+        let key = key.filter(|_| !message.validate_only);
+        let reply = self
+            .0
+            .customers
+            .create(change, key.as_ref(), message.validate_only)
+            .await?;
+        Ok(answer(reply, |customer| CreateCustomerResponse {
+            customer: Some(encode::customer(customer)),
+        }))
+    }
+
+    async fn get_customer(
+        &self,
+        request: Request<GetCustomerRequest>,
+    ) -> Result<Response<GetCustomerResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let customer = self.0.customers.get(id, message.show_deleted).await?;
+        Ok(Response::new(GetCustomerResponse {
+            customer: Some(encode::customer(customer)),
+        }))
+    }
+
+    async fn list_customers(
+        &self,
+        request: Request<ListCustomersRequest>,
+    ) -> Result<Response<ListCustomersResponse>, Status> {
+        let (_, message, violations) = open(request);
+        violations.check()?;
+        let selection = ListCustomersRequest {
+            show_deleted: message.show_deleted,
+            ..Default::default()
+        };
+        let page = self
+            .0
+            .pages
+            .open("ListCustomers", &selection, message.page_size, &message.page_token)?;
+        let found = self
+            .0
+            .customers
+            .list(message.show_deleted, &page)
+            .await
+            .map_err(Fault::from)?;
+        let next_page_token = self.0.pages.seal("ListCustomers", &selection, found.next.as_deref());
+        let total_size = match message.include_total {
+            true => self
+                .0
+                .customers
+                .count(message.show_deleted)
+                .await
+                .map_err(Fault::from)?,
+            false => 0,
+        };
+        Ok(Response::new(ListCustomersResponse {
+            customers: found.rows.into_iter().map(encode::customer).collect(),
+            next_page_token,
+            total_size: i64::try_from(total_size).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn update_customer(
+        &self,
+        request: Request<UpdateCustomerRequest>,
+    ) -> Result<Response<UpdateCustomerResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, &caller, "UpdateCustomer", &request_id, &message);
+        let target = decode::customer_key(&mut violations, "target", message.target);
+        let customer = message.customer.unwrap_or_default();
+        let etag = customer.etag.clone();
+        let is_set = |path: &str| is_set(&customer, path);
+        let mask = Mask::decode(message.update_mask, CAN_CHANGE, OUTPUT_ONLY, is_set, &mut violations);
+        let mut change = change(&mut violations, "customer", customer, |path| mask.has(path));
+        change.add_tags = decode::lines(&mut violations, "addTags", &message.add_tags, 100, 64);
+        change.remove_tags = decode::lines(&mut violations, "removeTags", &message.remove_tags, 100, 64);
+        let target = violations.finish(target)?;
+        let (allow_missing, validate_only) = (message.allow_missing, message.validate_only);
+        let options = UpdateOptions {
+            etag,
+            allow_missing,
+            validate_only,
+        };
+        let key = key.filter(|_| !validate_only);
+        let reply = self
+            .0
+            .intake
+            .update_customer(&target, change, &options, key.as_ref())
+            .await?;
+        Ok(answer(reply, |updated| UpdateCustomerResponse {
+            customer: Some(encode::customer(updated.customer)),
+            created: updated.created,
+        }))
+    }
+
+    async fn delete_customer(
+        &self,
+        request: Request<DeleteCustomerRequest>,
+    ) -> Result<Response<DeleteCustomerResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let key = decode::customer_key(&mut violations, "customer", message.customer);
+        let key = violations.finish(key)?;
+        let Some(id) = self.0.customers.find_id(&key).await.map_err(Fault::from)? else {
+            if message.allow_missing {
+                return Ok(Response::new(DeleteCustomerResponse::default()));
+            }
+            return Err(crate::customers::not_found(&key).into());
+        };
+        let deleted = self.0.intake.delete_customer(id, &message.etag).await?;
+        Ok(Response::new(DeleteCustomerResponse {
+            customer: Some(encode::customer(deleted.customer)),
+            canceled_contacts: i32::try_from(deleted.canceled).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn add_address(&self, request: Request<AddAddressRequest>) -> Result<Response<AddAddressResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, &caller, "AddAddress", &request_id, &message);
+        let address = match &message.address {
+            Some(new) => address(&mut violations, "address", new),
+            None => {
+                violations.add("address", "is required");
+                None
+            }
+        };
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let address = Violations::default().finish(address)?;
+        let reply = self.0.customers.add_address(id, address, key.as_ref()).await?;
+        Ok(answer(reply, |customer| AddAddressResponse {
+            customer: Some(encode::customer(customer)),
+        }))
+    }
+}
+
+/// The fields that a mask names.
+fn change(
+    violations: &mut Violations,
+    path: &str,
+    customer: proto::Customer,
+    named: impl Fn(&str) -> bool,
+) -> CustomerChange {
+    let mut line = |field: &str, name: &str, text: &str, most| {
+        named(field).then(|| decode::line(violations, format_args!("{path}.{name}"), text, most))
+    };
+    let display_name = line("display_name", "displayName", &customer.display_name, 200);
+    let given_name = line("given_name", "givenName", &customer.given_name, 100);
+    let family_name = line("family_name", "familyName", &customer.family_name, 100);
+    let at = |name: &str| format!("{path}.{name}");
+    CustomerChange {
+        display_name,
+        given_name,
+        family_name,
+        external_ids: named("external_ids")
+            .then(|| decode::lines(violations, &at("externalIds"), &customer.external_ids, 20, 128)),
+        time_zone: named("time_zone").then(|| decode::parse_optional(violations, at("timeZone"), &customer.time_zone)),
+        locale: named("locale").then(|| decode::parse_optional(violations, at("locale"), &customer.locale)),
+        attributes: named("attributes").then(|| decode::object(violations, at("attributes"), customer.attributes)),
+        tags: named("tags").then(|| decode::lines(violations, &at("tags"), &customer.tags, 100, 64)),
+        addresses: if named("addresses") {
+            addresses(violations, &at("addresses"), &customer.addresses)
+        } else {
+            Vec::new()
+        },
+        add_tags: Vec::new(),
+        remove_tags: Vec::new(),
+    }
+}
+
+fn addresses(violations: &mut Violations, path: &str, new: &[proto::Address]) -> Vec<NewAddress> {
+    if new.len() > 20 {
+        violations.add(path, "must be at most 20");
+    }
+    let each = new.iter().enumerate().take(20);
+    each.filter_map(|(place, new)| address(violations, &format!("{path}[{place}]"), new))
+        .collect()
+}
+
+fn address(violations: &mut Violations, path: &str, new: &proto::Address) -> Option<NewAddress> {
+    let channel = decode::channel(violations, format_args!("{path}.channel"), new.channel);
+    let value = decode::parse(violations, format_args!("{path}.value"), &new.value)?;
+    Some(NewAddress {
+        channel,
+        value,
+        primary: new.primary,
+    })
+}
+
+fn is_set(customer: &proto::Customer, path: &str) -> bool {
+    match path {
+        "external_ids" => !customer.external_ids.is_empty(),
+        "display_name" => !customer.display_name.is_empty(),
+        "given_name" => !customer.given_name.is_empty(),
+        "family_name" => !customer.family_name.is_empty(),
+        "time_zone" => !customer.time_zone.is_empty(),
+        "locale" => !customer.locale.is_empty(),
+        "attributes" => customer.attributes.is_some(),
+        "tags" => !customer.tags.is_empty(),
+        "addresses" => !customer.addresses.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,142 @@
+//! The gRPC services: decode, call, encode. Every violation of a request is collected before anything happens; decisions and
+//! queries are elsewhere.
+
+mod admin_service;
+mod campaign_service;
+mod contact_service;
+mod customer_service;
+mod decode;
+mod encode;
+mod event_service;
+mod preference_service;
+mod template_service;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, metadata::AsciiMetadataValue, service::Routes};
+
+use crate::{
+    admin::Admin,
+    campaigns::Campaigns,
+    clock::Clock,
+    contacts::Contacts,
+    customers::Customers,
+    dispatch::Dispatcher,
+    events::Events,
+    gate::Gate,
+    ids::CustomerId,
+    intake::Intake,
+    preferences::PreferenceBook,
+    rpc::{
+        Caller, Fault, PageTokens, Reply, Violations,
+        proto::{
+            CustomerRef, admin_service_server::AdminServiceServer, campaign_service_server::CampaignServiceServer,
+            contact_service_server::ContactServiceServer, customer_service_server::CustomerServiceServer,
+            event_service_server::EventServiceServer, preference_service_server::PreferenceServiceServer,
+            template_service_server::TemplateServiceServer,
+        },
+    },
+    templates::Templates,
+};
+
+/// The parts that the services drive.
+#[derive(Debug)]
+pub struct Parts {
+    /// Business time.
+    pub clock: Clock,
+    /// Page tokens.
+    pub pages: PageTokens,
+    /// Customers.
+    pub customers: Customers,
+    /// Events.
+    pub events: Events,
+    /// Topics and preferences.
+    pub preferences: PreferenceBook,
+    /// Templates.
+    pub templates: Arc<Templates>,
+    /// Campaigns.
+    pub campaigns: Campaigns,
+    /// Contacts.
+    pub contacts: Contacts,
+    /// What changes plans.
+    pub intake: Intake,
+    /// What may go out.
+    pub gate: Gate,
+    /// What carries plans out.
+    pub dispatcher: Arc<Dispatcher>,
+    /// What looks after the process.
+    pub admin: Arc<Admin>,
+}
+
+/// One service of the contract.
+#[derive(Debug, Clone)]
+struct Api(Arc<Parts>);
+
+/// The names of all services, for their health.
+pub const SERVICES: [&str; 7] = [
+    "rapport.v1.CustomerService",
+    "rapport.v1.EventService",
+    "rapport.v1.PreferenceService",
+    "rapport.v1.TemplateService",
+    "rapport.v1.CampaignService",
+    "rapport.v1.ContactService",
+    "rapport.v1.AdminService",
+];
+
+/// All services of the contract.
+pub fn routes(parts: Parts) -> Routes {
+    let api = Api(Arc::new(parts));
+    Routes::new(CustomerServiceServer::new(api.clone()))
+        .add_service(EventServiceServer::new(api.clone()))
+        .add_service(PreferenceServiceServer::new(api.clone()))
+        .add_service(TemplateServiceServer::new(api.clone()))
+        .add_service(CampaignServiceServer::new(api.clone()))
+        .add_service(ContactServiceServer::new(api.clone()))
+        .add_service(AdminServiceServer::new(api))
+}
+
+impl Api {
+    /// Whom a request names; collects what is wrong with the name.
+    async fn resolve(
+        &self,
+        reference: Option<CustomerRef>,
+        path: &str,
+        violations: Violations,
+    ) -> Result<CustomerId, Fault> {
+        let mut violations = violations;
+        let key = decode::customer_key(&mut violations, path, reference);
+        let key = violations.finish(key)?;
+        self.0.customers.resolve(&key).await
+    }
+
+    /// Whom a request names, if it names anybody.
+    async fn resolve_optional(
+        &self,
+        reference: Option<CustomerRef>,
+        path: &str,
+        violations: Violations,
+    ) -> Result<Option<CustomerId>, Fault> {
+        match reference {
+            None => violations.check().map(|()| None),
+            some => self.resolve(some, path, violations).await.map(Some),
+        }
+    }
+}
+
+/// A request taken apart: who calls, what, and what is wrong with it so far.
+fn open<T>(request: Request<T>) -> (Caller, T, Violations) {
+    let mut violations = Violations::default();
+    let caller = Caller::from_metadata(request.metadata(), &mut violations);
+    (caller, request.into_inner(), violations)
+}
+
+/// The answer, marked when an equal request had been answered before.
+fn answer<V, T>(reply: Reply<V>, encode: impl FnOnce(V) -> T) -> Response<T> {
+    let mut response = Response::new(encode(reply.value));
+    if reply.replayed {
+        response
+            .metadata_mut()
+            .insert("x-replayed", AsciiMetadataValue::from_static("true"));
+    }
+    response
+}
