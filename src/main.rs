@@ -1,1 +1,11 @@
-fn main() {}
+//! Parses the arguments and hands over.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(rapport::cli::run()),
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,171 @@
+//! The whole service on a fresh SQLite file in `./demo`, driven through its own API with real purchases. Eighteen months pass
+//! on a simulated clock, by the same workers and code as in production.
+
+mod people;
+mod purchases;
+mod report;
+mod story;
+mod texts;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+use self::story::{Happening, Shop};
+use crate::{
+    clock::{Clock, ClockHand, Timestamp},
+    config::{Config, DatabaseLocation, MailLocation, WrongSetting},
+    rpc::proto::{RunJobRequest, admin_service_client::AdminServiceClient},
+    service::{Service, StartError},
+    telemetry,
+};
+
+const FOLDER: &str = "demo";
+/// Marks a folder that a demo made, and that the next one may replace.
+const MARK: &str = ".made-by-rapport-demo";
+
+/// Why the demo failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// Something else is where the demo would go.
+    #[error("./{FOLDER} is there, and no demo made it: move it away, or start the demo somewhere else")]
+    NotOurs,
+    /// The data that ships with the program does not read.
+    #[error("the purchases that ship with the program do not read")]
+    Purchases,
+    /// A file failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The service did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A call failed.
+    #[error("the service answered {0}")]
+    Call(#[from] Status),
+    /// The service could not be reached.
+    #[error("the service could not be reached: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    /// The numbers do not add up.
+    #[error("{campaign}: {planned} contacts were planned, and {accounted} are accounted for")]
+    Unaccounted {
+        /// Of which campaign.
+        campaign: &'static str,
+        /// How many.
+        planned: i64,
+        /// How many.
+        accounted: i64,
+    },
+}
+
+impl From<WrongSetting> for DemoError {
+    fn from(wrong: WrongSetting) -> Self {
+        Self::Start(wrong.into())
+    }
+}
+
+/// Plays the demo.
+pub async fn run() -> Result<(), DemoError> {
+    let filter = std::env::var("RAPPORT_LOG").unwrap_or_else(|_| "warn".to_owned());
+    telemetry::init(&filter)?;
+    let folder = fresh_folder(Path::new(FOLDER))?;
+    let timeline = story::timeline(purchases::all().ok_or(DemoError::Purchases)?);
+    let (clock, hand) = Clock::simulated(story::beginning(&timeline));
+    let service = Service::start(&config(&folder), clock.clone()).await?;
+    let channel = connect(&service).await?;
+
+    let started = std::time::Instant::now();
+    Shop::new(channel.clone()).set_up().await?;
+    play(&channel, &clock, &hand, timeline).await?;
+    report::print(&channel, &folder, started.elapsed()).await?;
+    service.stop().await;
+    Ok(())
+}
+
+/// A folder of our own; what an earlier demo left in it is gone.
+fn fresh_folder(path: &Path) -> Result<PathBuf, DemoError> {
+    if path.exists() {
+        if !path.join(MARK).is_file() {
+            return Err(DemoError::NotOurs);
+        }
+        fs::remove_dir_all(path)?;
+    }
+    fs::create_dir(path)?;
+    fs::write(path.join(MARK), "rapport demo replaces this folder.\n")?;
+    Ok(path.to_owned())
+}
+
+fn config(folder: &Path) -> Config {
+    Config {
+        database: DatabaseLocation::Sqlite(folder.join("rapport.db")),
+        grpc_addr: ([127, 0, 0, 1], 0).into(),
+        mail: MailLocation::Folder(folder.join("outbox")),
+        mail_from: "The Record Shop <shop@example.com>".to_owned(),
+        secret_key: None,
+    }
+}
+
+async fn connect(service: &Service) -> Result<Channel, DemoError> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", service.grpc_addr()))?;
+    Ok(endpoint.tcp_nodelay(true).connect().await?)
+}
+
+/// Moves the clock from one moment at which something happens or is due to the next, until nothing is open.
+async fn play(
+    channel: &Channel,
+    clock: &Clock,
+    hand: &ClockHand,
+    mut timeline: BTreeMap<Timestamp, Vec<Happening>>,
+) -> Result<(), DemoError> {
+    let shop = Shop::new(channel.clone());
+    let mut admin = AdminServiceClient::new(channel.clone());
+    let bar = progress(&timeline, clock.now());
+    let mut due: Option<Timestamp> = None;
+    while let Some(next) = timeline.keys().next().copied().into_iter().chain(due).min() {
+        hand.advance_to(next);
+        if let Some(happenings) = timeline.remove(&next) {
+            shop.report(&happenings).await?;
+        }
+        let job = admin
+            .run_job(RunJobRequest {
+                job_id: "dispatch".to_owned(),
+            })
+            .await?
+            .into_inner()
+            .job;
+        due = job
+            .and_then(|job| job.next_time)
+            .and_then(|time| Timestamp::from_timestamp(time.seconds, 0));
+        show(&bar, next);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn progress(timeline: &BTreeMap<Timestamp, Vec<Happening>>, start: Timestamp) -> ProgressBar {
+    let last = timeline.keys().next_back().copied().unwrap_or(start);
+    let days = u64::try_from((last - start).num_days()).unwrap_or(0);
+    let bar = ProgressBar::new(days + 61);
+    let style = ProgressStyle::with_template("{msg:>14} [{bar:40}] day {pos} of {len}, {elapsed}");
+    bar.set_style(
+        style
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("=> "),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn show(bar: &ProgressBar, now: Timestamp) {
+    let begin = Timestamp::from_timestamp(852_076_800, 0).unwrap_or(now);
+    bar.set_position(u64::try_from((now - begin).num_days()).unwrap_or(0));
+    bar.set_message(now.format("%B %Y").to_string());
+}

@@ -1,0 +1,372 @@
+//! What happens in the demo, and when: an ordinary client of the service, in the order of time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{Days, TimeDelta};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tonic::{Status, transport::Channel};
+
+use super::{
+    people::{Leave, Person},
+    purchases::Purchase,
+    texts,
+};
+use crate::{
+    clock::Timestamp,
+    rpc::proto::{
+        self, ActivateCampaignRequest, Address, Campaign, CreateCampaignRequest, CreateCustomerRequest,
+        CreateTemplateRequest, CreateTopicRequest, Customer, CustomerRef, Event, LineItem, LocalizedText, Money,
+        PublishTemplateRequest, RecordEventRequest, SetConsentRequest, Topic, UnsubscribeRequest,
+        UpdatePreferencesRequest, campaign_service_client::CampaignServiceClient, customer_ref::Key,
+        customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
+        preference_service_client::PreferenceServiceClient, template_service_client::TemplateServiceClient,
+        unsubscribe_request,
+    },
+};
+
+/// The campaign that asks a week after an order.
+pub const CHECK_IN: &str = "check-in";
+/// The campaign that writes after two months of silence.
+pub const WIN_BACK: &str = "win-back";
+const ORDERS: &str = "after-sales";
+const OFFERS: &str = "offers";
+/// How many calls are under way at once.
+const AT_ONCE: usize = 4;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// Somebody signs up, says what they want, and buys for the first time.
+    SignUp(Person, Purchase),
+    /// Somebody buys again.
+    Order(String, Timestamp, Purchase),
+    /// Somebody wants no more of something.
+    Goodbye(String, Leave),
+}
+
+/// Everything that happens, by the moment at which it does.
+pub fn timeline(mut purchases: Vec<Purchase>) -> BTreeMap<Timestamp, Vec<Happening>> {
+    purchases.sort_by_key(|purchase| (purchase.date, purchase.line));
+    let mut timeline: BTreeMap<Timestamp, Vec<Happening>> = BTreeMap::new();
+    let mut people: HashMap<u32, Person> = HashMap::new();
+    for purchase in purchases {
+        if let Some(person) = people.get(&purchase.customer) {
+            let noon = person.moment(purchase.date, 12);
+            timeline
+                .entry(noon)
+                .or_default()
+                .push(Happening::Order(person.external_id(), noon, purchase));
+            continue;
+        }
+        let person = Person::new(purchase.customer);
+        if let Some((leave, days)) = person.leaves {
+            let evening = person.moment(purchase.date + Days::new(days), 15);
+            timeline
+                .entry(evening)
+                .or_default()
+                .push(Happening::Goodbye(person.external_id(), leave));
+        }
+        people.insert(purchase.customer, person.clone());
+        let noon = person.moment(purchase.date, 12);
+        timeline
+            .entry(noon)
+            .or_default()
+            .push(Happening::SignUp(person, purchase));
+    }
+    timeline
+}
+
+/// The shop: a client like any other.
+#[derive(Debug, Clone)]
+pub struct Shop {
+    customers: CustomerServiceClient<Channel>,
+    events: EventServiceClient<Channel>,
+    preferences: PreferenceServiceClient<Channel>,
+    templates: TemplateServiceClient<Channel>,
+    campaigns: CampaignServiceClient<Channel>,
+}
+
+impl Shop {
+    /// Speaks through a channel.
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            customers: CustomerServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
+            preferences: PreferenceServiceClient::new(channel.clone()),
+            templates: TemplateServiceClient::new(channel.clone()),
+            campaigns: CampaignServiceClient::new(channel),
+        }
+    }
+
+    /// Two topics, two templates in five languages, two campaigns.
+    pub async fn set_up(&mut self) -> Result<(), Status> {
+        for (id, name, purpose, opt_in) in [
+            (
+                ORDERS,
+                "About your orders",
+                proto::Purpose::Service,
+                proto::topic::OptIn::None,
+            ),
+            (OFFERS, "Offers", proto::Purpose::Marketing, proto::topic::OptIn::Single),
+        ] {
+            let topic = Topic {
+                topic_id: id.to_owned(),
+                names: vec![LocalizedText {
+                    locale: String::new(),
+                    text: name.to_owned(),
+                }],
+                purpose: purpose.into(),
+                opt_in: opt_in.into(),
+                ..Topic::default()
+            };
+            self.preferences
+                .create_topic(CreateTopicRequest {
+                    topic: Some(topic),
+                    ..Default::default()
+                })
+                .await?;
+        }
+        for template in texts::templates() {
+            let template_id = template.template_id.clone();
+            let request = CreateTemplateRequest {
+                template: Some(template),
+                ..Default::default()
+            };
+            self.templates.create_template(request).await?;
+            self.templates
+                .publish_template(PublishTemplateRequest {
+                    template_id,
+                    ..Default::default()
+                })
+                .await?;
+        }
+        for campaign in [check_in(), win_back()] {
+            let campaign_id = campaign.campaign_id.clone();
+            let request = CreateCampaignRequest {
+                campaign: Some(campaign),
+                ..Default::default()
+            };
+            self.campaigns.create_campaign(request).await?;
+            self.campaigns
+                .activate_campaign(ActivateCampaignRequest {
+                    campaign_id,
+                    ..Default::default()
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Reports what happens at one moment; what concerns the same customer one after the other.
+    pub async fn report(&self, happenings: &[Happening]) -> Result<(), Status> {
+        let mut by_customer: BTreeMap<String, Vec<&Happening>> = BTreeMap::new();
+        for happening in happenings {
+            by_customer.entry(happening.customer()).or_default().push(happening);
+        }
+        let tell = |happenings: Vec<&Happening>| {
+            let mut shop = self.clone();
+            let happenings: Vec<Happening> = happenings.into_iter().cloned().collect();
+            async move {
+                for happening in happenings {
+                    shop.tell(happening).await?;
+                }
+                Ok::<_, Status>(())
+            }
+        };
+        let calls: Vec<_> = by_customer.into_values().map(tell).collect();
+        stream::iter(calls).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn tell(&mut self, happening: Happening) -> Result<(), Status> {
+        match happening {
+            Happening::SignUp(person, purchase) => {
+                self.sign_up(&person).await?;
+                self.order(person.external_id(), person.moment(purchase.date, 12), &purchase)
+                    .await
+            }
+            Happening::Order(customer, noon, purchase) => self.order(customer, noon, &purchase).await,
+            Happening::Goodbye(customer, leave) => self.goodbye(customer, leave).await,
+        }
+    }
+
+    async fn sign_up(&mut self, person: &Person) -> Result<(), Status> {
+        let customer = Customer {
+            external_ids: vec![person.external_id()],
+            display_name: format!("{} {}", person.given_name, person.family_name),
+            given_name: person.given_name.to_owned(),
+            family_name: person.family_name.to_owned(),
+            time_zone: person.zone.name().to_owned(),
+            locale: person.locale.to_owned(),
+            addresses: vec![Address {
+                value: person.email(),
+                ..Address::default()
+            }],
+            ..Customer::default()
+        };
+        self.customers
+            .create_customer(CreateCustomerRequest {
+                customer: Some(customer),
+                ..Default::default()
+            })
+            .await?;
+        if person.agrees {
+            let request = SetConsentRequest {
+                customer: by_external_id(person.external_id()),
+                topic_id: OFFERS.to_owned(),
+                decision: proto::set_consent_request::Decision::Grant.into(),
+                method: proto::ConsentMethod::WebForm.into(),
+                ..SetConsentRequest::default()
+            };
+            self.preferences.set_consent(request).await?;
+        }
+        if let Some((start, end, days)) = person.quiet {
+            let days = days.iter().map(|day| (*day).to_owned()).collect();
+            let quiet_hours = proto::QuietHours {
+                start: start.to_owned(),
+                end: end.to_owned(),
+                days,
+            };
+            let request = UpdatePreferencesRequest {
+                customer: by_external_id(person.external_id()),
+                preferences: Some(proto::Preferences {
+                    quiet_hours: Some(quiet_hours),
+                    ..Default::default()
+                }),
+                ..UpdatePreferencesRequest::default()
+            };
+            self.preferences.update_preferences(request).await?;
+        }
+        Ok(())
+    }
+
+    async fn order(&mut self, customer: String, noon: Timestamp, purchase: &Purchase) -> Result<(), Status> {
+        let event = Event {
+            source: "cdnow".to_owned(),
+            source_event_id: purchase.line.to_string(),
+            customer: by_external_id(customer),
+            event_type: "order.placed".to_owned(),
+            occur_time: Some(prost_types::Timestamp {
+                seconds: noon.timestamp(),
+                nanos: 0,
+            }),
+            subject: format!("order-{}", purchase.line),
+            value: Some(Money {
+                currency_code: "USD".to_owned(),
+                amount: purchase.amount.clone(),
+            }),
+            items: vec![LineItem {
+                title: "CD".to_owned(),
+                quantity: purchase.quantity,
+                ..LineItem::default()
+            }],
+            ..Event::default()
+        };
+        self.events
+            .record_event(RecordEventRequest {
+                event: Some(event),
+                ..Default::default()
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn goodbye(&mut self, customer: String, leave: Leave) -> Result<(), Status> {
+        let scope = match leave {
+            Leave::Offers => unsubscribe_request::Scope::TopicId(OFFERS.to_owned()),
+            Leave::CheckIns => unsubscribe_request::Scope::TopicId(ORDERS.to_owned()),
+            Leave::Marketing => unsubscribe_request::Scope::AllMarketing(true),
+            Leave::Everything => unsubscribe_request::Scope::Everything(true),
+        };
+        let request = UnsubscribeRequest {
+            by: by_external_id(customer).map(unsubscribe_request::By::Customer),
+            scope: Some(scope),
+            method: proto::ConsentMethod::PreferencePage.into(),
+            ..UnsubscribeRequest::default()
+        };
+        self.preferences.unsubscribe(request).await?;
+        Ok(())
+    }
+}
+
+impl Happening {
+    fn customer(&self) -> String {
+        match self {
+            Self::SignUp(person, _) => person.external_id(),
+            Self::Order(customer, ..) | Self::Goodbye(customer, _) => customer.clone(),
+        }
+    }
+}
+
+/// How requests name a customer of the shop.
+pub fn by_external_id(id: String) -> Option<CustomerRef> {
+    Some(CustomerRef {
+        key: Some(Key::ExternalId(id)),
+    })
+}
+
+/// A week after every order, at ten in the morning.
+fn check_in() -> Campaign {
+    campaign(
+        CHECK_IN,
+        "Check-in a week after an order",
+        ORDERS,
+        7,
+        "10:00",
+        proto::reentry::Mode::OncePerSubject,
+    )
+}
+
+/// Sixty days after the last order, at six in the evening.
+fn win_back() -> Campaign {
+    campaign(
+        WIN_BACK,
+        "Win back after sixty days of silence",
+        OFFERS,
+        60,
+        "18:00",
+        proto::reentry::Mode::Restart,
+    )
+}
+
+fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto::reentry::Mode) -> Campaign {
+    let calendar = proto::CalendarDelay {
+        days,
+        at: at.to_owned(),
+        ..Default::default()
+    };
+    let delay = proto::Delay {
+        length: Some(proto::delay::Length::Calendar(calendar)),
+        ..Default::default()
+    };
+    let send = proto::SendAction {
+        template_id: id.to_owned(),
+    };
+    let step = proto::Step {
+        step_id: "mail".to_owned(),
+        delay: Some(delay),
+        action: Some(proto::step::Action::Send(send)),
+    };
+    let trigger = proto::EventTrigger {
+        event_type: "order.placed".to_owned(),
+    };
+    Campaign {
+        campaign_id: id.to_owned(),
+        display_name: name.to_owned(),
+        topic_id: topic.to_owned(),
+        trigger: Some(proto::campaign::Trigger::Event(trigger)),
+        reentry: Some(proto::Reentry {
+            mode: mode.into(),
+            cooldown_days: 0,
+        }),
+        steps: vec![step],
+        ..Campaign::default()
+    }
+}
+
+/// When the demo's clock starts: before anything happens anywhere.
+pub fn beginning(timeline: &BTreeMap<Timestamp, Vec<Happening>>) -> Timestamp {
+    timeline
+        .keys()
+        .next()
+        .map_or(Timestamp::UNIX_EPOCH, |first| *first - TimeDelta::hours(1))
+}

@@ -1,0 +1,113 @@
+//! The commands. Only `serve` and `migrate` open a database, and `demo` one of its own.
+
+mod demo;
+mod migrate;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::{Config, DEFAULT_LOG, Settings, WrongSetting},
+    service::StartError,
+    telemetry,
+};
+
+/// Follows customers up: keeps customers, their communication preferences and follow-up campaigns, and sends every due contact
+/// by itself. Other services drive it over gRPC.
+#[derive(Parser)]
+#[command(
+    name = "rapport",
+    version,
+    about,
+    after_help = "Every setting can also be given as a variable or in rapport.toml; \
+    flags come first, then variables, then the file."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: the API and the workers that send what is due
+    Serve(Place),
+    /// Bring the database's schema up to date, and end
+    Migrate(Place),
+    /// Play eighteen months of real purchases in a minute, into ./demo, and say what became of them
+    Demo,
+}
+
+#[derive(clap::Args)]
+struct Place {
+    /// Settings file [default: rapport.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "RAPPORT_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] crate::database::StoreError),
+    /// A file or stream failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
+}
+
+impl From<WrongSetting> for CommandError {
+    fn from(wrong: WrongSetting) -> Self {
+        Self::Start(wrong.into())
+    }
+}
+
+impl Place {
+    /// Flags and variables, then the file.
+    fn read(self) -> Result<Settings, WrongSetting> {
+        let mut settings = self.settings;
+        // Not a flag: arguments can be read by everybody on the computer.
+        settings.secret_key = std::env::var("RAPPORT_SECRET_KEY").ok();
+        Ok(settings.or(Settings::read(self.config.as_deref())?))
+    }
+}
+
+/// Runs the command that the arguments name; answers the exit code.
+pub async fn run() -> std::process::ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve(place) => with_settings(place, serve::run).await,
+        Command::Migrate(place) => with_settings(place, migrate::run).await,
+        Command::Demo => demo::run().await.map_err(CommandError::from),
+    };
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "a command's last word is for the person at the terminal"
+            )]
+            {
+                eprintln!("rapport: {error}");
+            }
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn with_settings<F>(place: Place, command: impl FnOnce(Config) -> F) -> Result<(), CommandError>
+where
+    F: Future<Output = Result<(), CommandError>>,
+{
+    let settings = place.read()?;
+    telemetry::init(settings.log.as_deref().unwrap_or(DEFAULT_LOG))?;
+    command(Config::from_settings(&settings)?).await
+}

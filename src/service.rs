@@ -1,0 +1,359 @@
+//! The composition root: builds the parts, starts the API and the workers, and stops them in order.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    admin::Admin,
+    api::{self, Parts},
+    campaigns::{Campaigns, Plans},
+    clock::Clock,
+    config::{Config, DatabaseLocation, MailLocation, WrongSetting},
+    contacts::{Contacts, claims},
+    customers::Customers,
+    database::{self, Database, StoreError},
+    delivery::{Folder, Mailbox, Transport},
+    dispatch::{Dispatcher, ForgetRequests, Recover},
+    events::Events,
+    gate::Gate,
+    ids,
+    intake::Intake,
+    preferences::PreferenceBook,
+    rpc::{GuardLayer, PageTokens, proto},
+    templates::Templates,
+    tokens::SecretKey,
+    workers::{BellError, Bells, Job, Worker},
+};
+
+/// The health name of the dispatcher, beside those of the services.
+const DISPATCHER: &str = "dispatcher";
+/// How often the database and the workers are asked for a sign of life.
+const PULSE: Duration = Duration::from_secs(5);
+/// How long what is under way may take once the service was told to stop.
+const FAREWELL: Duration = Duration::from_secs(25);
+/// How long open connections may take after that.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] WrongSetting),
+    /// The schema is older than this program.
+    #[error("{0} migrations are pending on this database: run `rapport migrate` first")]
+    PendingMigrations(usize),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secret key could not be kept beside the database.
+    #[error("the secret key could not be kept in {path}: {error}")]
+    SecretFile {
+        /// Where.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The scheduler did not start.
+    #[error(transparent)]
+    Bells(#[from] BellError),
+    /// Reflection could not be set up.
+    #[error("reflection could not be set up: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    grpc_addr: SocketAddr,
+    db: Database,
+    health: HealthReporter,
+    bells: Bells,
+    stop_workers: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+    stop_server: CancellationToken,
+    server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Service {
+    /// Builds everything, migrates an SQLite file, and listens.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let db = open_database(config).await?;
+        let key = secret_key(config)?;
+        let stop_workers = CancellationToken::new();
+        let parts = build(config, &db, &clock, &key, &stop_workers)?;
+        let workers = parts.workers;
+        let listener = TcpListener::bind(config.grpc_addr)
+            .await
+            .map_err(|error| cannot_listen(config, &error))?;
+        let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        set_health(&health, ServingStatus::Serving).await;
+        let stop_server = CancellationToken::new();
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+        let server = Server::builder()
+            .layer(GuardLayer::default())
+            .http2_keepalive_interval(Some(Duration::from_secs(60)))
+            .max_concurrent_streams(200)
+            .add_routes(api::routes(parts.api))
+            .add_service(health_service)
+            .add_service(v1)
+            .add_service(v1alpha)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                stop_server.clone().cancelled_owned(),
+            );
+        let server = tokio::spawn(server);
+        let bells = Bells::start(&workers).await?;
+        let pulse = pulse(health.clone(), db.clone(), workers.clone(), stop_workers.clone());
+        let mut tasks = vec![tokio::spawn(pulse)];
+        tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
+        tracing::info!(%grpc_addr, "serving");
+        Ok(Self {
+            grpc_addr,
+            db,
+            health,
+            bells,
+            stop_workers,
+            workers: tasks,
+            stop_server,
+            server,
+        })
+    }
+
+    /// Where the API listens.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Waits until the server ends by itself, which it does only when it fails.
+    pub async fn failed(&mut self) {
+        let ended = (&mut self.server).await;
+        tracing::error!(?ended, "the server ended");
+    }
+
+    /// Stops in order: says so, lets the workers finish what is under way and give the rest back, then closes the door.
+    pub async fn stop(self) {
+        set_health(&self.health, ServingStatus::NotServing).await;
+        self.bells.stop().await;
+        self.stop_workers.cancel();
+        let finish = async {
+            for worker in self.workers {
+                let _ = worker.await;
+            }
+        };
+        if tokio::time::timeout(FAREWELL, finish).await.is_err() {
+            tracing::warn!("workers did not finish in time; their leases run out by themselves");
+        }
+        self.stop_server.cancel();
+        let aborter = self.server.abort_handle();
+        if tokio::time::timeout(LAST_CALLS, self.server).await.is_err() {
+            // Open streams would keep the server for ever.
+            aborter.abort();
+        }
+        if let Err(error) = self.db.close().await {
+            tracing::warn!(%error, "the database did not close in order");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+struct Built {
+    api: Parts,
+    workers: Vec<Arc<Worker>>,
+}
+
+fn build(
+    config: &Config,
+    db: &Database,
+    clock: &Clock,
+    key: &SecretKey,
+    stop: &CancellationToken,
+) -> Result<Built, StartError> {
+    let plans = Plans::default();
+    let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
+    let bell = Arc::default();
+    let dispatcher = Arc::new(Dispatcher {
+        db: db.clone(),
+        clock: clock.clone(),
+        templates: Arc::clone(&templates),
+        plans: plans.clone(),
+        transport: open_transport(config)?,
+        from: mail_from(config)?,
+        key: key.clone(),
+        replica: replica(),
+        bell: Arc::clone(&bell),
+    });
+    let jobs: [(Arc<dyn Job>, Arc<_>); 3] = [
+        (dispatcher.clone(), Arc::clone(&bell)),
+        (
+            Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone())),
+            Arc::default(),
+        ),
+        (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
+    ];
+    let workers: Vec<_> = jobs
+        .into_iter()
+        .map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone()))
+        .collect();
+    let api = Parts {
+        clock: clock.clone(),
+        pages: PageTokens::new(key.clone(), clock.clone()),
+        customers: Customers::new(db.clone(), clock.clone()),
+        events: Events::new(db.clone()),
+        preferences: PreferenceBook::new(db.clone(), clock.clone()),
+        templates,
+        campaigns: Campaigns::new(db.clone(), clock.clone()),
+        contacts: Contacts::new(db.clone()),
+        intake: Intake::new(db.clone(), clock.clone(), plans, bell),
+        gate: Gate::new(db.clone(), clock.clone()),
+        dispatcher,
+        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone())),
+    };
+    Ok(Built { api, workers })
+}
+
+async fn open_database(config: &Config) -> Result<Database, StartError> {
+    let db = Database::connect(&config.database).await?;
+    match config.database {
+        DatabaseLocation::Sqlite(_) => {
+            db.migrate().await?;
+            // This process is the only one, so whoever held a lease before is gone.
+            let tx = db.begin_write().await?;
+            claims::purge_claims(&tx).await?;
+            database::commit(tx).await?;
+        }
+        DatabaseLocation::Postgres(_) => match db.pending_migrations().await? {
+            0 => {}
+            pending => return Err(StartError::PendingMigrations(pending)),
+        },
+    }
+    Ok(db)
+}
+
+fn secret_key(config: &Config) -> Result<SecretKey, StartError> {
+    if let Some(secret) = &config.secret_key {
+        return Ok(SecretKey::from_text(secret));
+    }
+    let DatabaseLocation::Sqlite(path) = &config.database else {
+        return Err(WrongSetting::new("secret_key", "not set", "32 characters or more").into());
+    };
+    let path = path.with_extension("key");
+    let kept = keep_secret(&path);
+    kept.map_err(|error| StartError::SecretFile {
+        path: path.display().to_string(),
+        error,
+    })
+}
+
+/// Reads the key, or makes one that only its owner can read.
+fn keep_secret(path: &Path) -> io::Result<SecretKey> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().len() >= 32 => return Ok(SecretKey::from_text(text.trim())),
+        Ok(_) => return Err(io::Error::other("it holds less than 32 characters")),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let text: String = ids::random_key().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    Ok(SecretKey::from_text(&text))
+}
+
+fn open_transport(config: &Config) -> Result<Transport, StartError> {
+    let MailLocation::Folder(path) = &config.mail;
+    let folder = Folder::open(path).map_err(|error| {
+        let found = format!("\"file:{}\" ({error})", path.display());
+        WrongSetting::new("mail_url", found, "a folder that can be written, or made")
+    })?;
+    Ok(Transport::Folder(folder))
+}
+
+fn mail_from(config: &Config) -> Result<Mailbox, StartError> {
+    let parsed = config.mail_from.parse();
+    parsed.map_err(|wrong: String| {
+        let found = format!("{:?}", config.mail_from);
+        WrongSetting::new(
+            "mail_from",
+            found,
+            format!("\"Name <address>\" or an address; it {wrong}"),
+        )
+        .into()
+    })
+}
+
+fn cannot_listen(config: &Config, error: &io::Error) -> StartError {
+    let found = format!("\"{}\" ({error})", config.grpc_addr);
+    WrongSetting::new("grpc_addr", found, "an address of this computer and a free port").into()
+}
+
+fn replica() -> String {
+    format!(
+        "{}-{}",
+        gethostname::gethostname().to_string_lossy(),
+        std::process::id()
+    )
+}
+
+/// Reflection with everything in it, the error details and health included: without them clients cannot read errors.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+        .include_reflection_service(false)
+}
+
+async fn set_health(health: &HealthReporter, status: ServingStatus) {
+    for name in api::SERVICES.into_iter().chain(["", DISPATCHER]) {
+        health.set_service_status(name, status).await;
+    }
+}
+
+/// Asks the database and the dispatcher for a sign of life, and says what it hears.
+async fn pulse(health: HealthReporter, db: Database, workers: Vec<Arc<Worker>>, stop: CancellationToken) {
+    let mut serving = true;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PULSE) => {}
+        }
+        let alive = matches!(tokio::time::timeout(PULSE, db.ping()).await, Ok(Ok(())));
+        if alive != serving {
+            tracing::warn!(alive, "the database changed its state");
+            let status = if alive {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            set_health(&health, status).await;
+            serving = alive;
+        }
+        let dispatching = alive && workers.iter().all(|worker| worker.report().failures_in_a_row < 3);
+        let status = if dispatching {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        health.set_service_status(DISPATCHER, status).await;
+    }
+}
