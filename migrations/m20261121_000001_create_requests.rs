@@ -31,13 +31,7 @@ impl MigrationTrait for Migration {
             )
             .await?;
         manager
-            .create_index(
-                Index::create()
-                    .name("requests_create_time")
-                    .table("requests")
-                    .col("create_time")
-                    .to_owned(),
-            )
+            .create_index(Index::create().name("requests_create_time").table("requests").col("create_time").to_owned())
             .await?;
         Ok(())
     }

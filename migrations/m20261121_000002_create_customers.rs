@@ -44,9 +44,7 @@ impl MigrationTrait for Migration {
                     .col(uuid("customer_id"))
                     .col(integer("position"))
                     .foreign_key(
-                        ForeignKey::create()
-                            .from("external_ids", "customer_id")
-                            .to("customers", "customer_id"),
+                        ForeignKey::create().from("external_ids", "customer_id").to("customers", "customer_id"),
                     )
                     .to_owned(),
             )
@@ -62,40 +60,24 @@ impl MigrationTrait for Migration {
                     .col(text_null("living_key").unique_key())
                     .col(boolean("is_primary"))
                     .col(timestamp_with_time_zone("create_time"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("addresses", "customer_id")
-                            .to("customers", "customer_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("addresses", "customer_id").to("customers", "customer_id"))
                     .to_owned(),
             )
             .await?;
         manager
             .create_index(
-                Index::create()
-                    .name("external_ids_customer")
-                    .table("external_ids")
-                    .col("customer_id")
-                    .to_owned(),
+                Index::create().name("external_ids_customer").table("external_ids").col("customer_id").to_owned(),
             )
             .await?;
         manager
-            .create_index(
-                Index::create()
-                    .name("addresses_customer")
-                    .table("addresses")
-                    .col("customer_id")
-                    .to_owned(),
-            )
+            .create_index(Index::create().name("addresses_customer").table("addresses").col("customer_id").to_owned())
             .await?;
         Ok(())
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table("addresses").to_owned()).await?;
-        manager
-            .drop_table(Table::drop().table("external_ids").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("external_ids").to_owned()).await?;
         manager.drop_table(Table::drop().table("customers").to_owned()).await?;
         Ok(())
     }

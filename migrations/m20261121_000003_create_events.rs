@@ -35,11 +35,7 @@ impl MigrationTrait for Migration {
                     .col(json_binary("items"))
                     .col(json_binary("properties"))
                     .col(timestamp_with_time_zone("record_time"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("events", "customer_id")
-                            .to("customers", "customer_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("events", "customer_id").to("customers", "customer_id"))
                     .to_owned(),
             )
             .await?;
@@ -57,11 +53,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone_null("due_time"))
                     .col(text_null("due_local_time"))
                     .primary_key(Index::create().col("event_id").col("position"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("event_effects", "event_id")
-                            .to("events", "event_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("event_effects", "event_id").to("events", "event_id"))
                     .to_owned(),
             )
             .await?;
@@ -91,9 +83,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("event_effects").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("event_effects").to_owned()).await?;
         manager.drop_table(Table::drop().table("events").to_owned()).await?;
         Ok(())
     }

@@ -43,11 +43,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone_null("silence_time"))
                     .col(timestamp_with_time_zone("update_time"))
                     .col(integer("revision"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("preferences", "customer_id")
-                            .to("customers", "customer_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("preferences", "customer_id").to("customers", "customer_id"))
                     .to_owned(),
             )
             .await?;
@@ -64,16 +60,8 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("change_time"))
                     .col(uuid("record_id"))
                     .primary_key(Index::create().col("customer_id").col("topic_id").col("channel"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("consents", "customer_id")
-                            .to("customers", "customer_id"),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("consents", "topic_id")
-                            .to("topics", "topic_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("consents", "customer_id").to("customers", "customer_id"))
+                    .foreign_key(ForeignKey::create().from("consents", "topic_id").to("topics", "topic_id"))
                     .to_owned(),
             )
             .await?;
@@ -91,9 +79,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("occur_time"))
                     .col(timestamp_with_time_zone("record_time"))
                     .foreign_key(
-                        ForeignKey::create()
-                            .from("consent_records", "customer_id")
-                            .to("customers", "customer_id"),
+                        ForeignKey::create().from("consent_records", "customer_id").to("customers", "customer_id"),
                     )
                     .to_owned(),
             )
@@ -112,13 +98,9 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("consent_records").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("consent_records").to_owned()).await?;
         manager.drop_table(Table::drop().table("consents").to_owned()).await?;
-        manager
-            .drop_table(Table::drop().table("preferences").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("preferences").to_owned()).await?;
         manager.drop_table(Table::drop().table("topics").to_owned()).await?;
         Ok(())
     }

@@ -40,9 +40,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("update_time"))
                     .primary_key(Index::create().col("template_id").col("version"))
                     .foreign_key(
-                        ForeignKey::create()
-                            .from("template_versions", "template_id")
-                            .to("templates", "template_id"),
+                        ForeignKey::create().from("template_versions", "template_id").to("templates", "template_id"),
                     )
                     .to_owned(),
             )
@@ -51,9 +49,7 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("template_versions").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("template_versions").to_owned()).await?;
         manager.drop_table(Table::drop().table("templates").to_owned()).await?;
         Ok(())
     }

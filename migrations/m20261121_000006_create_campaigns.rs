@@ -29,11 +29,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("create_time"))
                     .col(timestamp_with_time_zone("update_time"))
                     .col(integer("revision"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("campaigns", "topic_id")
-                            .to("topics", "topic_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("campaigns", "topic_id").to("topics", "topic_id"))
                     .to_owned(),
             )
             .await?;
@@ -47,9 +43,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("create_time"))
                     .primary_key(Index::create().col("campaign_id").col("version"))
                     .foreign_key(
-                        ForeignKey::create()
-                            .from("campaign_versions", "campaign_id")
-                            .to("campaigns", "campaign_id"),
+                        ForeignKey::create().from("campaign_versions", "campaign_id").to("campaigns", "campaign_id"),
                     )
                     .to_owned(),
             )
@@ -74,32 +68,14 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone_null("next_time"))
                     .col(timestamp_with_time_zone("start_time"))
                     .col(timestamp_with_time_zone_null("end_time"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("enrollments", "campaign_id")
-                            .to("campaigns", "campaign_id"),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("enrollments", "customer_id")
-                            .to("customers", "customer_id"),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("enrollments", "event_id")
-                            .to("events", "event_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("enrollments", "campaign_id").to("campaigns", "campaign_id"))
+                    .foreign_key(ForeignKey::create().from("enrollments", "customer_id").to("customers", "customer_id"))
+                    .foreign_key(ForeignKey::create().from("enrollments", "event_id").to("events", "event_id"))
                     .to_owned(),
             )
             .await?;
         manager
-            .create_index(
-                Index::create()
-                    .name("campaigns_event_type")
-                    .table("campaigns")
-                    .col("event_type")
-                    .to_owned(),
-            )
+            .create_index(Index::create().name("campaigns_event_type").table("campaigns").col("event_type").to_owned())
             .await?;
         manager
             .create_index(
@@ -137,12 +113,8 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .drop_table(Table::drop().table("enrollments").to_owned())
-            .await?;
-        manager
-            .drop_table(Table::drop().table("campaign_versions").to_owned())
-            .await?;
+        manager.drop_table(Table::drop().table("enrollments").to_owned()).await?;
+        manager.drop_table(Table::drop().table("campaign_versions").to_owned()).await?;
         manager.drop_table(Table::drop().table("campaigns").to_owned()).await?;
         Ok(())
     }

@@ -28,6 +28,7 @@ impl MigrationTrait for Migration {
                     .col(text_null("campaign_id"))
                     .col(uuid_null("enrollment_id"))
                     .col(text_null("step_id"))
+                    .col(uuid_null("event_id"))
                     .col(text("topic_id"))
                     .col(text("purpose"))
                     .col(text("channel"))
@@ -53,21 +54,11 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone("create_time"))
                     .col(timestamp_with_time_zone("update_time"))
                     .col(integer("revision"))
+                    .foreign_key(ForeignKey::create().from("contacts", "customer_id").to("customers", "customer_id"))
                     .foreign_key(
-                        ForeignKey::create()
-                            .from("contacts", "customer_id")
-                            .to("customers", "customer_id"),
+                        ForeignKey::create().from("contacts", "enrollment_id").to("enrollments", "enrollment_id"),
                     )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("contacts", "enrollment_id")
-                            .to("enrollments", "enrollment_id"),
-                    )
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("contacts", "topic_id")
-                            .to("topics", "topic_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("contacts", "topic_id").to("topics", "topic_id"))
                     .to_owned(),
             )
             .await?;
@@ -84,11 +75,7 @@ impl MigrationTrait for Migration {
                     .col(timestamp_with_time_zone_null("retry_time"))
                     .col(uuid_null("consent_record_id"))
                     .primary_key(Index::create().col("contact_id").col("revision"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("decisions", "contact_id")
-                            .to("contacts", "contact_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("decisions", "contact_id").to("contacts", "contact_id"))
                     .to_owned(),
             )
             .await?;
@@ -104,11 +91,7 @@ impl MigrationTrait for Migration {
                     .col(text_null("detail"))
                     .col(text("replica"))
                     .primary_key(Index::create().col("contact_id").col("number"))
-                    .foreign_key(
-                        ForeignKey::create()
-                            .from("attempts", "contact_id")
-                            .to("contacts", "contact_id"),
-                    )
+                    .foreign_key(ForeignKey::create().from("attempts", "contact_id").to("contacts", "contact_id"))
                     .to_owned(),
             )
             .await?;
@@ -124,12 +107,7 @@ impl MigrationTrait for Migration {
             .await?;
         manager
             .create_index(
-                Index::create()
-                    .name("contacts_campaign")
-                    .table("contacts")
-                    .col("campaign_id")
-                    .col("state")
-                    .to_owned(),
+                Index::create().name("contacts_campaign").table("contacts").col("campaign_id").col("state").to_owned(),
             )
             .await?;
         manager

@@ -168,11 +168,7 @@ fn parse_database(url: &str) -> Result<DatabaseLocation, WrongSetting> {
 fn parse_addr(settings: &Settings) -> Result<SocketAddr, WrongSetting> {
     let text = settings.grpc_addr.as_deref().unwrap_or("127.0.0.1:50051");
     let addr: SocketAddr = text.parse().map_err(|_| {
-        WrongSetting::new(
-            "grpc_addr",
-            format!("{text:?}"),
-            "an IP address and a port, such as 127.0.0.1:50051",
-        )
+        WrongSetting::new("grpc_addr", format!("{text:?}"), "an IP address and a port, such as 127.0.0.1:50051")
     })?;
     let allow_remote = match settings.allow_remote.as_deref() {
         None | Some("false") => false,
@@ -228,9 +224,7 @@ mod tests {
 
     #[test]
     fn without_any_setting_it_listens_on_loopback_over_a_file_and_writes_mail_into_a_folder() {
-        let Ok(config) = with(|_| ()) else {
-            panic!("the defaults are refused")
-        };
+        let Ok(config) = with(|_| ()) else { panic!("the defaults are refused") };
         assert_eq!(config.database, DatabaseLocation::Sqlite("rapport.db".into()));
         assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
         assert_eq!(config.mail, MailLocation::Folder("outbox".into()));
@@ -239,36 +233,12 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
         let cases: [(fn(&mut Settings), &str, &str); 6] = [
-            (
-                |s| s.grpc_addr = Some("nowhere".into()),
-                "RAPPORT_GRPC_ADDR",
-                "\"nowhere\"",
-            ),
-            (
-                |s| s.grpc_addr = Some("0.0.0.0:1".into()),
-                "RAPPORT_GRPC_ADDR",
-                "RAPPORT_ALLOW_REMOTE=true",
-            ),
-            (
-                |s| s.allow_remote = Some("yes".into()),
-                "RAPPORT_ALLOW_REMOTE",
-                "\"yes\"",
-            ),
-            (
-                |s| s.mail_url = Some("carrier:pigeon".into()),
-                "RAPPORT_MAIL_URL",
-                "\"carrier:…\"",
-            ),
-            (
-                |s| s.secret_key = Some("short".into()),
-                "RAPPORT_SECRET_KEY",
-                "5 characters",
-            ),
-            (
-                |s| s.database_url = Some("postgres://h/d".into()),
-                "RAPPORT_SECRET_KEY",
-                "not set",
-            ),
+            (|s| s.grpc_addr = Some("nowhere".into()), "RAPPORT_GRPC_ADDR", "\"nowhere\""),
+            (|s| s.grpc_addr = Some("0.0.0.0:1".into()), "RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
+            (|s| s.allow_remote = Some("yes".into()), "RAPPORT_ALLOW_REMOTE", "\"yes\""),
+            (|s| s.mail_url = Some("carrier:pigeon".into()), "RAPPORT_MAIL_URL", "\"carrier:…\""),
+            (|s| s.secret_key = Some("short".into()), "RAPPORT_SECRET_KEY", "5 characters"),
+            (|s| s.database_url = Some("postgres://h/d".into()), "RAPPORT_SECRET_KEY", "not set"),
         ];
         for (change, setting, detail) in cases {
             let sentence = refusal(change);
@@ -279,24 +249,13 @@ mod tests {
     #[test]
     fn a_password_or_a_secret_is_never_shown() {
         let sentence = refusal(|s| s.database_url = Some("mysql://root:hunter2@h/d".into()));
-        assert!(
-            sentence.contains("mysql") && !sentence.contains("hunter2"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("mysql") && !sentence.contains("hunter2"), "{sentence}");
     }
 
     #[test]
     fn an_earlier_source_wins_and_an_empty_value_counts_as_none() {
-        let flags = Settings {
-            log: Some("debug".into()),
-            mail_url: Some(String::new()),
-            ..Settings::default()
-        };
-        let file = Settings {
-            log: Some("warn".into()),
-            mail_url: Some("file:here".into()),
-            ..Settings::default()
-        };
+        let flags = Settings { log: Some("debug".into()), mail_url: Some(String::new()), ..Settings::default() };
+        let file = Settings { log: Some("warn".into()), mail_url: Some("file:here".into()), ..Settings::default() };
         let both = flags.or(file);
         assert_eq!(both.log.as_deref(), Some("debug"));
         assert_eq!(both.mail_url.as_deref(), Some("file:here"));
@@ -307,14 +266,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rapport.toml");
         fs::write(&path, "grpc_adr = \"127.0.0.1:1\"").unwrap();
-        let sentence = Settings::read(Some(&path))
-            .err()
-            .map(|wrong| wrong.to_string())
-            .unwrap_or_default();
-        assert!(
-            sentence.contains("grpc_adr") && sentence.contains("grpc_addr"),
-            "{sentence}"
-        );
+        let sentence = Settings::read(Some(&path)).err().map(|wrong| wrong.to_string()).unwrap_or_default();
+        assert!(sentence.contains("grpc_adr") && sentence.contains("grpc_addr"), "{sentence}");
         assert!(Settings::read(Some(&folder.path().join("missing.toml"))).is_err());
     }
 }

@@ -160,9 +160,7 @@ impl CampaignId {
 /// Whether `text` is `shortest` to 63 characters of a-z, 0-9 and "-".
 pub fn is_slug(text: &str, shortest: usize) -> bool {
     (shortest..=63).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// 32 bytes that nobody can guess.
@@ -176,10 +174,7 @@ pub fn random_key() -> [u8; 32] {
 
 /// Lower-case Crockford base32, 26 characters, most significant first.
 pub fn encode(bits: u128) -> String {
-    (0..ENCODED_LENGTH)
-        .rev()
-        .map(|place| char::from(ALPHABET[(bits >> (5 * place)) as usize & 31]))
-        .collect()
+    (0..ENCODED_LENGTH).rev().map(|place| char::from(ALPHABET[(bits >> (5 * place)) as usize & 31])).collect()
 }
 
 fn decode(text: &str) -> Option<u128> {

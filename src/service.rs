@@ -94,9 +94,7 @@ impl Service {
         let stop_workers = CancellationToken::new();
         let parts = build(config, &db, &clock, &key, &stop_workers)?;
         let workers = parts.workers;
-        let listener = TcpListener::bind(config.grpc_addr)
-            .await
-            .map_err(|error| cannot_listen(config, &error))?;
+        let listener = TcpListener::bind(config.grpc_addr).await.map_err(|error| cannot_listen(config, &error))?;
         let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
 
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -121,16 +119,7 @@ impl Service {
         let mut tasks = vec![tokio::spawn(pulse)];
         tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
         tracing::info!(%grpc_addr, "serving");
-        Ok(Self {
-            grpc_addr,
-            db,
-            health,
-            bells,
-            stop_workers,
-            workers: tasks,
-            stop_server,
-            server,
-        })
+        Ok(Self { grpc_addr, db, health, bells, stop_workers, workers: tasks, stop_server, server })
     }
 
     /// Where the API listens.
@@ -198,16 +187,11 @@ fn build(
     });
     let jobs: [(Arc<dyn Job>, Arc<_>); 3] = [
         (dispatcher.clone(), Arc::clone(&bell)),
-        (
-            Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone())),
-            Arc::default(),
-        ),
+        (Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone())), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
     ];
-    let workers: Vec<_> = jobs
-        .into_iter()
-        .map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone()))
-        .collect();
+    let workers: Vec<_> =
+        jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
     let api = Parts {
         clock: clock.clone(),
         pages: PageTokens::new(key.clone(), clock.clone()),
@@ -252,10 +236,7 @@ fn secret_key(config: &Config) -> Result<SecretKey, StartError> {
     };
     let path = path.with_extension("key");
     let kept = keep_secret(&path);
-    kept.map_err(|error| StartError::SecretFile {
-        path: path.display().to_string(),
-        error,
-    })
+    kept.map_err(|error| StartError::SecretFile { path: path.display().to_string(), error })
 }
 
 /// Reads the key, or makes one that only its owner can read.
@@ -290,12 +271,7 @@ fn mail_from(config: &Config) -> Result<Mailbox, StartError> {
     let parsed = config.mail_from.parse();
     parsed.map_err(|wrong: String| {
         let found = format!("{:?}", config.mail_from);
-        WrongSetting::new(
-            "mail_from",
-            found,
-            format!("\"Name <address>\" or an address; it {wrong}"),
-        )
-        .into()
+        WrongSetting::new("mail_from", found, format!("\"Name <address>\" or an address; it {wrong}")).into()
     })
 }
 
@@ -305,11 +281,7 @@ fn cannot_listen(config: &Config, error: &io::Error) -> StartError {
 }
 
 fn replica() -> String {
-    format!(
-        "{}-{}",
-        gethostname::gethostname().to_string_lossy(),
-        std::process::id()
-    )
+    format!("{}-{}", gethostname::gethostname().to_string_lossy(), std::process::id())
 }
 
 /// Reflection with everything in it, the error details and health included: without them clients cannot read errors.
@@ -340,20 +312,12 @@ async fn pulse(health: HealthReporter, db: Database, workers: Vec<Arc<Worker>>, 
         let alive = matches!(tokio::time::timeout(PULSE, db.ping()).await, Ok(Ok(())));
         if alive != serving {
             tracing::warn!(alive, "the database changed its state");
-            let status = if alive {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
+            let status = if alive { ServingStatus::Serving } else { ServingStatus::NotServing };
             set_health(&health, status).await;
             serving = alive;
         }
         let dispatching = alive && workers.iter().all(|worker| worker.report().failures_in_a_row < 3);
-        let status = if dispatching {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
+        let status = if dispatching { ServingStatus::Serving } else { ServingStatus::NotServing };
         health.set_service_status(DISPATCHER, status).await;
     }
 }

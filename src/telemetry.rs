@@ -19,11 +19,7 @@ pub fn init(filter: &str) -> Result<(), WrongSetting> {
         )
     })?;
     let colours = std::io::stderr().is_terminal();
-    let lines = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .compact();
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).compact();
     // An error here means that logging already runs, as it does in tests.
     let _ = lines.try_init();
     Ok(())

@@ -48,8 +48,6 @@ pub struct JobStatus {
     pub job_id: &'static str,
     /// When its bell rings.
     pub cron: &'static str,
-    /// When the next thing is due, where that is known.
-    pub next_time: Option<Timestamp>,
     /// What it has done so far.
     pub report: Report,
 }
@@ -58,28 +56,16 @@ impl Admin {
     /// Looks after these workers.
     pub fn new(db: Database, clock: Clock, replica: String, workers: Vec<Arc<Worker>>) -> Self {
         let start_time = clock.now();
-        Self {
-            db,
-            clock,
-            replica,
-            start_time,
-            workers,
-        }
+        Self { db, clock, replica, start_time, workers }
     }
 
     /// What the service is doing, and what is wrong now.
     pub async fn status(&self) -> Result<Status, Fault> {
-        let mut jobs = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
-            jobs.push(status_of(worker).await?);
-        }
+        let jobs: Vec<JobStatus> = self.workers.iter().map(|worker| status_of(worker)).collect();
         let trouble = |job: &JobStatus| {
             let report = &job.report;
             (report.failures_in_a_row >= TROUBLE).then(|| {
-                format!(
-                    "job {} failed {} times in a row: {}",
-                    job.job_id, report.failures_in_a_row, report.last_result
-                )
+                format!("job {} failed {} times in a row: {}", job.job_id, report.failures_in_a_row, report.last_result)
             })
         };
         Ok(Status {
@@ -104,17 +90,12 @@ impl Admin {
                 format!("there is no job {job_id:?}; there are {}", known.join(", ")),
             )
         })?;
-        let summary = worker.run_once().await?;
-        Ok((status_of(worker).await?, summary))
+        let done = worker.run_once().await?;
+        Ok((status_of(worker), done.summary))
     }
 }
 
-async fn status_of(worker: &Worker) -> Result<JobStatus, Fault> {
+fn status_of(worker: &Worker) -> JobStatus {
     let job = worker.job();
-    Ok(JobStatus {
-        job_id: job.id(),
-        cron: job.cron(),
-        next_time: job.next_time().await?,
-        report: worker.report(),
-    })
+    JobStatus { job_id: job.id(), cron: job.cron(), report: worker.report() }
 }

@@ -30,10 +30,7 @@ impl AdminService for Api {
         let (_, message, violations) = open(request);
         violations.check()?;
         let (job, summary) = self.0.admin.run_job(&message.job_id).await?;
-        Ok(Response::new(RunJobResponse {
-            job: Some(encode_job(job)),
-            summary,
-        }))
+        Ok(Response::new(RunJobResponse { job: Some(encode_job(job)), summary }))
     }
 }
 
@@ -43,7 +40,7 @@ fn encode_job(of: JobStatus) -> proto::Job {
         cron: of.cron.to_owned(),
         last_start_time: of.report.last_start_time.map(encode::time),
         last_success_time: of.report.last_success_time.map(encode::time),
-        next_time: of.next_time.map(encode::time),
+        next_time: of.report.next_time.map(encode::time),
         last_result: of.report.last_result,
         run_count: of.report.run_count,
         failure_count: of.report.failure_count,

@@ -23,26 +23,10 @@ use crate::{
     },
 };
 
-const CAN_CHANGE: &[&str] = &[
-    "display_name",
-    "description",
-    "topic_id",
-    "event",
-    "reentry",
-    "steps",
-    "exits",
-    "policy",
-];
-const OUTPUT_ONLY: &[&str] = &[
-    "campaign_id",
-    "purpose",
-    "state",
-    "state_note",
-    "version",
-    "create_time",
-    "update_time",
-    "etag",
-];
+const CAN_CHANGE: &[&str] =
+    &["display_name", "description", "topic_id", "event", "reentry", "steps", "exits", "policy"];
+const OUTPUT_ONLY: &[&str] =
+    &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
 /// After how many hours a contact is too late, unless said otherwise.
 const PATIENCE: i32 = 72;
 const MOST_DAYS: i32 = 3_650;
@@ -65,14 +49,8 @@ impl CampaignService for Api {
         let plan = whole(change(&mut violations, campaign, |_| true));
         let plan = violations.finish(plan)?;
         let key = key.filter(|_| !message.validate_only);
-        let reply = self
-            .0
-            .campaigns
-            .create(id, plan, key.as_ref(), message.validate_only)
-            .await?;
-        Ok(answer(reply, |campaign| CreateCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        let reply = self.0.campaigns.create(id, plan, key.as_ref(), message.validate_only).await?;
+        Ok(answer(reply, |campaign| CreateCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn get_campaign(
@@ -81,9 +59,7 @@ impl CampaignService for Api {
     ) -> Result<Response<GetCampaignResponse>, Status> {
         let (_, message, violations) = open(request);
         let campaign = self.0.campaigns.get(&id(&message.campaign_id, violations)?).await?;
-        Ok(Response::new(GetCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        Ok(Response::new(GetCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn list_campaigns(
@@ -93,10 +69,7 @@ impl CampaignService for Api {
         let (_, message, violations) = open(request);
         violations.check()?;
         let selection = ListCampaignsRequest::default();
-        let page = self
-            .0
-            .pages
-            .open("ListCampaigns", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListCampaigns", &selection, message.page_size, &message.page_token)?;
         let found = self.0.campaigns.list(&page).await.map_err(Fault::from)?;
         Ok(Response::new(ListCampaignsResponse {
             next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
@@ -116,14 +89,8 @@ impl CampaignService for Api {
         let etag = campaign.etag.clone();
         let change = change(&mut violations, campaign, |path| mask.has(path));
         let id = violations.finish(id)?;
-        let campaign = self
-            .0
-            .campaigns
-            .update(&id, &etag, change, message.validate_only)
-            .await?;
-        Ok(Response::new(UpdateCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        let campaign = self.0.campaigns.update(&id, &etag, change, message.validate_only).await?;
+        Ok(Response::new(UpdateCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn delete_campaign(
@@ -131,10 +98,7 @@ impl CampaignService for Api {
         request: Request<DeleteCampaignRequest>,
     ) -> Result<Response<DeleteCampaignResponse>, Status> {
         let (_, message, violations) = open(request);
-        self.0
-            .campaigns
-            .delete(&id(&message.campaign_id, violations)?, &message.etag)
-            .await?;
+        self.0.campaigns.delete(&id(&message.campaign_id, violations)?, &message.etag).await?;
         Ok(Response::new(DeleteCampaignResponse {}))
     }
 
@@ -144,14 +108,8 @@ impl CampaignService for Api {
     ) -> Result<Response<ActivateCampaignResponse>, Status> {
         let (_, message, violations) = open(request);
         let id = id(&message.campaign_id, violations)?;
-        let campaign = self
-            .0
-            .campaigns
-            .activate(&id, &message.etag, message.validate_only)
-            .await?;
-        Ok(Response::new(ActivateCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        let campaign = self.0.campaigns.activate(&id, &message.etag, message.validate_only).await?;
+        Ok(Response::new(ActivateCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn pause_campaign(
@@ -160,14 +118,8 @@ impl CampaignService for Api {
     ) -> Result<Response<PauseCampaignResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let note = decode::line(&mut violations, "note", &message.note, 500);
-        let campaign = self
-            .0
-            .campaigns
-            .pause(&id(&message.campaign_id, violations)?, note)
-            .await?;
-        Ok(Response::new(PauseCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        let campaign = self.0.campaigns.pause(&id(&message.campaign_id, violations)?, note).await?;
+        Ok(Response::new(PauseCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn resume_campaign(
@@ -178,9 +130,7 @@ impl CampaignService for Api {
         let campaign = self.0.campaigns.resume(&id(&message.campaign_id, violations)?).await?;
         // What waited for it may be due.
         self.0.dispatcher.bell.ring();
-        Ok(Response::new(ResumeCampaignResponse {
-            campaign: Some(encode_campaign(campaign)),
-        }))
+        Ok(Response::new(ResumeCampaignResponse { campaign: Some(encode_campaign(campaign)) }))
     }
 
     async fn get_campaign_stats(
@@ -191,9 +141,7 @@ impl CampaignService for Api {
         let id = id(&message.campaign_id, violations)?;
         self.0.campaigns.get(&id).await?;
         let tally = self.0.contacts.tally(&id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetCampaignStatsResponse {
-            stats: Some(stats(&tally)),
-        }))
+        Ok(Response::new(GetCampaignStatsResponse { stats: Some(stats(&tally)) }))
     }
 
     async fn list_enrollments(
@@ -208,16 +156,8 @@ impl CampaignService for Api {
         };
         let campaign: Option<CampaignId> = decode::parse_optional(&mut violations, "campaignId", &message.campaign_id);
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self
-            .0
-            .pages
-            .open("ListEnrollments", &selection, message.page_size, &message.page_token)?;
-        let found = self
-            .0
-            .campaigns
-            .enrollments(campaign.as_ref(), customer, &page)
-            .await
-            .map_err(Fault::from)?;
+        let page = self.0.pages.open("ListEnrollments", &selection, message.page_size, &message.page_token)?;
+        let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEnrollmentsResponse {
             next_page_token: self.0.pages.seal("ListEnrollments", &selection, found.next.as_deref()),
             enrollments: found.rows.into_iter().map(encode_enrollment).collect(),
@@ -293,17 +233,8 @@ fn reentry(violations: &mut Violations, of: proto::Reentry) -> Reentry {
         Some(reentry::Mode::Restart) => ReentryMode::Restart,
         Some(reentry::Mode::OncePerSubject | reentry::Mode::Unspecified) | None => ReentryMode::OncePerSubject,
     };
-    let days = decode::between(
-        violations,
-        "campaign.reentry.cooldownDays",
-        of.cooldown_days,
-        0,
-        MOST_DAYS,
-    );
-    Reentry {
-        mode,
-        cooldown_days: u16::try_from(days).unwrap_or(0),
-    }
+    let days = decode::between(violations, "campaign.reentry.cooldownDays", of.cooldown_days, 0, MOST_DAYS);
+    Reentry { mode, cooldown_days: u16::try_from(days).unwrap_or(0) }
 }
 
 fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
@@ -314,10 +245,7 @@ fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
     for (place, of) in steps.iter().enumerate().take(50) {
         let path = format!("campaign.steps[{place}]");
         if !is_slug(&of.step_id, 1) {
-            violations.add(
-                format!("{path}.stepId"),
-                "must be 1 to 63 characters of a-z, 0-9 and \"-\"",
-            );
+            violations.add(format!("{path}.stepId"), "must be 1 to 63 characters of a-z, 0-9 and \"-\"");
         } else if decoded.iter().any(|earlier| earlier.step_id == of.step_id) {
             violations.add(format!("{path}.stepId"), "comes twice");
         }
@@ -326,10 +254,7 @@ fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
         let action = match &of.action {
             Some(step::Action::Send(send)) => {
                 let template_id = decode::parse(violations, format_args!("{path}.send.templateId"), &send.template_id);
-                template_id.map(|template_id| Action::Send {
-                    template_id,
-                    channel: Channel::Email,
-                })
+                template_id.map(|template_id| Action::Send { template_id, channel: Channel::Email })
             }
             None => {
                 violations.add(format!("{path}.send"), "is required: what the step does");
@@ -337,12 +262,7 @@ fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
             }
         };
         if let (Some(delay), Some(action)) = (delay, action) {
-            decoded.push(Step {
-                step_id: of.step_id.clone(),
-                delay,
-                anchor,
-                action,
-            });
+            decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, action });
         }
     }
     decoded
@@ -368,34 +288,17 @@ fn delay(violations: &mut Violations, path: &str, of: Option<&proto::Delay>) -> 
         Some(delay::Length::Elapsed(elapsed)) => {
             let most = MOST_DAYS * 24;
             let hours = decode::between(violations, format_args!("{path}.elapsed.hours"), elapsed.hours, 0, most);
-            let minutes = decode::between(
-                violations,
-                format_args!("{path}.elapsed.minutes"),
-                elapsed.minutes,
-                0,
-                most * 60,
-            );
-            Some(Delay::Elapsed {
-                minutes: i64::from(hours) * 60 + i64::from(minutes),
-            })
+            let minutes =
+                decode::between(violations, format_args!("{path}.elapsed.minutes"), elapsed.minutes, 0, most * 60);
+            Some(Delay::Elapsed { minutes: i64::from(hours) * 60 + i64::from(minutes) })
         }
         Some(delay::Length::Calendar(calendar)) => {
-            let days = decode::between(
-                violations,
-                format_args!("{path}.calendar.days"),
-                calendar.days,
-                0,
-                MOST_DAYS,
-            );
+            let days = decode::between(violations, format_args!("{path}.calendar.days"), calendar.days, 0, MOST_DAYS);
             let at = (!calendar.at.is_empty())
                 .then(|| violations.take(format!("{path}.calendar.at"), parse_time_of_day(&calendar.at)));
             let weekdays = Weekdays::parse(&calendar.weekdays).map_err(|name| format!("{name:?} is none of MON … SUN"));
             let weekdays = violations.take(format!("{path}.calendar.weekdays"), weekdays)?;
-            Some(Delay::Calendar {
-                days: u32::try_from(days).unwrap_or(0),
-                at: at.flatten(),
-                weekdays,
-            })
+            Some(Delay::Calendar { days: u32::try_from(days).unwrap_or(0), at: at.flatten(), weekdays })
         }
         None => {
             violations.add(path, "is required: elapsed or calendar");
@@ -410,11 +313,7 @@ fn exits(violations: &mut Violations, exits: &[proto::Exit]) -> Vec<Exit> {
     }
     let each = exits.iter().enumerate().take(20);
     each.map(|(place, exit)| Exit {
-        event_type: event_type(
-            violations,
-            &format!("campaign.exits[{place}].eventType"),
-            &exit.event_type,
-        ),
+        event_type: event_type(violations, &format!("campaign.exits[{place}].eventType"), &exit.event_type),
         same_subject: exit.same_subject,
     })
     .collect()
@@ -446,10 +345,7 @@ fn encode_campaign(of: Campaign) -> proto::Campaign {
         ReentryMode::Always => reentry::Mode::Always,
         ReentryMode::Restart => reentry::Mode::Restart,
     };
-    let exit = |exit: Exit| proto::Exit {
-        event_type: exit.event_type,
-        same_subject: exit.same_subject,
-    };
+    let exit = |exit: Exit| proto::Exit { event_type: exit.event_type, same_subject: exit.same_subject };
     proto::Campaign {
         campaign_id: of.campaign_id.to_string(),
         display_name: of.plan.display_name,
@@ -457,15 +353,10 @@ fn encode_campaign(of: Campaign) -> proto::Campaign {
         topic_id: of.plan.topic_id.to_string(),
         purpose: encode::purpose(of.purpose).into(),
         trigger: Some(campaign::Trigger::Event(proto::EventTrigger { event_type })),
-        reentry: Some(proto::Reentry {
-            mode: mode.into(),
-            cooldown_days: of.plan.reentry.cooldown_days.into(),
-        }),
+        reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(encode_step).collect(),
         exits: of.plan.exits.into_iter().map(exit).collect(),
-        policy: Some(proto::CampaignPolicy {
-            expire_after_hours: of.plan.expire_after_hours,
-        }),
+        policy: Some(proto::CampaignPolicy { expire_after_hours: of.plan.expire_after_hours }),
         state: state.into(),
         state_note: of.state_note,
         version: of.version,
@@ -494,13 +385,8 @@ fn encode_step(of: Step) -> proto::Step {
     let Action::Send { template_id, .. } = of.action;
     proto::Step {
         step_id: of.step_id,
-        delay: Some(proto::Delay {
-            length: Some(length),
-            anchor: anchor.into(),
-        }),
-        action: Some(step::Action::Send(proto::SendAction {
-            template_id: template_id.to_string(),
-        })),
+        delay: Some(proto::Delay { length: Some(length), anchor: anchor.into() }),
+        action: Some(step::Action::Send(proto::SendAction { template_id: template_id.to_string() })),
     }
 }
 

@@ -36,46 +36,26 @@ impl ContactService for Api {
         let customer_id = self.resolve(message.customer, "customer", violations).await?;
         let ((topic_id, template_id), due) = Violations::default().finish(topic_id.zip(template_id).zip(due))?;
         let dedupe_key = Some(dedupe_key).filter(|key| !key.is_empty());
-        let new = NewMessage {
-            customer_id,
-            topic_id,
-            template_id,
-            data,
-            due,
-            expire_time,
-            dedupe_key,
-        };
+        let new = NewMessage { customer_id, topic_id, template_id, data, due, expire_time, dedupe_key };
         let key = key.filter(|_| !message.validate_only);
-        let reply = self
-            .0
-            .dispatcher
-            .schedule(new, key.as_ref(), message.validate_only)
-            .await?;
+        let reply = self.0.dispatcher.schedule(new, key.as_ref(), message.validate_only).await?;
         let warnings = match reply.value.contact.state {
             ContactState::Scheduled => self.0.gate.warnings(&reply.value.contact).await?,
             _ => Vec::new(),
         };
         let Reply { value, replayed } = reply;
         let contact = self.encode_contact(value.contact);
-        Ok(answer(
-            Reply {
-                value: contact,
-                replayed,
-            },
-            |contact| ScheduleContactResponse {
-                contact: Some(contact),
-                existed: value.existed,
-                warnings: warnings.into_iter().map(encode::block).collect(),
-            },
-        ))
+        Ok(answer(Reply { value: contact, replayed }, |contact| ScheduleContactResponse {
+            contact: Some(contact),
+            existed: value.existed,
+            warnings: warnings.into_iter().map(encode::block).collect(),
+        }))
     }
 
     async fn get_contact(&self, request: Request<GetContactRequest>) -> Result<Response<GetContactResponse>, Status> {
         let (_, message, violations) = open(request);
         let contact = self.0.contacts.get(id(&message.contact_id, violations)?).await?;
-        Ok(Response::new(GetContactResponse {
-            contact: Some(self.encode_contact(contact)),
-        }))
+        Ok(Response::new(GetContactResponse { contact: Some(self.encode_contact(contact)) }))
     }
 
     async fn list_contacts(
@@ -83,18 +63,11 @@ impl ContactService for Api {
         request: Request<ListContactsRequest>,
     ) -> Result<Response<ListContactsResponse>, Status> {
         let (_, message, mut violations) = open(request);
-        let paged = ListContactsRequest {
-            page_size: 0,
-            page_token: String::new(),
-            include_total: false,
-            ..message.clone()
-        };
+        let paged =
+            ListContactsRequest { page_size: 0, page_token: String::new(), include_total: false, ..message.clone() };
         let mut which = selection(&mut violations, &message);
         which.customer_id = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self
-            .0
-            .pages
-            .open("ListContacts", &paged, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListContacts", &paged, message.page_size, &message.page_token)?;
         let found = self.0.contacts.list(&which, &page).await.map_err(Fault::from)?;
         let total_size = match message.include_total {
             true => self.0.contacts.count(&which).await.map_err(Fault::from)?,
@@ -102,11 +75,7 @@ impl ContactService for Api {
         };
         Ok(Response::new(ListContactsResponse {
             next_page_token: self.0.pages.seal("ListContacts", &paged, found.next.as_deref()),
-            contacts: found
-                .rows
-                .into_iter()
-                .map(|contact| self.encode_contact(contact))
-                .collect(),
+            contacts: found.rows.into_iter().map(|contact| self.encode_contact(contact)).collect(),
             total_size: i64::try_from(total_size).unwrap_or(i64::MAX),
         }))
     }
@@ -119,9 +88,7 @@ impl ContactService for Api {
         let reason = decode::line(&mut violations, "reason", &message.reason, 500);
         let id = id(&message.contact_id, violations)?;
         let contact = self.0.intake.cancel_contact(id, &reason, &message.etag).await?;
-        Ok(Response::new(CancelContactResponse {
-            contact: Some(self.encode_contact(contact)),
-        }))
+        Ok(Response::new(CancelContactResponse { contact: Some(self.encode_contact(contact)) }))
     }
 
     async fn explain_contact(
@@ -138,9 +105,7 @@ impl ContactService for Api {
             Some(About::CampaignAndCustomer(about)) => {
                 let path = "campaignAndCustomer";
                 let campaign = decode::parse(&mut violations, format_args!("{path}.campaignId"), &about.campaign_id);
-                let customer = self
-                    .resolve(about.customer, &format!("{path}.customer"), violations)
-                    .await?;
+                let customer = self.resolve(about.customer, &format!("{path}.customer"), violations).await?;
                 let campaign = self.0.campaigns.get(&Violations::default().finish(campaign)?).await?;
                 self.0.gate.explain_between(&campaign, customer, at).await?
             }
@@ -160,14 +125,8 @@ impl Api {
         proto::Contact {
             contact_id: of.contact_id.to_string(),
             customer_id: of.customer_id.to_string(),
-            campaign_id: step
-                .as_ref()
-                .map(|step| step.campaign_id.to_string())
-                .unwrap_or_default(),
-            enrollment_id: step
-                .as_ref()
-                .map(|step| step.enrollment_id.to_string())
-                .unwrap_or_default(),
+            campaign_id: step.as_ref().map(|step| step.campaign_id.to_string()).unwrap_or_default(),
+            enrollment_id: step.as_ref().map(|step| step.enrollment_id.to_string()).unwrap_or_default(),
             step_id: step.map(|step| step.step_id).unwrap_or_default(),
             topic_id: of.topic_id.to_string(),
             purpose: encode::purpose(of.purpose).into(),
@@ -235,9 +194,7 @@ fn selection(violations: &mut Violations, message: &ListContactsRequest) -> Sele
     };
     for (place, number) in message.states.iter().enumerate() {
         match decode::choice(violations, format_args!("states[{place}]"), *number) {
-            Some(wanted) => which
-                .states
-                .extend(ALL_STATES.iter().copied().filter(|own| state(*own) == wanted)),
+            Some(wanted) => which.states.extend(ALL_STATES.iter().copied().filter(|own| state(*own) == wanted)),
             None => violations.add(format!("states[{place}]"), "must be a state"),
         }
     }

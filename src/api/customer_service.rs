@@ -26,14 +26,7 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
-const OUTPUT_ONLY: &[&str] = &[
-    "customer_id",
-    "state",
-    "create_time",
-    "update_time",
-    "delete_time",
-    "etag",
-];
+const OUTPUT_ONLY: &[&str] = &["customer_id", "state", "create_time", "update_time", "delete_time", "etag"];
 
 #[async_trait]
 impl CustomerService for Api {
@@ -54,14 +47,8 @@ impl CustomerService for Api {
         };
         violations.check()?;
         let key = key.filter(|_| !message.validate_only);
-        let reply = self
-            .0
-            .customers
-            .create(change, key.as_ref(), message.validate_only)
-            .await?;
-        Ok(answer(reply, |customer| CreateCustomerResponse {
-            customer: Some(encode::customer(customer)),
-        }))
+        let reply = self.0.customers.create(change, key.as_ref(), message.validate_only).await?;
+        Ok(answer(reply, |customer| CreateCustomerResponse { customer: Some(encode::customer(customer)) }))
     }
 
     async fn get_customer(
@@ -71,9 +58,7 @@ impl CustomerService for Api {
         let (_, message, violations) = open(request);
         let id = self.resolve(message.customer, "customer", violations).await?;
         let customer = self.0.customers.get(id, message.show_deleted).await?;
-        Ok(Response::new(GetCustomerResponse {
-            customer: Some(encode::customer(customer)),
-        }))
+        Ok(Response::new(GetCustomerResponse { customer: Some(encode::customer(customer)) }))
     }
 
     async fn list_customers(
@@ -82,28 +67,12 @@ impl CustomerService for Api {
     ) -> Result<Response<ListCustomersResponse>, Status> {
         let (_, message, violations) = open(request);
         violations.check()?;
-        let selection = ListCustomersRequest {
-            show_deleted: message.show_deleted,
-            ..Default::default()
-        };
-        let page = self
-            .0
-            .pages
-            .open("ListCustomers", &selection, message.page_size, &message.page_token)?;
-        let found = self
-            .0
-            .customers
-            .list(message.show_deleted, &page)
-            .await
-            .map_err(Fault::from)?;
+        let selection = ListCustomersRequest { show_deleted: message.show_deleted, ..Default::default() };
+        let page = self.0.pages.open("ListCustomers", &selection, message.page_size, &message.page_token)?;
+        let found = self.0.customers.list(message.show_deleted, &page).await.map_err(Fault::from)?;
         let next_page_token = self.0.pages.seal("ListCustomers", &selection, found.next.as_deref());
         let total_size = match message.include_total {
-            true => self
-                .0
-                .customers
-                .count(message.show_deleted)
-                .await
-                .map_err(Fault::from)?,
+            true => self.0.customers.count(message.show_deleted).await.map_err(Fault::from)?,
             false => 0,
         };
         Ok(Response::new(ListCustomersResponse {
@@ -130,17 +99,9 @@ impl CustomerService for Api {
         change.remove_tags = decode::lines(&mut violations, "removeTags", &message.remove_tags, 100, 64);
         let target = violations.finish(target)?;
         let (allow_missing, validate_only) = (message.allow_missing, message.validate_only);
-        let options = UpdateOptions {
-            etag,
-            allow_missing,
-            validate_only,
-        };
+        let options = UpdateOptions { etag, allow_missing, validate_only };
         let key = key.filter(|_| !validate_only);
-        let reply = self
-            .0
-            .intake
-            .update_customer(&target, change, &options, key.as_ref())
-            .await?;
+        let reply = self.0.intake.update_customer(&target, change, &options, key.as_ref()).await?;
         Ok(answer(reply, |updated| UpdateCustomerResponse {
             customer: Some(encode::customer(updated.customer)),
             created: updated.created,
@@ -181,9 +142,7 @@ impl CustomerService for Api {
         let id = self.resolve(message.customer, "customer", violations).await?;
         let address = Violations::default().finish(address)?;
         let reply = self.0.customers.add_address(id, address, key.as_ref()).await?;
-        Ok(answer(reply, |customer| AddAddressResponse {
-            customer: Some(encode::customer(customer)),
-        }))
+        Ok(answer(reply, |customer| AddAddressResponse { customer: Some(encode::customer(customer)) }))
     }
 }
 
@@ -226,18 +185,13 @@ fn addresses(violations: &mut Violations, path: &str, new: &[proto::Address]) ->
         violations.add(path, "must be at most 20");
     }
     let each = new.iter().enumerate().take(20);
-    each.filter_map(|(place, new)| address(violations, &format!("{path}[{place}]"), new))
-        .collect()
+    each.filter_map(|(place, new)| address(violations, &format!("{path}[{place}]"), new)).collect()
 }
 
 fn address(violations: &mut Violations, path: &str, new: &proto::Address) -> Option<NewAddress> {
     let channel = decode::channel(violations, format_args!("{path}.channel"), new.channel);
     let value = decode::parse(violations, format_args!("{path}.value"), &new.value)?;
-    Some(NewAddress {
-        channel,
-        value,
-        primary: new.primary,
-    })
+    Some(NewAddress { channel, value, primary: new.primary })
 }
 
 fn is_set(customer: &proto::Customer, path: &str) -> bool {

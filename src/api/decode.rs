@@ -29,10 +29,7 @@ pub fn line(violations: &mut Violations, path: impl fmt::Display, text: &str, mo
     if text.chars().count() > most {
         violations.add(path.to_string(), format!("must be at most {most} characters"));
     } else if text.chars().any(forbidden) {
-        violations.add(
-            path.to_string(),
-            "must not hold line breaks or other control characters",
-        );
+        violations.add(path.to_string(), "must not hold line breaks or other control characters");
     }
     text
 }
@@ -62,8 +59,7 @@ pub fn lines(violations: &mut Violations, path: &str, texts: &[String], most: us
         violations.add(path, format!("must be at most {most}"));
     }
     let each = texts.iter().enumerate().take(most);
-    each.map(|(place, text)| required(violations, format_args!("{path}[{place}]"), text, longest))
-        .collect()
+    each.map(|(place, text)| required(violations, format_args!("{path}[{place}]"), text, longest)).collect()
 }
 
 /// Something that is written as text.
@@ -79,11 +75,7 @@ pub fn parse_optional<T: FromStr>(violations: &mut Violations, path: impl fmt::D
 where
     T::Err: fmt::Display,
 {
-    if text.is_empty() {
-        None
-    } else {
-        parse(violations, path, text)
-    }
+    if text.is_empty() { None } else { parse(violations, path, text) }
 }
 
 /// A value of an enum of the contract: none for the unspecified one.
@@ -209,12 +201,9 @@ fn number(violations: &mut Violations, path: &str, number: f64) -> Value {
 pub fn customer_key(violations: &mut Violations, path: &str, reference: Option<CustomerRef>) -> Option<CustomerKey> {
     match reference.and_then(|reference| reference.key) {
         Some(Key::CustomerId(id)) => parse(violations, format_args!("{path}.customerId"), &id).map(CustomerKey::Id),
-        Some(Key::ExternalId(id)) => Some(CustomerKey::ExternalId(required(
-            violations,
-            format_args!("{path}.externalId"),
-            &id,
-            128,
-        ))),
+        Some(Key::ExternalId(id)) => {
+            Some(CustomerKey::ExternalId(required(violations, format_args!("{path}.externalId"), &id, 128)))
+        }
         Some(Key::Email(email)) => parse(violations, format_args!("{path}.email"), &email).map(CustomerKey::Email),
         None => {
             violations.add(path, "must name a customer by customerId, externalId or email");
@@ -272,55 +261,34 @@ mod tests {
     }
 
     fn nested(depth: usize) -> Struct {
-        let mut value = WireValue {
-            kind: Some(Kind::BoolValue(true)),
-        };
+        let mut value = WireValue { kind: Some(Kind::BoolValue(true)) };
         for _ in 1..depth {
             let fields = [("a".to_owned(), value)].into();
-            value = WireValue {
-                kind: Some(Kind::StructValue(Struct { fields })),
-            };
+            value = WireValue { kind: Some(Kind::StructValue(Struct { fields })) };
         }
-        Struct {
-            fields: [("a".to_owned(), value)].into(),
-        }
+        Struct { fields: [("a".to_owned(), value)].into() }
     }
 
     #[test]
     fn a_line_is_trimmed_composed_and_free_of_control_characters() {
         assert_eq!(line(&mut Violations::default(), "x", " Be\u{301}a ", 10), "Béa");
         for wrong in ["a\r\nb", "a\u{0}", "a\u{85}", "a\u{2028}", "a\u{202e}b", "aaaaaaaaaaa"] {
-            assert_eq!(
-                noted(|violations| drop(line(violations, "x", wrong, 10))),
-                ["x"],
-                "{wrong:?}"
-            );
+            assert_eq!(noted(|violations| drop(line(violations, "x", wrong, 10))), ["x"], "{wrong:?}");
         }
     }
 
     #[test]
     fn free_data_keeps_whole_numbers_whole_and_has_limits() {
-        let number = |number: f64| WireValue {
-            kind: Some(Kind::NumberValue(number)),
-        };
-        let fields = Struct {
-            fields: [("a".into(), number(5.0)), ("b".into(), number(0.5))].into(),
-        };
+        let number = |number: f64| WireValue { kind: Some(Kind::NumberValue(number)) };
+        let fields = Struct { fields: [("a".into(), number(5.0)), ("b".into(), number(0.5))].into() };
         let decoded = object(&mut Violations::default(), "x", Some(fields));
         assert_eq!(Value::Object(decoded).to_string(), r#"{"a":5,"b":0.5}"#);
 
-        let odd = Struct {
-            fields: [("nan".into(), number(f64::NAN))].into(),
-        };
+        let odd = Struct { fields: [("nan".into(), number(f64::NAN))].into() };
         assert_eq!(noted(|violations| drop(object(violations, "x", Some(odd)))), ["x.nan"]);
         assert!(noted(|violations| drop(object(violations, "x", Some(nested(5))))).is_empty());
-        assert_eq!(
-            noted(|violations| drop(object(violations, "x", Some(nested(6))))).len(),
-            1
-        );
-        let many = Struct {
-            fields: (0..101).map(|key| (key.to_string(), number(1.0))).collect(),
-        };
+        assert_eq!(noted(|violations| drop(object(violations, "x", Some(nested(6))))).len(), 1);
+        let many = Struct { fields: (0..101).map(|key| (key.to_string(), number(1.0))).collect() };
         assert_eq!(noted(|violations| drop(object(violations, "x", Some(many)))), ["x"]);
     }
 

@@ -17,10 +17,7 @@ use crate::{
 
 /// An instant.
 pub fn time(time: Timestamp) -> WireTime {
-    WireTime {
-        seconds: time.timestamp(),
-        nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0),
-    }
+    WireTime { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0) }
 }
 
 /// Free data; absent when empty.
@@ -29,12 +26,7 @@ pub fn object(fields: &Map<String, Value>) -> Option<Struct> {
 }
 
 fn structure(fields: &Map<String, Value>) -> Struct {
-    Struct {
-        fields: fields
-            .iter()
-            .map(|(key, value)| (key.clone(), wire_value(value)))
-            .collect(),
-    }
+    Struct { fields: fields.iter().map(|(key, value)| (key.clone(), wire_value(value))).collect() }
 }
 
 fn wire_value(value: &Value) -> WireValue {
@@ -43,9 +35,7 @@ fn wire_value(value: &Value) -> WireValue {
         Value::Bool(value) => Kind::BoolValue(*value),
         Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or(f64::NAN)),
         Value::String(text) => Kind::StringValue(text.clone()),
-        Value::Array(values) => Kind::ListValue(ListValue {
-            values: values.iter().map(wire_value).collect(),
-        }),
+        Value::Array(values) => Kind::ListValue(ListValue { values: values.iter().map(wire_value).collect() }),
         Value::Object(fields) => Kind::StructValue(structure(fields)),
     };
     WireValue { kind: Some(kind) }
@@ -117,11 +107,7 @@ pub fn localized(texts: Vec<LocalizedText>) -> Vec<proto::LocalizedText> {
 
 /// A customer.
 pub fn customer(of: Customer) -> proto::Customer {
-    let state = if of.delete_time.is_some() {
-        customer::State::Deleted
-    } else {
-        customer::State::Active
-    };
+    let state = if of.delete_time.is_some() { customer::State::Deleted } else { customer::State::Active };
     proto::Customer {
         customer_id: of.customer_id.to_string(),
         external_ids: of.external_ids,

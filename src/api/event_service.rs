@@ -35,11 +35,7 @@ impl EventService for Api {
             }
         };
         let event = violations.finish(event)?;
-        let recorded = self
-            .0
-            .intake
-            .record_event(&event, message.create_customer, message.validate_only)
-            .await?;
+        let recorded = self.0.intake.record_event(&event, message.create_customer, message.validate_only).await?;
         Ok(Response::new(RecordEventResponse {
             event: Some(encode_event(recorded.event)),
             duplicate: recorded.duplicate,
@@ -102,22 +98,14 @@ impl EventService for Api {
                 return Err(Fault::Invalid(violations).into());
             }
         };
-        Ok(Response::new(GetEventResponse {
-            event: Some(encode_event(event)),
-        }))
+        Ok(Response::new(GetEventResponse { event: Some(encode_event(event)) }))
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
         let (_, message, violations) = open(request);
-        let selection = ListEventsRequest {
-            customer: message.customer.clone(),
-            ..Default::default()
-        };
+        let selection = ListEventsRequest { customer: message.customer.clone(), ..Default::default() };
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self
-            .0
-            .pages
-            .open("ListEvents", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListEvents", &selection, message.page_size, &message.page_token)?;
         let found = self.0.events.list(customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEventsResponse {
             next_page_token: self.0.pages.seal("ListEvents", &selection, found.next.as_deref()),
@@ -127,11 +115,7 @@ impl EventService for Api {
 }
 
 fn accept(result: &mut EventResult, recorded: &Recorded) {
-    let outcome = if recorded.duplicate {
-        Outcome::Duplicate
-    } else {
-        Outcome::Recorded
-    };
+    let outcome = if recorded.duplicate { Outcome::Duplicate } else { Outcome::Recorded };
     result.outcome = outcome.into();
     result.event_id = recorded.event.event_id.to_string();
 }
@@ -165,35 +149,19 @@ fn new_event(violations: &mut Violations, path: &str, event: proto::Event, now: 
     let value = event.value.and_then(|value| money(violations, &at("value"), &value));
     let items = items(violations, &at("items"), &event.items);
     let properties = decode::object(violations, at("properties"), event.properties);
-    let body = EventBody {
-        source,
-        source_event_id,
-        event_type,
-        occur_time: occur_time?,
-        subject,
-        value,
-        items,
-        properties,
-    };
-    Some(NewEvent {
-        customer: customer?,
-        body,
-    })
+    let body =
+        EventBody { source, source_event_id, event_type, occur_time: occur_time?, subject, value, items, properties };
+    Some(NewEvent { customer: customer?, body })
 }
 
 /// "noun.verb".
 pub(super) fn event_type(violations: &mut Violations, path: &str, text: &str) -> String {
     let word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     if text.len() > 64 || text.split('.').count() < 2 || !text.split('.').all(word) {
-        violations.add(
-            path,
-            "must be \"noun.verb\" of a-z, 0-9 and \"_\", at most 64 characters, such as \"order.placed\"",
-        );
+        violations
+            .add(path, "must be \"noun.verb\" of a-z, 0-9 and \"_\", at most 64 characters, such as \"order.placed\"");
     }
     text.to_owned()
 }
@@ -202,11 +170,7 @@ fn money(violations: &mut Violations, path: &str, money: &proto::Money) -> Optio
     use crate::events::MoneyError;
     Money::parse(&money.currency_code, &money.amount)
         .map_err(|wrong| {
-            let field = if wrong == MoneyError::Currency {
-                "currencyCode"
-            } else {
-                "amount"
-            };
+            let field = if wrong == MoneyError::Currency { "currencyCode" } else { "amount" };
             violations.add(format!("{path}.{field}"), wrong.to_string());
         })
         .ok()
@@ -223,10 +187,7 @@ fn items(violations: &mut Violations, path: &str, items: &[proto::LineItem]) -> 
             sku: decode::line(violations, at("sku"), &item.sku, 128),
             title: decode::line(violations, at("title"), &item.title, 200),
             quantity: item.quantity,
-            unit_price: item
-                .unit_price
-                .as_ref()
-                .and_then(|price| money(violations, &at("unitPrice"), price)),
+            unit_price: item.unit_price.as_ref().and_then(|price| money(violations, &at("unitPrice"), price)),
             categories: decode::lines(violations, &at("categories"), &item.categories, 20, 128),
         }
     })
@@ -235,10 +196,7 @@ fn items(violations: &mut Violations, path: &str, items: &[proto::LineItem]) -> 
 
 fn encode_event(event: Event) -> proto::Event {
     let body = event.body;
-    let money = |money: Money| proto::Money {
-        currency_code: money.currency_code().to_owned(),
-        amount: money.amount(),
-    };
+    let money = |money: Money| proto::Money { currency_code: money.currency_code().to_owned(), amount: money.amount() };
     let item = |item: LineItem| proto::LineItem {
         sku: item.sku,
         title: item.title,

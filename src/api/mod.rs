@@ -134,9 +134,7 @@ fn open<T>(request: Request<T>) -> (Caller, T, Violations) {
 fn answer<V, T>(reply: Reply<V>, encode: impl FnOnce(V) -> T) -> Response<T> {
     let mut response = Response::new(encode(reply.value));
     if reply.replayed {
-        response
-            .metadata_mut()
-            .insert("x-replayed", AsciiMetadataValue::from_static("true"));
+        response.metadata_mut().insert("x-replayed", AsciiMetadataValue::from_static("true"));
     }
     response
 }

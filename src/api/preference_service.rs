@@ -38,9 +38,7 @@ impl PreferenceService for Api {
         let (_, message, violations) = open(request);
         let id = self.resolve(message.customer, "customer", violations).await?;
         let preferences = self.0.preferences.get(id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetPreferencesResponse {
-            preferences: Some(encode_preferences(preferences)),
-        }))
+        Ok(Response::new(GetPreferencesResponse { preferences: Some(encode_preferences(preferences)) }))
     }
 
     async fn update_preferences(
@@ -56,9 +54,7 @@ impl PreferenceService for Api {
             _ => new.snooze_end_time.is_some(),
         };
         let mask = Mask::decode(message.update_mask, CAN_CHANGE, OUTPUT_ONLY, is_set, &mut violations);
-        let quiet = new
-            .quiet_hours
-            .and_then(|hours| quiet_hours(&mut violations, "preferences.quietHours", &hours));
+        let quiet = new.quiet_hours.and_then(|hours| quiet_hours(&mut violations, "preferences.quietHours", &hours));
         let snooze = decode::time(&mut violations, "preferences.snoozeEndTime", new.snooze_end_time);
         let change = PreferenceChange {
             quiet_hours: mask.pick("quiet_hours", quiet),
@@ -133,28 +129,21 @@ impl PreferenceService for Api {
         };
         let topic = violations.finish(topic)?;
         let reply = self.0.preferences.create_topic(topic, key.as_ref()).await?;
-        Ok(answer(reply, |topic| CreateTopicResponse {
-            topic: Some(encode_topic(topic)),
-        }))
+        Ok(answer(reply, |topic| CreateTopicResponse { topic: Some(encode_topic(topic)) }))
     }
 
     async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<GetTopicResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let id: Option<TopicId> = decode::parse(&mut violations, "topicId", &message.topic_id);
         let topic = self.0.preferences.topic(&violations.finish(id)?).await?;
-        Ok(Response::new(GetTopicResponse {
-            topic: Some(encode_topic(topic)),
-        }))
+        Ok(Response::new(GetTopicResponse { topic: Some(encode_topic(topic)) }))
     }
 
     async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Result<Response<ListTopicsResponse>, Status> {
         let (_, message, violations) = open(request);
         violations.check()?;
         let selection = ListTopicsRequest::default();
-        let page = self
-            .0
-            .pages
-            .open("ListTopics", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListTopics", &selection, message.page_size, &message.page_token)?;
         let found = self.0.preferences.list_topics(&page).await.map_err(Fault::from)?;
         Ok(Response::new(ListTopicsResponse {
             next_page_token: self.0.pages.seal("ListTopics", &selection, found.next.as_deref()),
@@ -184,14 +173,7 @@ fn statement(
         violations.add("occurTime", "must not be more than 5 minutes ahead");
     }
     let address_id = decode::parse_optional(violations, "addressId", &message.address_id);
-    Some(Statement {
-        topic_id: topic_id?,
-        channel,
-        grant,
-        method: method?,
-        occur_time,
-        address_id,
-    })
+    Some(Statement { topic_id: topic_id?, channel, grant, method: method?, occur_time, address_id })
 }
 
 fn unsubscription(violations: &mut Violations, scope: Option<Scope>, channel: i32) -> Option<Unsubscription> {
@@ -204,10 +186,7 @@ fn unsubscription(violations: &mut Violations, scope: Option<Scope>, channel: i3
         Some(Scope::AllMarketing(true)) => Some(Unsubscription::Marketing),
         Some(Scope::Everything(true)) => Some(Unsubscription::Everything),
         Some(Scope::AllMarketing(false)) | Some(Scope::Everything(false)) | None => {
-            violations.add(
-                "topicId",
-                "one of topicId, allMarketing (true) and everything (true) is required",
-            );
+            violations.add("topicId", "one of topicId, allMarketing (true) and everything (true) is required");
             None
         }
     }
@@ -216,10 +195,7 @@ fn unsubscription(violations: &mut Violations, scope: Option<Scope>, channel: i3
 fn method(violations: &mut Violations, number: i32) -> Option<ConsentMethod> {
     let method: Option<proto::ConsentMethod> = decode::choice(violations, "method", number);
     if method.is_none() {
-        violations.add(
-            "method",
-            "is required: how the customer said so, such as CONSENT_METHOD_WEB_FORM",
-        );
+        violations.add("method", "is required: how the customer said so, such as CONSENT_METHOD_WEB_FORM");
     }
     Some(match method? {
         proto::ConsentMethod::Unspecified => return None,
@@ -243,11 +219,7 @@ fn quiet_hours(violations: &mut Violations, path: &str, hours: &proto::QuietHour
     if start.is_some() && start == end {
         violations.add(format!("{path}.end"), "must differ from start");
     }
-    Some(QuietHours {
-        start: start?,
-        end: end?,
-        days: days?,
-    })
+    Some(QuietHours { start: start?, end: end?, days: days? })
 }
 
 fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Topic> {
@@ -269,10 +241,7 @@ fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Top
         Some(topic::OptIn::Unspecified) | None => OptIn::None,
     };
     if purpose.needs_consent() && opt_in == OptIn::None {
-        violations.add(
-            "topic.optIn",
-            "must be OPT_IN_SINGLE or OPT_IN_DOUBLE for marketing and surveys",
-        );
+        violations.add("topic.optIn", "must be OPT_IN_SINGLE or OPT_IN_DOUBLE for marketing and surveys");
     }
     if purpose == Purpose::Transactional && opt_in != OptIn::None {
         violations.add("topic.optIn", "must be OPT_IN_NONE for a transactional topic");
@@ -284,14 +253,7 @@ fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Top
             violations.add(format!("topic.channels[{place}]"), "must be CHANNEL_EMAIL");
         }
     }
-    Some(Topic {
-        topic_id: topic_id?,
-        names,
-        purpose,
-        opt_in,
-        channels: vec![Channel::Email],
-        revision: 1,
-    })
+    Some(Topic { topic_id: topic_id?, names, purpose, opt_in, channels: vec![Channel::Email], revision: 1 })
 }
 
 fn encode_topic(topic: Topic) -> proto::Topic {
@@ -305,11 +267,7 @@ fn encode_topic(topic: Topic) -> proto::Topic {
         names: encode::localized(topic.names),
         purpose: encode::purpose(topic.purpose).into(),
         opt_in: opt_in.into(),
-        channels: topic
-            .channels
-            .iter()
-            .map(|Channel::Email| proto::Channel::Email.into())
-            .collect(),
+        channels: topic.channels.iter().map(|Channel::Email| proto::Channel::Email.into()).collect(),
         etag: etag(topic.revision),
     }
 }

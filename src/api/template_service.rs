@@ -17,15 +17,7 @@ use crate::{
 };
 
 const CAN_CHANGE: &[&str] = &["display_name", "variants", "sample_data"];
-const OUTPUT_ONLY: &[&str] = &[
-    "template_id",
-    "channel",
-    "version",
-    "state",
-    "create_time",
-    "update_time",
-    "etag",
-];
+const OUTPUT_ONLY: &[&str] = &["template_id", "channel", "version", "state", "create_time", "update_time", "etag"];
 const LARGEST_SOURCE: usize = 256 * 1024;
 
 #[async_trait]
@@ -51,11 +43,7 @@ impl TemplateService for Api {
         };
         violations.check()?;
         let key = key.filter(|_| !message.validate_only);
-        let reply = self
-            .0
-            .templates
-            .create(new, key.as_ref(), message.validate_only)
-            .await?;
+        let reply = self.0.templates.create(new, key.as_ref(), message.validate_only).await?;
         Ok(answer(reply, |saved| CreateTemplateResponse {
             template: Some(encode_template(saved.template, true)),
             problems: saved.problems.into_iter().map(problem).collect(),
@@ -70,9 +58,7 @@ impl TemplateService for Api {
         let id: Option<TemplateId> = decode::parse(&mut violations, "templateId", &message.template_id);
         let version = decode::between(&mut violations, "version", message.version, 0, i32::MAX);
         let template = self.0.templates.get(&violations.finish(id)?, version).await?;
-        Ok(Response::new(GetTemplateResponse {
-            template: Some(encode_template(template, true)),
-        }))
+        Ok(Response::new(GetTemplateResponse { template: Some(encode_template(template, true)) }))
     }
 
     async fn list_templates(
@@ -82,18 +68,11 @@ impl TemplateService for Api {
         let (_, message, violations) = open(request);
         violations.check()?;
         let selection = ListTemplatesRequest::default();
-        let page = self
-            .0
-            .pages
-            .open("ListTemplates", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListTemplates", &selection, message.page_size, &message.page_token)?;
         let found = self.0.templates.list(&page).await.map_err(Fault::from)?;
         Ok(Response::new(ListTemplatesResponse {
             next_page_token: self.0.pages.seal("ListTemplates", &selection, found.next.as_deref()),
-            templates: found
-                .rows
-                .into_iter()
-                .map(|template| encode_template(template, false))
-                .collect(),
+            templates: found.rows.into_iter().map(|template| encode_template(template, false)).collect(),
         }))
     }
 
@@ -114,23 +93,13 @@ impl TemplateService for Api {
         let display_name = mask
             .has("display_name")
             .then(|| decode::line(&mut violations, "template.displayName", &template.display_name, 200));
-        let variants = mask
-            .has("variants")
-            .then(|| variants(&mut violations, "template.variants", template.variants));
+        let variants = mask.has("variants").then(|| variants(&mut violations, "template.variants", template.variants));
         let sample_data = mask
             .has("sample_data")
             .then(|| decode::object(&mut violations, "template.sampleData", template.sample_data));
         let id = violations.finish(id)?;
-        let change = TemplateChange {
-            display_name,
-            variants,
-            sample_data,
-        };
-        let saved = self
-            .0
-            .templates
-            .update(&id, &etag, change, message.validate_only)
-            .await?;
+        let change = TemplateChange { display_name, variants, sample_data };
+        let saved = self.0.templates.update(&id, &etag, change, message.validate_only).await?;
         Ok(Response::new(UpdateTemplateResponse {
             template: Some(encode_template(saved.template, true)),
             problems: saved.problems.into_iter().map(problem).collect(),
@@ -144,9 +113,7 @@ impl TemplateService for Api {
         let (_, message, mut violations) = open(request);
         let id: Option<TemplateId> = decode::parse(&mut violations, "templateId", &message.template_id);
         let template = self.0.templates.publish(&violations.finish(id)?, &message.etag).await?;
-        Ok(Response::new(PublishTemplateResponse {
-            template: Some(encode_template(template, true)),
-        }))
+        Ok(Response::new(PublishTemplateResponse { template: Some(encode_template(template, true)) }))
     }
 
     async fn preview_template(
@@ -236,11 +203,7 @@ fn encode_template(of: Template, with_content: bool) -> proto::Template {
         display_name: of.display_name,
         channel: proto::Channel::Email.into(),
         variants: of.content.variants.into_iter().map(variant).collect(),
-        sample_data: if with_content {
-            encode::object(&of.content.sample_data)
-        } else {
-            None
-        },
+        sample_data: if with_content { encode::object(&of.content.sample_data) } else { None },
         version: of.version,
         state: state.into(),
         create_time: Some(encode::time(of.create_time)),

@@ -36,10 +36,7 @@ pub struct Planned {
 impl Planned {
     /// A wall-clock time in a zone.
     pub fn local(local: LocalTime, zone: Zone) -> Self {
-        Self {
-            instant: zone.instant(local.0),
-            local: Some(local),
-        }
+        Self { instant: zone.instant(local.0), local: Some(local) }
     }
 }
 
@@ -47,10 +44,7 @@ impl Delay {
     /// When the wait that began at `anchor` ends for somebody in `zone`.
     pub fn after(&self, anchor: Timestamp, zone: Zone) -> Planned {
         match *self {
-            Self::Elapsed { minutes } => Planned {
-                instant: anchor + TimeDelta::minutes(minutes),
-                local: None,
-            },
+            Self::Elapsed { minutes } => Planned { instant: anchor + TimeDelta::minutes(minutes), local: None },
             Self::Calendar { days, at, weekdays } => {
                 let began = zone.local(anchor).trunc_subsecs(0);
                 let mut date = began.date() + Days::new(u64::from(days));
@@ -88,46 +82,25 @@ mod tests {
     fn elapsed_time_is_exact_and_calendar_days_follow_the_wall_clock() {
         // The clocks in Riga go forward on 29 March 2026.
         let anchor = "2026-03-28T10:00:00Z";
-        assert_eq!(
-            due(&Delay::Elapsed { minutes: 24 * 60 }, anchor, "Europe/Riga"),
-            "2026-03-29T10:00:00+00:00"
-        );
-        assert_eq!(
-            due(&calendar(1, None, &[]), anchor, "Europe/Riga"),
-            "2026-03-29T09:00:00+00:00"
-        );
-        assert_eq!(
-            due(&calendar(1, Some("10:00"), &[]), anchor, "Europe/Riga"),
-            "2026-03-29T07:00:00+00:00"
-        );
+        assert_eq!(due(&Delay::Elapsed { minutes: 24 * 60 }, anchor, "Europe/Riga"), "2026-03-29T10:00:00+00:00");
+        assert_eq!(due(&calendar(1, None, &[]), anchor, "Europe/Riga"), "2026-03-29T09:00:00+00:00");
+        assert_eq!(due(&calendar(1, Some("10:00"), &[]), anchor, "Europe/Riga"), "2026-03-29T07:00:00+00:00");
     }
 
     #[test]
     fn days_are_counted_on_the_dates_where_the_customer_lives() {
         // 23:30 UTC on the 1st is the 2nd in Auckland and still the 1st in Honolulu.
         let anchor = "2026-06-01T23:30:00Z";
-        assert_eq!(
-            due(&calendar(7, Some("10:00"), &[]), anchor, "Pacific/Auckland"),
-            "2026-06-08T22:00:00+00:00"
-        );
-        assert_eq!(
-            due(&calendar(7, Some("10:00"), &[]), anchor, "Pacific/Honolulu"),
-            "2026-06-08T20:00:00+00:00"
-        );
+        assert_eq!(due(&calendar(7, Some("10:00"), &[]), anchor, "Pacific/Auckland"), "2026-06-08T22:00:00+00:00");
+        assert_eq!(due(&calendar(7, Some("10:00"), &[]), anchor, "Pacific/Honolulu"), "2026-06-08T20:00:00+00:00");
     }
 
     #[test]
     fn a_named_weekday_is_the_first_on_or_after() {
         // 2026-06-01 is a Monday.
         let anchor = "2026-06-01T08:00:00Z";
-        assert_eq!(
-            due(&calendar(0, Some("10:00"), &["MON"]), anchor, "UTC"),
-            "2026-06-01T10:00:00+00:00"
-        );
-        assert_eq!(
-            due(&calendar(1, Some("10:00"), &["MON", "THU"]), anchor, "UTC"),
-            "2026-06-04T10:00:00+00:00"
-        );
+        assert_eq!(due(&calendar(0, Some("10:00"), &["MON"]), anchor, "UTC"), "2026-06-01T10:00:00+00:00");
+        assert_eq!(due(&calendar(1, Some("10:00"), &["MON", "THU"]), anchor, "UTC"), "2026-06-04T10:00:00+00:00");
     }
 
     proptest! {

@@ -48,11 +48,7 @@ impl Zone {
         let at = |seconds: i64| local.and_utc() + TimeDelta::seconds(seconds);
         while after - before > 1 {
             let middle = i64::midpoint(before, after);
-            if self.local(at(middle)) >= local {
-                after = middle
-            } else {
-                before = middle
-            }
+            if self.local(at(middle)) >= local { after = middle } else { before = middle }
         }
         let instant = at(after);
         instant - TimeDelta::nanoseconds(i64::from(instant.nanosecond()))
@@ -82,11 +78,7 @@ pub struct LocalTime(pub NaiveDateTime);
 
 impl fmt::Display for LocalTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let format = if self.0.second() == 0 {
-            "%Y-%m-%dT%H:%M"
-        } else {
-            "%Y-%m-%dT%H:%M:%S"
-        };
+        let format = if self.0.second() == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
         self.0.format(format).fmt(f)
     }
 }
@@ -161,10 +153,7 @@ mod tests {
     #[test]
     fn wall_clock_times_read_back_as_they_were_written() {
         for text in ["2026-12-01T10:00", "2026-12-01T10:00:07"] {
-            assert_eq!(
-                text.parse::<LocalTime>().map(|time| time.to_string()),
-                Ok(text.to_owned())
-            );
+            assert_eq!(text.parse::<LocalTime>().map(|time| time.to_string()), Ok(text.to_owned()));
         }
         for wrong in ["", "10:00", "2026-02-30T10:00", "2026-12-01 10:00", "2026-12-01T24:00"] {
             assert!(wrong.parse::<LocalTime>().is_err(), "{wrong}");

@@ -34,18 +34,13 @@ impl Weekdays {
     pub fn parse<S: AsRef<str>>(names: &[S]) -> Result<Self, String> {
         names.iter().try_fold(Self::default(), |days, name| {
             let place = DAYS.iter().position(|(_, known)| *known == name.as_ref());
-            place
-                .map(|place| Self(days.0 | 1 << place))
-                .ok_or_else(|| name.as_ref().to_owned())
+            place.map(|place| Self(days.0 | 1 << place)).ok_or_else(|| name.as_ref().to_owned())
         })
     }
 
     /// "MON" … "SUN", in this order.
     pub fn names(self) -> Vec<String> {
-        DAYS.iter()
-            .filter(|(day, _)| self.holds(*day))
-            .map(|(_, name)| (*name).to_owned())
-            .collect()
+        DAYS.iter().filter(|(day, _)| self.holds(*day)).map(|(_, name)| (*name).to_owned()).collect()
     }
 
     /// Whether the day is one of them; when none is named, every day is.

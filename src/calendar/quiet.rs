@@ -23,19 +23,16 @@ impl QuietHours {
         let today = local.date();
         let over_midnight = self.end < self.start;
         // The quiet that began yesterday may still last.
-        [
-            today.checked_sub_days(Days::new(1)).filter(|_| over_midnight),
-            Some(today),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|date| self.days.allows(date.weekday()))
-        .map(|date| {
-            let last = if over_midnight { date + Days::new(1) } else { date };
-            (date.and_time(self.start), last.and_time(self.end))
-        })
-        .find(|(start, end)| *start <= local && local < *end)
-        .map(|(_, end)| zone.next_instant(end, now))
+        [today.checked_sub_days(Days::new(1)).filter(|_| over_midnight), Some(today)]
+            .into_iter()
+            .flatten()
+            .filter(|date| self.days.allows(date.weekday()))
+            .map(|date| {
+                let last = if over_midnight { date + Days::new(1) } else { date };
+                (date.and_time(self.start), last.and_time(self.end))
+            })
+            .find(|(start, end)| *start <= local && local < *end)
+            .map(|(_, end)| zone.next_instant(end, now))
     }
 }
 
@@ -56,22 +53,14 @@ mod tests {
 
     fn end(quiet: QuietHours, now: &str, zone: &str) -> Option<String> {
         let now = DateTime::parse_from_rfc3339(now).unwrap().to_utc();
-        quiet
-            .end_after(now, zone.parse().unwrap())
-            .map(|end| end.format("%FT%RZ").to_string())
+        quiet.end_after(now, zone.parse().unwrap()).map(|end| end.format("%FT%RZ").to_string())
     }
 
     #[test]
     fn quiet_hours_cross_midnight_and_are_half_open() {
         let night = hours("22:00", "08:00", &[]);
-        assert_eq!(
-            end(night, "2026-06-01T19:00:00Z", "Europe/Riga"),
-            Some("2026-06-02T05:00Z".into())
-        );
-        assert_eq!(
-            end(night, "2026-06-02T04:59:59Z", "Europe/Riga"),
-            Some("2026-06-02T05:00Z".into())
-        );
+        assert_eq!(end(night, "2026-06-01T19:00:00Z", "Europe/Riga"), Some("2026-06-02T05:00Z".into()));
+        assert_eq!(end(night, "2026-06-02T04:59:59Z", "Europe/Riga"), Some("2026-06-02T05:00Z".into()));
         assert_eq!(end(night, "2026-06-02T05:00:00Z", "Europe/Riga"), None);
         assert_eq!(end(night, "2026-06-01T18:59:59Z", "Europe/Riga"), None);
     }
@@ -80,14 +69,8 @@ mod tests {
     fn a_named_day_is_the_one_on_which_the_quiet_begins() {
         // 2026-06-05 is a Friday.
         let weekend = hours("22:00", "10:00", &["FRI", "SAT"]);
-        assert_eq!(
-            end(weekend, "2026-06-06T09:00:00Z", "UTC"),
-            Some("2026-06-06T10:00Z".into())
-        );
-        assert_eq!(
-            end(weekend, "2026-06-07T09:00:00Z", "UTC"),
-            Some("2026-06-07T10:00Z".into())
-        );
+        assert_eq!(end(weekend, "2026-06-06T09:00:00Z", "UTC"), Some("2026-06-06T10:00Z".into()));
+        assert_eq!(end(weekend, "2026-06-07T09:00:00Z", "UTC"), Some("2026-06-07T10:00Z".into()));
         assert_eq!(end(weekend, "2026-06-07T22:30:00Z", "UTC"), None);
         assert_eq!(end(weekend, "2026-06-05T09:00:00Z", "UTC"), None);
     }
@@ -95,24 +78,15 @@ mod tests {
     #[test]
     fn an_end_that_a_clock_change_skips_is_the_first_valid_instant_after_it() {
         let quiet = hours("22:00", "03:30", &[]);
-        assert_eq!(
-            end(quiet, "2026-03-28T23:00:00Z", "Europe/Riga"),
-            Some("2026-03-29T01:00Z".into())
-        );
+        assert_eq!(end(quiet, "2026-03-28T23:00:00Z", "Europe/Riga"), Some("2026-03-29T01:00Z".into()));
     }
 
     #[test]
     fn the_hour_that_comes_twice_is_quiet_twice() {
         // In Riga 04:00 becomes 03:00 at 01:00 UTC on 25 October 2026.
         let quiet = hours("22:00", "03:30", &[]);
-        assert_eq!(
-            end(quiet, "2026-10-25T00:10:00Z", "Europe/Riga"),
-            Some("2026-10-25T00:30Z".into())
-        );
-        assert_eq!(
-            end(quiet, "2026-10-25T01:10:00Z", "Europe/Riga"),
-            Some("2026-10-25T01:30Z".into())
-        );
+        assert_eq!(end(quiet, "2026-10-25T00:10:00Z", "Europe/Riga"), Some("2026-10-25T00:30Z".into()));
+        assert_eq!(end(quiet, "2026-10-25T01:10:00Z", "Europe/Riga"), Some("2026-10-25T01:30Z".into()));
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use crate::{
     contacts::{NewContact, Purpose, StepOf},
     database::text_enum,
     delivery::Channel,
-    ids::{CampaignId, CustomerId, EnrollmentId, TemplateId, TopicId},
+    ids::{CampaignId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
 };
 
 text_enum! {
@@ -162,6 +162,8 @@ pub struct Place<'a> {
     pub campaign_id: &'a CampaignId,
     /// Which enrollment.
     pub enrollment_id: EnrollmentId,
+    /// The event that started it.
+    pub event_id: EventId,
     /// Whose.
     pub customer_id: CustomerId,
     /// Where they live.
@@ -219,6 +221,7 @@ impl Plan {
                 campaign_id: place.campaign_id.clone(),
                 enrollment_id: place.enrollment_id,
                 step_id: step.step_id.clone(),
+                event_id: place.event_id,
             }),
             topic_id: self.topic_id.clone(),
             purpose,

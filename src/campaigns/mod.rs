@@ -58,11 +58,8 @@ impl Plans {
         if missing.is_empty() {
             return Ok(found);
         }
-        let read: HashMap<PlanKey, Arc<Plan>> = store::plans(tx, missing)
-            .await?
-            .into_iter()
-            .map(|(key, plan)| (key, Arc::new(plan)))
-            .collect();
+        let read: HashMap<PlanKey, Arc<Plan>> =
+            store::plans(tx, missing).await?.into_iter().map(|(key, plan)| (key, Arc::new(plan))).collect();
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() + read.len() > MOST_CACHED {
             cache.clear();
@@ -100,9 +97,7 @@ impl Campaigns {
             && let Some(first) = key.begin(&tx, now).await?
         {
             let id = CampaignId::from_stored(first.resource);
-            return Ok(Reply::replayed(
-                store::find(&tx, &id).await?.ok_or_else(|| not_found(&id))?,
-            ));
+            return Ok(Reply::replayed(store::find(&tx, &id).await?.ok_or_else(|| not_found(&id))?));
         }
         let purpose = check_references(&tx, &plan).await?;
         let campaign = Campaign {
@@ -139,9 +134,7 @@ impl Campaigns {
     /// A page by id.
     pub async fn list(&self, page: &Page) -> Result<PageOf<Campaign>, StoreError> {
         let rows = store::list(self.db.reader(), page).await?;
-        Ok(PageOf::from_rows(rows, page, |campaign| {
-            campaign.campaign_id.to_string()
-        }))
+        Ok(PageOf::from_rows(rows, page, |campaign| campaign.campaign_id.to_string()))
     }
 
     /// Changes a draft; makes a new version of anything else.
@@ -155,11 +148,7 @@ impl Campaigns {
         let (tx, mut campaign) = self.open(id, etag).await?;
         campaign.plan.apply(change);
         campaign.purpose = check_references(&tx, &campaign.plan).await?;
-        let plan = if campaign.state == CampaignState::Draft {
-            PlanIs::ChangedDraft
-        } else {
-            PlanIs::NewVersion
-        };
+        let plan = if campaign.state == CampaignState::Draft { PlanIs::ChangedDraft } else { PlanIs::NewVersion };
         if plan == PlanIs::NewVersion {
             campaign.version += 1;
             templates::check_published(&tx, &campaign.plan.template_ids()).await?;
@@ -194,14 +183,12 @@ impl Campaigns {
 
     /// Sends nothing any more. Doing it twice is harmless.
     pub async fn pause(&self, id: &CampaignId, note: String) -> Result<Campaign, Fault> {
-        self.switch(id, CampaignState::Active, CampaignState::Paused, note)
-            .await
+        self.switch(id, CampaignState::Active, CampaignState::Paused, note).await
     }
 
     /// Goes on. Doing it twice is harmless.
     pub async fn resume(&self, id: &CampaignId) -> Result<Campaign, Fault> {
-        self.switch(id, CampaignState::Paused, CampaignState::Active, String::new())
-            .await
+        self.switch(id, CampaignState::Paused, CampaignState::Active, String::new()).await
     }
 
     /// A page of enrollments in the order in which they began.
@@ -212,9 +199,7 @@ impl Campaigns {
         page: &Page,
     ) -> Result<PageOf<Enrollment>, StoreError> {
         let rows = enrollments::page_of(self.db.reader(), campaign_id, customer, page).await?;
-        Ok(PageOf::from_rows(rows, page, |enrollment| {
-            enrollment.enrollment_id.to_string()
-        }))
+        Ok(PageOf::from_rows(rows, page, |enrollment| enrollment.enrollment_id.to_string()))
     }
 
     async fn switch(
@@ -255,11 +240,7 @@ impl Campaigns {
         campaign.revision += 1;
         campaign.update_time = self.clock.now();
         store::save(&tx, campaign, plan).await?;
-        if validate_only {
-            database::rollback(tx).await
-        } else {
-            database::commit(tx).await
-        }
+        if validate_only { database::rollback(tx).await } else { database::commit(tx).await }
     }
 }
 

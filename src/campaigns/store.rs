@@ -20,12 +20,7 @@ use crate::{
 /// False when the id is taken.
 pub async fn insert(tx: &WriteTx, new: &Campaign) -> Result<bool, StoreError> {
     let taken = OnConflict::new().do_nothing().to_owned();
-    if campaign::Entity::insert(row(new))
-        .on_conflict(taken)
-        .exec_without_returning(tx)
-        .await?
-        == 0
-    {
+    if campaign::Entity::insert(row(new)).on_conflict(taken).exec_without_returning(tx).await? == 0 {
         return Ok(false);
     }
     insert_version(tx, new).await?;
@@ -63,10 +58,7 @@ pub enum PlanIs {
 
 /// Removes a campaign that nobody followed.
 pub async fn delete(tx: &WriteTx, id: &CampaignId) -> Result<(), StoreError> {
-    version::Entity::delete_many()
-        .filter(version::Column::CampaignId.eq(id.clone()))
-        .exec(tx)
-        .await?;
+    version::Entity::delete_many().filter(version::Column::CampaignId.eq(id.clone())).exec(tx).await?;
     campaign::Entity::delete_by_id(id.clone()).exec(tx).await?;
     Ok(())
 }
@@ -79,18 +71,13 @@ pub async fn find(db: &impl ConnectionTrait, id: &CampaignId) -> Result<Option<C
 
 /// One campaign, kept from others until this transaction ends.
 pub async fn lock(tx: &WriteTx, id: &CampaignId) -> Result<Option<Campaign>, StoreError> {
-    let row = campaign::Entity::find_by_id(id.clone())
-        .lock(LockType::Update)
-        .one(tx)
-        .await?;
+    let row = campaign::Entity::find_by_id(id.clone()).lock(LockType::Update).one(tx).await?;
     Ok(complete(tx, row.into_iter().collect()).await?.pop())
 }
 
 /// Campaigns by id, one more than the page holds.
 pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Campaign>, StoreError> {
-    let mut query = campaign::Entity::find()
-        .order_by_asc(campaign::Column::CampaignId)
-        .limit(page.size + 1);
+    let mut query = campaign::Entity::find().order_by_asc(campaign::Column::CampaignId).limit(page.size + 1);
     if let Some(after) = &page.after {
         query = query.filter(campaign::Column::CampaignId.gt(after.as_str()));
     }
@@ -107,9 +94,7 @@ async fn complete(db: &impl ConnectionTrait, rows: Vec<campaign::Model>) -> Resu
                 table: "campaign_versions",
                 detail: format!("{} has no plan", row.campaign_id),
             };
-            let plan = plans
-                .remove(&(row.campaign_id.clone(), row.version))
-                .ok_or_else(missing)?;
+            let plan = plans.remove(&(row.campaign_id.clone(), row.version)).ok_or_else(missing)?;
             Ok(Campaign {
                 campaign_id: row.campaign_id,
                 state: row.state,
@@ -134,11 +119,7 @@ pub async fn plans(
         return Ok(HashMap::new());
     }
     let any = keys.into_iter().fold(Condition::any(), |any, (id, number)| {
-        any.add(
-            version::Column::CampaignId
-                .eq(id)
-                .and(version::Column::Version.eq(number)),
-        )
+        any.add(version::Column::CampaignId.eq(id).and(version::Column::Version.eq(number)))
     });
     let rows = version::Entity::find().filter(any).all(db).await?;
     rows.into_iter()
@@ -208,8 +189,5 @@ fn json(plan: &Plan) -> Result<serde_json::Value, StoreError> {
 }
 
 fn corrupt(wrong: &serde_json::Error) -> StoreError {
-    StoreError::Corrupt {
-        table: "campaign_versions",
-        detail: wrong.to_string(),
-    }
+    StoreError::Corrupt { table: "campaign_versions", detail: wrong.to_string() }
 }

@@ -91,10 +91,7 @@ pub async fn run() -> std::process::ExitCode {
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(
-                clippy::print_stderr,
-                reason = "a command's last word is for the person at the terminal"
-            )]
+            #[expect(clippy::print_stderr, reason = "a command's last word is for the person at the terminal")]
             {
                 eprintln!("rapport: {error}");
             }

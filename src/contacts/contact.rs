@@ -6,7 +6,8 @@ use crate::{
     database::text_enum,
     delivery::Channel,
     ids::{
-        AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, EnrollmentId, TemplateId, TopicId,
+        AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, TemplateId,
+        TopicId,
     },
 };
 
@@ -198,6 +199,8 @@ pub struct StepOf {
     pub enrollment_id: EnrollmentId,
     /// Which step.
     pub step_id: String,
+    /// The event that started the enrollment.
+    pub event_id: EventId,
 }
 
 /// A contact that is to be planned.
@@ -325,14 +328,4 @@ pub struct Claim {
     pub token: ClaimToken,
     /// In the order in which they were due.
     pub contacts: Vec<Contact>,
-}
-
-impl Claim {
-    /// Nothing was due.
-    pub fn empty() -> Self {
-        Self {
-            token: ClaimToken::generate(),
-            contacts: Vec::new(),
-        }
-    }
 }

@@ -5,7 +5,7 @@ pub mod contact {
     use crate::{
         contacts::{BlockReason, ContactState, Effect, Purpose},
         delivery::Channel,
-        ids::{AddressId, CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, TemplateId, TopicId},
+        ids::{AddressId, CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
     };
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -20,6 +20,7 @@ pub mod contact {
         pub enrollment_id: Option<EnrollmentId>,
         #[sea_orm(column_type = "Text", nullable)]
         pub step_id: Option<String>,
+        pub event_id: Option<EventId>,
         #[sea_orm(column_type = "Text")]
         pub topic_id: TopicId,
         #[sea_orm(column_type = "Text")]

@@ -44,11 +44,7 @@ impl Tally {
 
     /// Those in one state.
     pub fn of(&self, state: ContactState) -> i64 {
-        self.counts
-            .iter()
-            .filter(|(own, _, _)| *own == state)
-            .map(|(_, _, count)| count)
-            .sum()
+        self.counts.iter().filter(|(own, _, _)| *own == state).map(|(_, _, count)| count).sum()
     }
 }
 
@@ -76,9 +72,7 @@ impl Contacts {
 
     /// What became of a campaign's contacts.
     pub async fn tally(&self, campaign_id: &CampaignId) -> Result<Tally, StoreError> {
-        Ok(Tally {
-            counts: store::count_by_state(self.db.reader(), campaign_id).await?,
-        })
+        Ok(Tally { counts: store::count_by_state(self.db.reader(), campaign_id).await? })
     }
 }
 

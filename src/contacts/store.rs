@@ -18,9 +18,7 @@ use crate::{
 /// Inserts contacts whose steps nobody has planned yet.
 pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
     if !contacts.is_empty() {
-        contact::Entity::insert_many(contacts.iter().map(row))
-            .exec_without_returning(tx)
-            .await?;
+        contact::Entity::insert_many(contacts.iter().map(row)).exec_without_returning(tx).await?;
     }
     Ok(())
 }
@@ -28,11 +26,7 @@ pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError
 /// Inserts a contact; false when its key is taken.
 pub async fn insert_once(tx: &WriteTx, new: &Contact) -> Result<bool, StoreError> {
     let free_key = OnConflict::column(contact::Column::DedupeKey).do_nothing().to_owned();
-    Ok(contact::Entity::insert(row(new))
-        .on_conflict(free_key)
-        .exec_without_returning(tx)
-        .await?
-        == 1)
+    Ok(contact::Entity::insert(row(new)).on_conflict(free_key).exec_without_returning(tx).await? == 1)
 }
 
 /// One contact.
@@ -42,30 +36,18 @@ pub async fn find(db: &impl ConnectionTrait, id: ContactId) -> Result<Option<Con
 
 /// One contact, kept from others until this transaction ends.
 pub async fn lock(tx: &WriteTx, id: ContactId) -> Result<Option<Contact>, StoreError> {
-    contact::Entity::find_by_id(id)
-        .lock(LockType::Update)
-        .one(tx)
-        .await?
-        .map(domain)
-        .transpose()
+    contact::Entity::find_by_id(id).lock(LockType::Update).one(tx).await?.map(domain).transpose()
 }
 
 /// The contact that has a caller's key.
 pub async fn find_by_dedupe_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<Contact>, StoreError> {
-    contact::Entity::find()
-        .filter(contact::Column::DedupeKey.eq(key))
-        .one(db)
-        .await?
-        .map(domain)
-        .transpose()
+    contact::Entity::find().filter(contact::Column::DedupeKey.eq(key)).one(db).await?.map(domain).transpose()
 }
 
 /// Contacts in the order in which they were planned, one more than the page holds.
 pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> Result<Vec<Contact>, StoreError> {
-    let mut query = contact::Entity::find()
-        .filter(condition(which))
-        .order_by_asc(contact::Column::ContactId)
-        .limit(page.size + 1);
+    let mut query =
+        contact::Entity::find().filter(condition(which)).order_by_asc(contact::Column::ContactId).limit(page.size + 1);
     if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<ContactId>().ok()) {
         query = query.filter(contact::Column::ContactId.gt(after));
     }
@@ -171,9 +153,9 @@ pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp)
             .and(contact::Column::TopicId.eq(topic))
             .and(contact::Column::Purpose.ne(super::Purpose::Transactional))
             .and(channel.map_or(Expr::val(true), |channel| contact::Column::Channel.eq(channel))),
-        CallOff::Purposes(customer, purposes) => contact::Column::CustomerId
-            .eq(customer)
-            .and(contact::Column::Purpose.is_in(purposes.iter().copied())),
+        CallOff::Purposes(customer, purposes) => {
+            contact::Column::CustomerId.eq(customer).and(contact::Column::Purpose.is_in(purposes.iter().copied()))
+        }
     };
     let done = contact::Entity::update_many()
         .col_expr(contact::Column::State, Expr::val(ContactState::Canceled))
@@ -240,16 +222,12 @@ fn condition(which: &Selection) -> Condition {
 
 /// A row as the domain knows it.
 pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
-    let corrupt = |detail: &str| StoreError::Corrupt {
-        table: "contacts",
-        detail: format!("{} of {}", detail, row.contact_id),
-    };
-    let step = match (&row.campaign_id, row.enrollment_id, &row.step_id) {
-        (Some(campaign), Some(enrollment_id), Some(step)) => Some(StepOf {
-            campaign_id: campaign.clone(),
-            enrollment_id,
-            step_id: step.clone(),
-        }),
+    let corrupt =
+        |detail: &str| StoreError::Corrupt { table: "contacts", detail: format!("{} of {}", detail, row.contact_id) };
+    let step = match (&row.campaign_id, row.enrollment_id, &row.step_id, row.event_id) {
+        (Some(campaign), Some(enrollment_id), Some(step), Some(event_id)) => {
+            Some(StepOf { campaign_id: campaign.clone(), enrollment_id, step_id: step.clone(), event_id })
+        }
         _ => None,
     };
     let due_local = match (&row.due_local_time, &row.due_zone) {
@@ -276,12 +254,7 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
         due_local,
         expire_time: row.expire_time,
         state: row.state,
-        block: block(
-            row.block_reason,
-            row.block_effect,
-            row.block_detail,
-            row.block_retry_time,
-        ),
+        block: block(row.block_reason, row.block_effect, row.block_detail, row.block_retry_time),
         attempt_count: row.attempt_count,
         send_time: row.send_time,
         create_time: row.create_time,
@@ -296,12 +269,7 @@ fn block(
     detail: Option<String>,
     retry_time: Option<Timestamp>,
 ) -> Option<Block> {
-    Some(Block {
-        reason: reason?,
-        effect: effect?,
-        detail: detail.unwrap_or_default(),
-        retry_time,
-    })
+    Some(Block { reason: reason?, effect: effect?, detail: detail.unwrap_or_default(), retry_time })
 }
 
 fn row(contact: &Contact) -> contact::ActiveModel {
@@ -314,6 +282,7 @@ fn row(contact: &Contact) -> contact::ActiveModel {
         campaign_id: Set(step.map(|step| step.campaign_id.clone())),
         enrollment_id: Set(step.map(|step| step.enrollment_id)),
         step_id: Set(step.map(|step| step.step_id.clone())),
+        event_id: Set(step.map(|step| step.event_id)),
         topic_id: Set(contact.topic_id.clone()),
         purpose: Set(contact.purpose),
         channel: Set(contact.channel),

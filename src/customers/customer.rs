@@ -164,10 +164,7 @@ impl Customer {
                 address.primary = false;
             }
         }
-        let known = self
-            .addresses
-            .iter_mut()
-            .find(|address| address.value.key() == new.value.key());
+        let known = self.addresses.iter_mut().find(|address| address.value.key() == new.value.key());
         match known {
             Some(address) => address.primary |= primary,
             None => self.addresses.push(Address {
@@ -181,9 +178,7 @@ impl Customer {
 
     /// The address that is used where no consent names another.
     pub fn primary_address(&self, channel: Channel) -> Option<&Address> {
-        self.addresses
-            .iter()
-            .find(|address| address.channel == channel && address.primary)
+        self.addresses.iter().find(|address| address.channel == channel && address.primary)
     }
 
     /// The zone that counts for this customer.
@@ -222,11 +217,7 @@ mod tests {
     use super::*;
 
     fn email(value: &str, primary: bool) -> NewAddress {
-        NewAddress {
-            channel: Channel::Email,
-            value: value.parse().unwrap(),
-            primary,
-        }
+        NewAddress { channel: Channel::Email, value: value.parse().unwrap(), primary }
     }
 
     fn attributes(value: Value) -> Option<Map<String, Value>> {
@@ -238,25 +229,10 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let mut customer = Customer::bare(now);
         let first = attributes(json!({"plan": "gold", "size": {"shoe": 42, "shirt": "L"}}));
-        customer.apply(
-            CustomerChange {
-                attributes: first,
-                ..Default::default()
-            },
-            now,
-        );
+        customer.apply(CustomerChange { attributes: first, ..Default::default() }, now);
         let second = attributes(json!({"plan": null, "size": {"shoe": 43}, "city": "Riga"}));
-        customer.apply(
-            CustomerChange {
-                attributes: second,
-                ..Default::default()
-            },
-            now,
-        );
-        assert_eq!(
-            Value::Object(customer.attributes),
-            json!({"size": {"shoe": 43}, "city": "Riga"})
-        );
+        customer.apply(CustomerChange { attributes: second, ..Default::default() }, now);
+        assert_eq!(Value::Object(customer.attributes), json!({"size": {"shoe": 43}, "city": "Riga"}));
         assert_eq!(customer.revision, 2);
     }
 
@@ -279,34 +255,13 @@ mod tests {
     fn the_first_address_is_primary_until_another_asks_to_be() {
         let now = Timestamp::UNIX_EPOCH;
         let mut customer = Customer::bare(now);
-        let addresses = vec![
-            email("a@example.com", false),
-            email("b@example.com", false),
-            email("A@Example.com", false),
-        ];
-        customer.apply(
-            CustomerChange {
-                addresses,
-                ..Default::default()
-            },
-            now,
-        );
+        let addresses =
+            vec![email("a@example.com", false), email("b@example.com", false), email("A@Example.com", false)];
+        customer.apply(CustomerChange { addresses, ..Default::default() }, now);
         assert_eq!(customer.addresses.len(), 2);
-        assert_eq!(
-            customer.primary_address(Channel::Email).unwrap().value.as_str(),
-            "a@example.com"
-        );
-        customer.apply(
-            CustomerChange {
-                addresses: vec![email("b@example.com", true)],
-                ..Default::default()
-            },
-            now,
-        );
-        assert_eq!(
-            customer.primary_address(Channel::Email).unwrap().value.as_str(),
-            "b@example.com"
-        );
+        assert_eq!(customer.primary_address(Channel::Email).unwrap().value.as_str(), "a@example.com");
+        customer.apply(CustomerChange { addresses: vec![email("b@example.com", true)], ..Default::default() }, now);
+        assert_eq!(customer.primary_address(Channel::Email).unwrap().value.as_str(), "b@example.com");
         assert_eq!(customer.addresses.iter().filter(|address| address.primary).count(), 1);
     }
 }

@@ -9,7 +9,7 @@ mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{load, lock_all, lock_shared, zones},
+    store::{Locked, load, lock as lock_by_key, lock_all, lock_shared, profiles, reach, zones},
 };
 use crate::{
     calendar::Zone,
@@ -73,10 +73,7 @@ impl Customers {
             return Ok(Reply::replayed(read_back(&tx, &first.resource).await?));
         }
         let before = lock(&tx, id).await?;
-        let change = CustomerChange {
-            addresses: vec![address],
-            ..CustomerChange::default()
-        };
+        let change = CustomerChange { addresses: vec![address], ..CustomerChange::default() };
         let after = change_locked(&tx, &before, change, now).await?;
         if let Some(key) = key {
             key.finish(&tx, id, &[]).await?;
@@ -96,9 +93,7 @@ impl Customers {
     /// A page in the order of creation.
     pub async fn list(&self, show_deleted: bool, page: &Page) -> Result<PageOf<Customer>, StoreError> {
         let rows = store::list(self.db.reader(), show_deleted, page).await?;
-        Ok(PageOf::from_rows(rows, page, |customer| {
-            customer.customer_id.to_string()
-        }))
+        Ok(PageOf::from_rows(rows, page, |customer| customer.customer_id.to_string()))
     }
 
     /// How many there are.
@@ -108,9 +103,7 @@ impl Customers {
 
     /// Whom a key names.
     pub async fn resolve(&self, key: &CustomerKey) -> Result<CustomerId, Fault> {
-        store::resolve(self.db.reader(), key)
-            .await?
-            .ok_or_else(|| not_found(key))
+        store::resolve(self.db.reader(), key).await?.ok_or_else(|| not_found(key))
     }
 
     /// Whom a key names, or nobody.
@@ -133,28 +126,22 @@ pub async fn resolve(tx: &WriteTx, key: &CustomerKey) -> Result<Option<CustomerI
 pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     let customer = lock_any(tx, id).await?;
     if customer.delete_time.is_some() {
-        return Err(Fault::refused(
-            Reason::CustomerDeleted,
-            id,
-            format!("customer {id} is deleted"),
-        ));
+        return Err(Fault::refused(Reason::CustomerDeleted, id, format!("customer {id} is deleted")));
     }
     Ok(customer)
 }
 
 /// Keeps a living customer from others until this transaction ends; answers where they live. One query.
 pub async fn lock_living(tx: &WriteTx, id: CustomerId) -> Result<Zone, Fault> {
-    match store::lock(tx, id).await? {
-        Some((None, zone)) => Ok(zone.unwrap_or(Zone::UTC)),
-        Some((Some(_), _)) => Err(deleted(id)),
-        None => Err(not_found(&CustomerKey::Id(id))),
-    }
+    let key = CustomerKey::Id(id);
+    let locked = store::lock(tx, &key).await?.ok_or_else(|| not_found(&key))?;
+    if locked.delete_time.is_some() { Err(deleted(id)) } else { Ok(locked.zone) }
 }
 
 /// A customer, living or not, kept from others until this transaction ends.
 pub async fn lock_any(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     let missing = || not_found(&CustomerKey::Id(id));
-    store::lock(tx, id).await?.ok_or_else(missing)?;
+    store::lock(tx, &CustomerKey::Id(id)).await?.ok_or_else(missing)?;
     find(tx, id).await?.ok_or_else(missing)
 }
 
@@ -191,15 +178,13 @@ pub async fn delete_locked(tx: &WriteTx, customer: &mut Customer, now: Timestamp
 
 /// The customer that an earlier, equal request made or changed.
 pub async fn read_back(tx: &WriteTx, resource: &str) -> Result<Customer, Fault> {
-    let corrupt = || StoreError::Corrupt {
-        table: "requests",
-        detail: "resource".to_owned(),
-    };
+    let corrupt = || StoreError::Corrupt { table: "requests", detail: "resource".to_owned() };
     let id: CustomerId = resource.parse().map_err(|_| corrupt())?;
     find(tx, id).await?.ok_or_else(|| corrupt().into())
 }
 
-fn deleted(id: CustomerId) -> Fault {
+/// The customer is deleted.
+pub fn deleted(id: CustomerId) -> Fault {
     Fault::refused(Reason::CustomerDeleted, id, format!("customer {id} is deleted"))
 }
 
@@ -220,10 +205,7 @@ pub fn not_found(key: &CustomerKey) -> Fault {
     let (subject, message) = match key {
         CustomerKey::Id(id) => (id.to_string(), format!("there is no customer {id}")),
         CustomerKey::ExternalId(id) => (id.clone(), format!("no customer has the external id {id:?}")),
-        CustomerKey::Email(_) => (
-            "email".to_owned(),
-            "no living customer has this e-mail address".to_owned(),
-        ),
+        CustomerKey::Email(_) => ("email".to_owned(), "no living customer has this e-mail address".to_owned()),
     };
     Fault::refused(Reason::CustomerNotFound, subject, message)
 }

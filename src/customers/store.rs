@@ -1,8 +1,9 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait,
     sea_query::{Expr, LockType, OnConflict},
 };
 use serde_json::{Map, Value};
@@ -26,23 +27,15 @@ pub use sea_orm::ConnectionTrait as Connection;
 pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
     let id = match key {
         CustomerKey::Id(id) => {
-            let query = customer::Entity::find_by_id(*id)
-                .select_only()
-                .column(customer::Column::CustomerId);
+            let query = customer::Entity::find_by_id(*id).select_only().column(customer::Column::CustomerId);
             query.into_tuple().one(db).await?
         }
         CustomerKey::ExternalId(external_id) => {
             let query = external_id::Entity::find_by_id(external_id.clone()).select_only();
-            query
-                .column(external_id::Column::CustomerId)
-                .into_tuple()
-                .one(db)
-                .await?
+            query.column(external_id::Column::CustomerId).into_tuple().one(db).await?
         }
         CustomerKey::Email(email) => {
-            let query = address::Entity::find()
-                .select_only()
-                .column(address::Column::CustomerId);
+            let query = address::Entity::find().select_only().column(address::Column::CustomerId);
             query
                 .filter(address::Column::LivingKey.eq(living_key(Channel::Email, &email.key())))
                 .into_tuple()
@@ -53,21 +46,46 @@ pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Opt
     Ok(id)
 }
 
-/// Keeps a customer's plans from others until this transaction ends; answers when they were deleted and where they live.
-pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Option<(Option<Timestamp>, Option<Zone>)>, StoreError> {
-    let row: Option<(Option<Timestamp>, Option<String>)> = customer::Entity::find_by_id(id)
+/// What a lock on a customer shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Locked {
+    /// Who.
+    pub customer_id: CustomerId,
+    /// When they were deleted; none = they were not.
+    pub delete_time: Option<Timestamp>,
+    /// Where they live; UTC where that is not known.
+    pub zone: Zone,
+}
+
+/// Keeps the plans of whom a key names from others until this transaction ends, in one query.
+pub async fn lock(tx: &WriteTx, key: &CustomerKey) -> Result<Option<Locked>, StoreError> {
+    let named = match key {
+        CustomerKey::Id(id) => customer::Column::CustomerId.eq(*id),
+        CustomerKey::ExternalId(external_id) => {
+            let owner = external_id::Entity::find_by_id(external_id.clone()).select_only();
+            customer::Column::CustomerId.in_subquery(owner.column(external_id::Column::CustomerId).into_query())
+        }
+        CustomerKey::Email(email) => {
+            let owner = address::Entity::find().select_only().column(address::Column::CustomerId);
+            let living = address::Column::LivingKey.eq(living_key(Channel::Email, &email.key()));
+            customer::Column::CustomerId.in_subquery(owner.filter(living).into_query())
+        }
+    };
+    let row: Option<(CustomerId, Option<Timestamp>, Option<String>)> = customer::Entity::find()
         .select_only()
+        .column(customer::Column::CustomerId)
         .column(customer::Column::DeleteTime)
         .column(customer::Column::TimeZone)
+        .filter(named)
         .lock(LockType::NoKeyUpdate)
         .into_tuple()
         .one(tx)
         .await?;
-    let Some((deleted, name)) = row else { return Ok(None) };
-    let zone = name
-        .map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone")))
-        .transpose()?;
-    Ok(Some((deleted, zone)))
+    let Some((customer_id, delete_time, name)) = row else {
+        return Ok(None);
+    };
+    let zone = name.map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone"))).transpose()?;
+    Ok(Some(Locked { customer_id, delete_time, zone: zone.unwrap_or(Zone::UTC) }))
 }
 
 /// Keeps the plans of customers from others until this transaction ends, in one order for everybody.
@@ -102,13 +120,8 @@ pub async fn load(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashM
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = customer::Entity::find()
-        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
-        .all(db)
-        .await?;
-    complete(db, rows)
-        .await
-        .map(|customers| customers.into_iter().map(|one| (one.customer_id, one)).collect())
+    let rows = customer::Entity::find().filter(customer::Column::CustomerId.is_in(ids.iter().copied())).all(db).await?;
+    complete(db, rows).await.map(|customers| customers.into_iter().map(|one| (one.customer_id, one)).collect())
 }
 
 /// Where these customers live, as far as that is known.
@@ -125,16 +138,55 @@ pub async fn zones(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<Hash
         .into_tuple()
         .all(db)
         .await?;
-    rows.into_iter()
-        .map(|(id, name)| Ok((id, name.parse().map_err(|_| corrupt("customers", "time_zone"))?)))
-        .collect()
+    rows.into_iter().map(|(id, name)| Ok((id, name.parse().map_err(|_| corrupt("customers", "time_zone"))?))).collect()
+}
+
+/// What messages say about these customers: without external ids and addresses, in one query.
+pub async fn profiles(
+    db: &impl ConnectionTrait,
+    ids: &[CustomerId],
+) -> Result<HashMap<CustomerId, Customer>, StoreError> {
+    let rows = customer::Entity::find().filter(customer::Column::CustomerId.is_in(ids.iter().copied()));
+    let profile = |row: customer::Model| domain(row, Vec::new(), Vec::new()).map(|one| (one.customer_id, one));
+    rows.all(db).await?.into_iter().map(profile).collect()
+}
+
+/// How these customers can be reached: without external ids, in one query.
+pub async fn reach(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<HashMap<CustomerId, Customer>, StoreError> {
+    let owner = customer::Entity::belongs_to(address::Entity)
+        .from(customer::Column::CustomerId)
+        .to(address::Column::CustomerId);
+    let rows = customer::Entity::find()
+        .join(JoinType::LeftJoin, owner.into())
+        .select_also(address::Entity)
+        .filter(customer::Column::CustomerId.is_in(ids.iter().copied()))
+        .order_by_asc(address::Column::AddressId);
+    let mut customers: HashMap<CustomerId, Customer> = HashMap::new();
+    for (row, address) in rows.all(db).await? {
+        let customer = match customers.entry(row.customer_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(domain(row, Vec::new(), Vec::new())?),
+        };
+        customer.addresses.extend(address.map(domain_address).transpose()?);
+    }
+    Ok(customers)
+}
+
+async fn addresses(
+    db: &impl ConnectionTrait,
+    ids: &[CustomerId],
+) -> Result<HashMap<CustomerId, Vec<Address>>, StoreError> {
+    let mut addresses: HashMap<CustomerId, Vec<Address>> = HashMap::new();
+    let query = address::Entity::find().filter(address::Column::CustomerId.is_in(ids.iter().copied()));
+    for row in query.order_by_asc(address::Column::AddressId).all(db).await? {
+        addresses.entry(row.customer_id).or_default().push(domain_address(row)?);
+    }
+    Ok(addresses)
 }
 
 /// Customers in the order of their creation, one more than the page holds.
 pub async fn list(db: &impl ConnectionTrait, deleted: bool, page: &Page) -> Result<Vec<Customer>, StoreError> {
-    let mut query = customer::Entity::find()
-        .order_by_asc(customer::Column::CustomerId)
-        .limit(page.size + 1);
+    let mut query = customer::Entity::find().order_by_asc(customer::Column::CustomerId).limit(page.size + 1);
     if !deleted {
         query = query.filter(customer::Column::DeleteTime.is_null());
     }
@@ -164,18 +216,7 @@ async fn complete(db: &impl ConnectionTrait, rows: Vec<customer::Model>) -> Resu
     for row in query.order_by_asc(external_id::Column::Position).all(db).await? {
         external_ids.entry(row.customer_id).or_default().push(row.external_id);
     }
-    let mut addresses: HashMap<CustomerId, Vec<Address>> = HashMap::new();
-    let query = address::Entity::find().filter(address::Column::CustomerId.is_in(ids));
-    for row in query.order_by_asc(address::Column::AddressId).all(db).await? {
-        let value = row.value.parse().map_err(|_| corrupt("addresses", "value"))?;
-        let address = Address {
-            address_id: row.address_id,
-            channel: row.channel,
-            value,
-            primary: row.is_primary,
-        };
-        addresses.entry(row.customer_id).or_default().push(address);
-    }
+    let mut addresses = addresses(db, &ids).await?;
     rows.into_iter()
         .map(|row| {
             let external_ids = external_ids.remove(&row.customer_id).unwrap_or_default();
@@ -197,10 +238,7 @@ pub async fn taken_external_id(tx: &WriteTx, ids: &[String], except: CustomerId)
 
 /// The first of these addresses that another living customer has.
 pub async fn taken_address(tx: &WriteTx, of: &Customer) -> Result<Option<AddressId>, StoreError> {
-    let keys = of
-        .addresses
-        .iter()
-        .map(|address| living_key(address.channel, &address.value.key()));
+    let keys = of.addresses.iter().map(|address| living_key(address.channel, &address.value.key()));
     let query = address::Entity::find()
         .select_only()
         .column(address::Column::AddressId)
@@ -253,18 +291,12 @@ async fn insert_external_ids(tx: &WriteTx, of: &Customer) -> Result<(), StoreErr
     if of.external_ids.is_empty() {
         return Ok(());
     }
-    let rows = of
-        .external_ids
-        .iter()
-        .zip(0..)
-        .map(|(external_id, position)| external_id::ActiveModel {
-            external_id: Set(external_id.clone()),
-            customer_id: Set(of.customer_id),
-            position: Set(position),
-        });
-    external_id::Entity::insert_many(rows)
-        .exec_without_returning(tx)
-        .await?;
+    let rows = of.external_ids.iter().zip(0..).map(|(external_id, position)| external_id::ActiveModel {
+        external_id: Set(external_id.clone()),
+        customer_id: Set(of.customer_id),
+        position: Set(position),
+    });
+    external_id::Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -281,13 +313,8 @@ async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
         is_primary: Set(address.primary),
         create_time: Set(of.update_time),
     });
-    let known = OnConflict::column(address::Column::AddressId)
-        .update_column(address::Column::IsPrimary)
-        .to_owned();
-    address::Entity::insert_many(rows)
-        .on_conflict(known)
-        .exec_without_returning(tx)
-        .await?;
+    let known = OnConflict::column(address::Column::AddressId).update_column(address::Column::IsPrimary).to_owned();
+    address::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -296,17 +323,12 @@ fn living_key(channel: Channel, key: &str) -> String {
 }
 
 fn corrupt(table: &'static str, detail: &str) -> StoreError {
-    StoreError::Corrupt {
-        table,
-        detail: detail.to_owned(),
-    }
+    StoreError::Corrupt { table, detail: detail.to_owned() }
 }
 
 fn domain(row: customer::Model, external_ids: Vec<String>, addresses: Vec<Address>) -> Result<Customer, StoreError> {
-    let time_zone = row
-        .time_zone
-        .map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone")))
-        .transpose()?;
+    let time_zone =
+        row.time_zone.map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone"))).transpose()?;
     let attributes: Map<String, Value> =
         serde_json::from_value(row.attributes).map_err(|_| corrupt("customers", "attributes"))?;
     Ok(Customer {
@@ -325,6 +347,11 @@ fn domain(row: customer::Model, external_ids: Vec<String>, addresses: Vec<Addres
         delete_time: row.delete_time,
         revision: row.revision,
     })
+}
+
+fn domain_address(row: address::Model) -> Result<Address, StoreError> {
+    let value = row.value.parse().map_err(|_| corrupt("addresses", "value"))?;
+    Ok(Address { address_id: row.address_id, channel: row.channel, value, primary: row.is_primary })
 }
 
 fn row(of: &Customer) -> customer::ActiveModel {

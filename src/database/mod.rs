@@ -27,6 +27,9 @@ use crate::{
     migrations::Migrator,
 };
 
+/// How many prepared statements a connection keeps: lists of keys make one for each length.
+const STATEMENTS: usize = 500;
+
 /// An open writing transaction; dropping it without [`commit`] takes everything back.
 pub type WriteTx = DatabaseTransaction;
 
@@ -49,28 +52,22 @@ impl Database {
     async fn open_file(path: &Path) -> Result<Self, WrongSetting> {
         let wrong = |error: sea_orm::DbErr| {
             let found = format!("\"sqlite://{}\" ({})", path.display(), StoreError::from(error));
-            WrongSetting::new(
-                "database_url",
-                found,
-                "a file that can be read and written, in a folder that exists",
-            )
+            WrongSetting::new("database_url", found, "a file that can be read and written, in a folder that exists")
         };
         let url = format!("sqlite://{}?mode=rwc", path.display());
         let options = |connections: u32, read_only: bool| {
             let mut options = quiet(&url);
-            options.max_connections(connections).min_connections(1);
+            // A file does not go away as a server does, so it is not asked for a sign of life before every query.
+            options.max_connections(connections).min_connections(1).test_before_acquire(false);
             options.map_sqlx_sqlite_opts(move |sqlite| {
                 let sqlite = sqlite
                     .journal_mode(SqliteJournalMode::Wal)
                     .synchronous(SqliteSynchronous::Full)
                     .foreign_keys(true)
                     .busy_timeout(Duration::from_secs(5))
+                    .statement_cache_capacity(STATEMENTS)
                     .pragma("secure_delete", "ON");
-                if read_only {
-                    sqlite.pragma("query_only", "ON")
-                } else {
-                    sqlite
-                }
+                if read_only { sqlite.pragma("query_only", "ON") } else { sqlite }
             });
             options
         };
@@ -81,20 +78,14 @@ impl Database {
 
     async fn connect_server(url: &str) -> Result<Self, WrongSetting> {
         let mut options = quiet(url);
-        options.max_connections(20).min_connections(2);
+        options.max_connections(20).min_connections(2).test_before_acquire_if_idle_for(Duration::from_secs(5));
+        options.map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(STATEMENTS));
         let pool = sea_orm::Database::connect(options).await.map_err(|error| {
             // The URL may hold a password, so it is not repeated.
             let found = format!("a URL that does not connect ({})", StoreError::from(error));
-            WrongSetting::new(
-                "database_url",
-                found,
-                "the URL of a running Postgres server, version 15 or later",
-            )
+            WrongSetting::new("database_url", found, "the URL of a running Postgres server, version 15 or later")
         })?;
-        Ok(Self {
-            reader: pool.clone(),
-            writer: pool,
-        })
+        Ok(Self { reader: pool.clone(), writer: pool })
     }
 
     /// For single queries that change nothing.
@@ -121,10 +112,7 @@ impl Database {
     pub async fn version(&self) -> Result<String, StoreError> {
         let (name, sql) = match self.reader.get_database_backend() {
             DbBackend::Sqlite => ("sqlite", "SELECT sqlite_version() AS version"),
-            _ => (
-                "postgres",
-                "SELECT split_part(current_setting('server_version'), ' ', 1) AS version",
-            ),
+            _ => ("postgres", "SELECT split_part(current_setting('server_version'), ' ', 1) AS version"),
         };
         let statement = Statement::from_string(self.reader.get_database_backend(), sql);
         let version: String = match self.reader.query_one_raw(statement).await? {

@@ -45,20 +45,14 @@ impl FromStr for EmailAddress {
         let allowed = "must be an e-mail address such as \"anna@example.com\"";
         let (local, domain) = text.trim().rsplit_once('@').ok_or(allowed)?;
         if !is_dot_atom(local) {
-            return Err(format!(
-                "{allowed}: before the \"@\" 1 to 64 letters, digits and .!#$%&'*+/=?^_`{{|}}~-"
-            ));
+            return Err(format!("{allowed}: before the \"@\" 1 to 64 letters, digits and .!#$%&'*+/=?^_`{{|}}~-"));
         }
         let domain = idna::domain_to_ascii_cow(domain.as_bytes(), AsciiDenyList::STD3)
             .ok()
             .filter(|domain| is_dns_name(domain))
             .ok_or_else(|| format!("{allowed}: after the \"@\" a domain name with at least one dot"))?;
         let address = format!("{local}@{domain}");
-        if address.len() > 254 {
-            Err(format!("{allowed}, at most 254 characters long"))
-        } else {
-            Ok(Self(address))
-        }
+        if address.len() > 254 { Err(format!("{allowed}, at most 254 characters long")) } else { Ok(Self(address)) }
     }
 }
 
@@ -100,20 +94,14 @@ impl FromStr for Mailbox {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let Some((name, rest)) = text.split_once('<') else {
-            return Ok(Self {
-                name: String::new(),
-                address: text.parse()?,
-            });
+            return Ok(Self { name: String::new(), address: text.parse()? });
         };
         let address = rest.strip_suffix('>').ok_or("must end with \">\" after the address")?;
         let name = name.trim().trim_matches('"');
         if name.chars().any(char::is_control) {
             return Err("must not hold control characters".to_owned());
         }
-        Ok(Self {
-            name: name.to_owned(),
-            address: address.parse()?,
-        })
+        Ok(Self { name: name.to_owned(), address: address.parse()? })
     }
 }
 
@@ -132,20 +120,10 @@ mod tests {
             ("info@müller.example", "info@xn--mller-kva.example"),
             ("a@xn--mller-kva.example", "a@xn--mller-kva.example"),
         ] {
-            assert_eq!(
-                text.parse::<EmailAddress>().map(|a| a.0).unwrap_or_default(),
-                stored,
-                "{text}"
-            );
+            assert_eq!(text.parse::<EmailAddress>().map(|a| a.0).unwrap_or_default(), stored, "{text}");
         }
-        assert_eq!(
-            "A.B@example.com".parse::<EmailAddress>().unwrap().key(),
-            "a.b@example.com"
-        );
-        assert_eq!(
-            "anna@example.com".parse::<EmailAddress>().unwrap().masked(),
-            "a…@example.com"
-        );
+        assert_eq!("A.B@example.com".parse::<EmailAddress>().unwrap().key(), "a.b@example.com");
+        assert_eq!("anna@example.com".parse::<EmailAddress>().unwrap().masked(), "a…@example.com");
     }
 
     #[test]
@@ -186,21 +164,10 @@ mod tests {
     #[test]
     fn a_mailbox_is_an_address_with_or_without_a_name() {
         let mailbox: Mailbox = "Rapport <hello@example.com>".parse().unwrap();
-        assert_eq!(
-            (mailbox.name.as_str(), mailbox.address.as_str()),
-            ("Rapport", "hello@example.com")
-        );
+        assert_eq!((mailbox.name.as_str(), mailbox.address.as_str()), ("Rapport", "hello@example.com"));
         assert_eq!("hello@example.com".parse::<Mailbox>().unwrap().name, "");
-        assert_eq!(
-            "\"Shop, Ltd\" <a@example.com>".parse::<Mailbox>().unwrap().name,
-            "Shop, Ltd"
-        );
-        for wrong in [
-            "Rapport",
-            "Rapport <hello@example.com",
-            "Rapport <>",
-            "a\u{7}b <a@example.com>",
-        ] {
+        assert_eq!("\"Shop, Ltd\" <a@example.com>".parse::<Mailbox>().unwrap().name, "Shop, Ltd");
+        for wrong in ["Rapport", "Rapport <hello@example.com", "Rapport <>", "a\u{7}b <a@example.com>"] {
             assert!(wrong.parse::<Mailbox>().is_err(), "{wrong}");
         }
     }

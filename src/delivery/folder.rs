@@ -1,6 +1,5 @@
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,7 +17,8 @@ impl Folder {
         Ok(Self(Arc::new(path.to_owned())))
     }
 
-    /// Writes `name`.eml: whole or not at all, and on the disk before it is called accepted.
+    /// Writes `name`.eml: whole or not at all. It survives a crash of this process; a power cut may take the last ones, as
+    /// nothing waits for the disk here.
     pub async fn hand_over(&self, name: &str, letter: &[u8]) -> Outcome {
         let folder = Arc::clone(&self.0);
         let (name, letter) = (name.to_owned(), letter.to_owned());
@@ -26,18 +26,14 @@ impl Folder {
         match written {
             Ok(Ok(())) => Outcome::Accepted,
             Ok(Err(error)) => refusal(&error),
-            Err(_) => Outcome::Later {
-                detail: "writing was interrupted".to_owned(),
-            },
+            Err(_) => Outcome::Later { detail: "writing was interrupted".to_owned() },
         }
     }
 }
 
 fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
     let (hidden, shown) = (folder.join(format!(".{name}.part")), folder.join(format!("{name}.eml")));
-    let mut file = File::create(&hidden)?;
-    file.write_all(letter)?;
-    file.sync_data()?;
+    fs::write(&hidden, letter)?;
     fs::rename(&hidden, &shown)
 }
 
@@ -61,15 +57,10 @@ mod tests {
         for letter in ["first", "second"] {
             assert_eq!(folder.hand_over("cnt_1", letter.as_bytes()).await, Outcome::Accepted);
         }
-        let files: Vec<_> = fs::read_dir(place.path().join("a/b"))
-            .unwrap()
-            .map(|file| file.unwrap().file_name())
-            .collect();
+        let files: Vec<_> =
+            fs::read_dir(place.path().join("a/b")).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(files, ["cnt_1.eml"]);
-        assert_eq!(
-            fs::read_to_string(place.path().join("a/b/cnt_1.eml")).unwrap(),
-            "second"
-        );
+        assert_eq!(fs::read_to_string(place.path().join("a/b/cnt_1.eml")).unwrap(), "second");
     }
 
     #[tokio::test]

@@ -58,15 +58,9 @@ impl Letter<'_> {
         let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
         message.serialize(&mut bytes);
         // The composer folds what it can fold; an address or a header it cannot is caught here.
-        let longest = bytes
-            .split(|&byte| byte == b'\n')
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line).len())
-            .max();
-        if longest > Some(LONGEST_LINE) {
-            Err(UnfitLetter::LongLine)
-        } else {
-            Ok(bytes)
-        }
+        let longest =
+            bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).len()).max();
+        if longest > Some(LONGEST_LINE) { Err(UnfitLetter::LongLine) } else { Ok(bytes) }
     }
 
     fn body(&self) -> MimePart<'_> {
@@ -92,11 +86,7 @@ pub fn check_letter(to_name: &str, subject: &str, text: &str, html: &str) -> Res
             return Err(UnfitLetter::ControlCharacter(name));
         }
     }
-    if text.is_empty() && html.is_empty() {
-        Err(UnfitLetter::Empty)
-    } else {
-        Ok(())
-    }
+    if text.is_empty() && html.is_empty() { Err(UnfitLetter::Empty) } else { Ok(()) }
 }
 
 fn address<'a>(name: &'a str, address: &'a EmailAddress) -> Address<'a> {
@@ -147,22 +137,9 @@ mod tests {
 
     #[test]
     fn what_would_break_a_header_is_refused() {
-        for wrong in [
-            "a\r\nBcc: b@example.com",
-            "a\nb",
-            "a\u{0}",
-            "a\u{85}b",
-            "a\u{2028}b",
-            "a\u{202e}b",
-        ] {
-            assert_eq!(
-                compose("", wrong, "x", ""),
-                Err(UnfitLetter::ControlCharacter("subject"))
-            );
-            assert_eq!(
-                compose(wrong, "x", "x", ""),
-                Err(UnfitLetter::ControlCharacter("recipient's name"))
-            );
+        for wrong in ["a\r\nBcc: b@example.com", "a\nb", "a\u{0}", "a\u{85}b", "a\u{2028}b", "a\u{202e}b"] {
+            assert_eq!(compose("", wrong, "x", ""), Err(UnfitLetter::ControlCharacter("subject")));
+            assert_eq!(compose(wrong, "x", "x", ""), Err(UnfitLetter::ControlCharacter("recipient's name")));
         }
         assert_eq!(compose("", "x", "", ""), Err(UnfitLetter::Empty));
     }

@@ -22,9 +22,6 @@ mod tests {
         let (a, b) = (ContactId::generate(), ContactId::generate());
         assert_eq!(message_id(&key, a, "example.com"), message_id(&key, a, "example.com"));
         assert_ne!(message_id(&key, a, "example.com"), message_id(&key, b, "example.com"));
-        assert_eq!(
-            message_id(&key, a, "example.com").len(),
-            "01234567890123456789012345@example.com".len()
-        );
+        assert_eq!(message_id(&key, a, "example.com").len(), "01234567890123456789012345@example.com".len());
     }
 }

@@ -79,8 +79,7 @@ impl<'a> Lot<'a> {
             }
             (Verdict::Defer(block), _) => {
                 let until = block.retry_time;
-                self.deferrals
-                    .push((contact.contact_id, contact.revision, block, until));
+                self.deferrals.push((contact.contact_id, contact.revision, block, until));
             }
             (Verdict::End(block), _) => {
                 self.ends.push((contact.contact_id, contact.revision, block));

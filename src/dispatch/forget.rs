@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     database::{Database, StoreError},
     rpc::forget_requests,
-    workers::Job,
+    workers::{Done, Job},
 };
 
 /// How long a request id keeps its answer.
@@ -35,10 +35,10 @@ impl Job for ForgetRequests {
         "0 7 * * * *"
     }
 
-    fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<String, StoreError>> {
+    fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
             let forgotten = forget_requests(&self.db, self.clock.now() - KEPT).await?;
-            Ok(format!("forgot {forgotten}"))
+            Ok(Done { summary: format!("forgot {forgotten}"), next_time: None })
         })
     }
 }

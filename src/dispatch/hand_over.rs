@@ -26,9 +26,7 @@ impl Dispatcher {
         let outcome = match self.compose(&send) {
             Ok(letter) => {
                 let handed = self.transport.hand_over(&name, &letter);
-                let overdue = || Outcome::Later {
-                    detail: format!("no answer within {} s", LIMIT.as_secs()),
-                };
+                let overdue = || Outcome::Later { detail: format!("no answer within {} s", LIMIT.as_secs()) };
                 tokio::time::timeout(LIMIT, handed).await.unwrap_or_else(|_| overdue())
             }
             Err(detail) => Outcome::Never { detail },

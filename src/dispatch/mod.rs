@@ -39,7 +39,7 @@ use crate::{
     ids::ContactId,
     templates::Templates,
     tokens::SecretKey,
-    workers::{Bell, Job},
+    workers::{Bell, Done, Job},
 };
 
 /// How many contacts are claimed at once.
@@ -72,6 +72,14 @@ pub struct Dispatcher {
     pub bell: Arc<Bell>,
 }
 
+/// What there is to do.
+enum Look {
+    /// These, now.
+    Due(Claim),
+    /// Nothing before this moment.
+    Next(Option<Timestamp>),
+}
+
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Tally {
@@ -89,7 +97,7 @@ impl Dispatcher {
         crate::delivery::message_id(&self.key, contact, self.from.address.domain())
     }
 
-    async fn make_pass(&self, stop: &CancellationToken) -> Result<Tally, StoreError> {
+    async fn make_pass(&self, stop: &CancellationToken) -> Result<(Tally, Option<Timestamp>), StoreError> {
         let started = Instant::now();
         let mut tally = Tally::default();
         while !stop.is_cancelled() {
@@ -97,10 +105,10 @@ impl Dispatcher {
                 self.bell.ring();
                 break;
             }
-            let claim = self.claim().await?;
-            if claim.contacts.is_empty() {
-                break;
-            }
+            let claim = match self.claim().await? {
+                Look::Due(claim) => claim,
+                Look::Next(next) => return Ok((tally, next)),
+            };
             tally.claimed += claim.contacts.len();
             let sent = self.carry_out(&claim, stop, &mut tally).await;
             if sent.is_err() || stop.is_cancelled() {
@@ -108,21 +116,28 @@ impl Dispatcher {
             }
             sent?;
         }
-        Ok(tally)
+        Ok((tally, None))
     }
 
-    async fn claim(&self) -> Result<Claim, StoreError> {
-        let now = self.clock.now();
-        let paused = campaigns::paused(self.db.reader()).await?;
-        // A look that costs nothing, so that an idle service does not write.
-        let due = claims::next_due(self.db.reader(), &paused).await?;
+    /// Looks before it claims, so that an idle service writes nothing.
+    async fn claim(&self) -> Result<Look, StoreError> {
+        let (db, now) = (self.db.reader(), self.clock.now());
+        let mut due = claims::next_due(db, &[]).await?;
+        let mut paused = Vec::new();
+        if due.is_some_and(|due| due <= now) {
+            paused = campaigns::paused(db).await?;
+            if !paused.is_empty() {
+                due = claims::next_due(db, &paused).await?;
+            }
+        }
         if due.is_none_or(|due| due > now) {
-            return Ok(Claim::empty());
+            return Ok(Look::Next(due));
         }
         let tx = self.db.begin_write().await?;
         let claim = claims::claim(&tx, now, &paused, BATCH).await?;
         database::commit(tx).await?;
-        Ok(claim)
+        // Another process was quicker, and looks after what is due now.
+        if claim.contacts.is_empty() { Ok(Look::Next(None)) } else { Ok(Look::Due(claim)) }
     }
 
     async fn carry_out(&self, claim: &Claim, stop: &CancellationToken, tally: &mut Tally) -> Result<(), StoreError> {
@@ -161,29 +176,17 @@ impl Job for Dispatcher {
         "*/5 * * * * *"
     }
 
-    fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<String, StoreError>> {
+    fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
-            let Tally {
-                claimed,
-                sent,
-                deferred,
-                ended,
-                later,
-                failed,
-            } = self.make_pass(stop).await?;
+            let (tally, next_time) = self.make_pass(stop).await?;
+            let Tally { claimed, sent, deferred, ended, later, failed } = tally;
             if claimed > 0 {
                 tracing::info!(claimed, sent, deferred, ended, later, failed, "dispatched a batch");
             }
-            Ok(format!(
+            let summary = format!(
                 "claimed {claimed}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}"
-            ))
-        })
-    }
-
-    fn next_time(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
-        Box::pin(async {
-            let paused = campaigns::paused(self.db.reader()).await?;
-            claims::next_due(self.db.reader(), &paused).await
+            );
+            Ok(Done { summary, next_time })
         })
     }
 }

@@ -1,14 +1,11 @@
-use std::collections::HashMap;
-
 use super::Dispatcher;
 use crate::{
-    campaigns::enrollments,
     contacts::Contact,
     customers::{self, Customer},
     database::StoreError,
     delivery::check_letter,
     events::{self, Event},
-    ids::{EnrollmentId, EventId, TemplateId},
+    ids::{EventId, TemplateId},
     templates::{Data, Published, Rendered},
 };
 
@@ -28,39 +25,23 @@ impl Dispatcher {
     pub(super) async fn prepare<'a>(&self, lot: &'a [Contact]) -> Result<Vec<Draft<'a>>, StoreError> {
         let db = self.db.reader();
         let customers: Vec<_> = lot.iter().map(|contact| contact.customer_id).collect();
-        let customers = customers::load(db, &customers).await?;
-        let events = self.events_of(lot).await?;
+        let customers = customers::profiles(db, &customers).await?;
+        let events: Vec<EventId> = lot.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
+        let events = events::load(db, &events).await?;
         let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
         let templates = self.templates.published(&templates).await?;
         let draft = |contact: &'a Contact| {
             let customer = customers.get(&contact.customer_id);
-            let event = contact.step.as_ref().and_then(|step| events.get(&step.enrollment_id));
+            let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));
             Draft {
                 contact,
-                to_name: customer
-                    .map(|customer| customer.display_name.clone())
-                    .unwrap_or_default(),
+                to_name: customer.map(|customer| customer.display_name.clone()).unwrap_or_default(),
                 message: render(contact, customer, event, templates.get(&contact.template_id)),
             }
         };
         Ok(lot.iter().map(draft).collect())
-    }
-
-    /// The events that caused these contacts.
-    async fn events_of(&self, lot: &[Contact]) -> Result<HashMap<EnrollmentId, Event>, StoreError> {
-        let db = self.db.reader();
-        let ids: Vec<EnrollmentId> = lot
-            .iter()
-            .filter_map(|contact| contact.step.as_ref())
-            .map(|step| step.enrollment_id)
-            .collect();
-        let enrollments = enrollments::load(db, &ids).await?;
-        let event_ids: Vec<EventId> = enrollments.iter().map(|one| one.event_id).collect();
-        let events = events::load(db, &event_ids).await?;
-        let caused = |one: &enrollments::Enrollment| Some((one.enrollment_id, events.get(&one.event_id)?.clone()));
-        Ok(enrollments.iter().filter_map(caused).collect())
     }
 }
 
@@ -76,15 +57,8 @@ fn render(
     let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
     let event = event.map(|event| event.body.template_data());
     let data = Data::new(customer.template_data(), event, contact.data.clone());
-    let rendered = compiled
-        .render(customer.locale.as_ref(), &data)
+    let rendered = compiled.render(customer.locale.as_ref(), &data).map_err(|error| fail(error.to_string()))?;
+    check_letter(&customer.display_name, &rendered.subject, &rendered.text, &rendered.html)
         .map_err(|error| fail(error.to_string()))?;
-    check_letter(
-        &customer.display_name,
-        &rendered.subject,
-        &rendered.text,
-        &rendered.html,
-    )
-    .map_err(|error| fail(error.to_string()))?;
     Ok((rendered, template.version))
 }

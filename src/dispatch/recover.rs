@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     contacts::{ContactState, claims},
     database::{self, Database, StoreError},
-    workers::Job,
+    workers::{Done, Job},
 };
 
 /// Finds what a worker left in the middle of a hand-over when it died.
@@ -27,10 +27,7 @@ impl Recover {
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
         let left = claims::recover(&tx, now).await?;
-        let doubtful: Vec<_> = left
-            .iter()
-            .filter(|contact| contact.state == ContactState::UnknownOutcome)
-            .collect();
+        let doubtful: Vec<_> = left.iter().filter(|contact| contact.state == ContactState::UnknownOutcome).collect();
         let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step.clone()).collect();
         enrollments::advance(&tx, &self.plans, &steps, now).await?;
         database::commit(tx).await?;
@@ -47,13 +44,14 @@ impl Job for Recover {
         "*/15 * * * * *"
     }
 
-    fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<String, StoreError>> {
+    fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
             let (in_doubt, again) = self.make_pass().await?;
             if in_doubt + again > 0 {
                 tracing::warn!(in_doubt, again, "found hand-overs whose answer was lost");
             }
-            Ok(format!("in doubt {in_doubt}, to be sent again {again}"))
+            let summary = format!("in doubt {in_doubt}, to be sent again {again}");
+            Ok(Done { summary, next_time: None })
         })
     }
 }

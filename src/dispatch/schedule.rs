@@ -68,15 +68,12 @@ impl Dispatcher {
         if let Some(key) = key
             && let Some(first) = key.begin(&tx, now).await?
         {
-            let id: ContactId = first.resource.parse().map_err(|_| database::StoreError::Corrupt {
-                table: "requests",
-                detail: "resource".to_owned(),
-            })?;
+            let id: ContactId = first
+                .resource
+                .parse()
+                .map_err(|_| database::StoreError::Corrupt { table: "requests", detail: "resource".to_owned() })?;
             let contact = contacts::find(&tx, id).await?;
-            return Ok(Reply::replayed(Planned {
-                contact,
-                existed: first.counts == [1],
-            }));
+            return Ok(Reply::replayed(Planned { contact, existed: first.counts == [1] }));
         }
         let zone = customers::lock_living(&tx, new.customer_id).await?;
         let topic = preferences::find_topic(&tx, &new.topic_id).await?;
@@ -119,10 +116,7 @@ impl Dispatcher {
 
 fn planned(due: Due, zone: Zone, now: Timestamp) -> calendar::Planned {
     match due {
-        Due::Now => calendar::Planned {
-            instant: now,
-            local: None,
-        },
+        Due::Now => calendar::Planned { instant: now, local: None },
         Due::At(instant) => calendar::Planned { instant, local: None },
         Due::Local(local) => calendar::Planned::local(local, zone),
     }
@@ -138,11 +132,5 @@ fn check_expiry(expire_time: Timestamp, due: Timestamp) -> Result<(), Fault> {
 
 async fn find_first(tx: &database::WriteTx, key: &str) -> Result<Contact, Fault> {
     let found = contacts::find_by_dedupe_key(tx, key).await?;
-    found.ok_or_else(|| {
-        Fault::refused(
-            Reason::WriteConflict,
-            key,
-            "the key was taken and set free at the same time",
-        )
-    })
+    found.ok_or_else(|| Fault::refused(Reason::WriteConflict, key, "the key was taken and set free at the same time"))
 }

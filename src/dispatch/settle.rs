@@ -61,10 +61,7 @@ impl Dispatcher {
         self.ring_for(&planned);
         if settled.len() < accepted.len() {
             let lost = accepted.len() - settled.len();
-            tracing::warn!(
-                lost,
-                "accepted after the lease was over; others have settled these contacts"
-            );
+            tracing::warn!(lost, "accepted after the lease was over; others have settled these contacts");
         }
         tally.sent += settled.len();
         tally.later += later.len();

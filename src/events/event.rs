@@ -60,10 +60,7 @@ pub struct LineItem {
 impl EventBody {
     /// Whether another account says the same. Numbers are compared as numbers: databases write them in their own way.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let without = |body: &Self| Self {
-            properties: Map::new(),
-            ..body.clone()
-        };
+        let without = |body: &Self| Self { properties: Map::new(), ..body.clone() };
         without(self) == without(other) && same_fields(&self.properties, &other.properties)
     }
 
@@ -90,9 +87,7 @@ impl EventBody {
 }
 
 fn same_fields(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
-    a.len() == b.len()
-        && a.iter()
-            .all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
+    a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
 }
 
 fn same(a: &Value, b: &Value) -> bool {
@@ -166,9 +161,6 @@ mod tests {
         assert!(first.says_the_same(&body(json!({"b": [1, {"c": 10_000_000_000_000_000_i64}], "a": 1.0}))));
         assert!(!first.says_the_same(&body(json!({"a": 1}))));
         assert!(!first.says_the_same(&body(json!({"a": "1", "b": [1, {"c": 1e16}]}))));
-        assert!(!first.says_the_same(&EventBody {
-            subject: "x".into(),
-            ..first.clone()
-        }));
+        assert!(!first.says_the_same(&EventBody { subject: "x".into(), ..first.clone() }));
     }
 }

@@ -68,10 +68,7 @@ impl fmt::Display for MoneyError {
         match self {
             Self::Currency => f.write_str("must be an ISO 4217 code such as \"EUR\""),
             Self::Amount { digits } => {
-                write!(
-                    f,
-                    "must be decimal text such as \"12\" with at most {digits} digits after the point"
-                )
+                write!(f, "must be decimal text such as \"12\" with at most {digits} digits after the point")
             }
         }
     }
@@ -121,10 +118,7 @@ mod tests {
             ("EUR", "NaN"),
             ("EUR", "99999999999999999999"),
         ] {
-            assert!(
-                matches!(Money::parse(code, amount), Err(MoneyError::Amount { .. })),
-                "{code} {amount}"
-            );
+            assert!(matches!(Money::parse(code, amount), Err(MoneyError::Amount { .. })), "{code} {amount}");
         }
         assert_eq!(Money::parse("EURO", "1"), Err(MoneyError::Currency));
     }

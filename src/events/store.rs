@@ -18,14 +18,8 @@ use crate::{
 
 /// False when an event was recorded under its key before.
 pub async fn insert(tx: &WriteTx, new: &Event) -> Result<bool, StoreError> {
-    let known = OnConflict::columns([event::Column::Source, event::Column::SourceEventId])
-        .do_nothing()
-        .to_owned();
-    Ok(event::Entity::insert(row(new)?)
-        .on_conflict(known)
-        .exec_without_returning(tx)
-        .await?
-        == 1)
+    let known = OnConflict::columns([event::Column::Source, event::Column::SourceEventId]).do_nothing().to_owned();
+    Ok(event::Entity::insert(row(new)?).on_conflict(known).exec_without_returning(tx).await? == 1)
 }
 
 /// The event that was recorded under a key.
@@ -50,13 +44,8 @@ pub async fn load(db: &impl ConnectionTrait, ids: &[EventId]) -> Result<HashMap<
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = event::Entity::find()
-        .filter(event::Column::EventId.is_in(ids.iter().copied()))
-        .all(db)
-        .await?;
-    rows.into_iter()
-        .map(|row| domain(row).map(|event| (event.event_id, event)))
-        .collect()
+    let rows = event::Entity::find().filter(event::Column::EventId.is_in(ids.iter().copied())).all(db).await?;
+    rows.into_iter().map(|row| domain(row).map(|event| (event.event_id, event))).collect()
 }
 
 /// Events in the order in which they were recorded, one more than the page holds.
@@ -65,9 +54,7 @@ pub async fn list(
     customer: Option<CustomerId>,
     page: &Page,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut query = event::Entity::find()
-        .order_by_asc(event::Column::EventId)
-        .limit(page.size + 1);
+    let mut query = event::Entity::find().order_by_asc(event::Column::EventId).limit(page.size + 1);
     if let Some(customer) = customer {
         query = query.filter(event::Column::CustomerId.eq(customer));
     }
@@ -100,12 +87,8 @@ pub async fn occurrences_after(
         .into_tuple()
         .all(tx)
         .await?;
-    let occurrence = |(event_id, event_type, subject, occur_time)| Occurrence {
-        event_id,
-        event_type,
-        subject,
-        occur_time,
-    };
+    let occurrence =
+        |(event_id, event_type, subject, occur_time)| Occurrence { event_id, event_type, subject, occur_time };
     Ok(rows.into_iter().map(occurrence).collect())
 }
 
@@ -131,9 +114,8 @@ pub async fn insert_effects(tx: &WriteTx, event_id: EventId, effects: &[EventEff
 
 /// What an event did.
 pub async fn effects(db: &impl ConnectionTrait, event_id: EventId) -> Result<Vec<EventEffect>, StoreError> {
-    let query = effect::Entity::find()
-        .filter(effect::Column::EventId.eq(event_id))
-        .order_by_asc(effect::Column::Position);
+    let query =
+        effect::Entity::find().filter(effect::Column::EventId.eq(event_id)).order_by_asc(effect::Column::Position);
     Ok(query.all(db).await?.into_iter().map(domain_effect).collect())
 }
 
@@ -143,9 +125,8 @@ pub async fn latest_effect(
     customer: CustomerId,
     campaign: &CampaignId,
 ) -> Result<Option<(EventId, EventEffect)>, StoreError> {
-    let of_customer = effect::Entity::belongs_to(event::Entity)
-        .from(effect::Column::EventId)
-        .to(event::Column::EventId);
+    let of_customer =
+        effect::Entity::belongs_to(event::Entity).from(effect::Column::EventId).to(event::Column::EventId);
     let query = effect::Entity::find()
         .join(JoinType::InnerJoin, of_customer.into())
         .filter(event::Column::CustomerId.eq(customer))
@@ -167,10 +148,8 @@ fn domain_effect(row: effect::Model) -> EventEffect {
 }
 
 fn domain(row: event::Model) -> Result<Event, StoreError> {
-    let corrupt = |detail: &str| StoreError::Corrupt {
-        table: "events",
-        detail: format!("{detail} of {}", row.event_id),
-    };
+    let corrupt =
+        |detail: &str| StoreError::Corrupt { table: "events", detail: format!("{detail} of {}", row.event_id) };
     let value = match (&row.value_currency, row.value_minor) {
         (Some(code), Some(minor)) => Some(Money::from_minor(code, minor).ok_or_else(|| corrupt("value_currency"))?),
         _ => None,
@@ -197,10 +176,8 @@ fn domain(row: event::Model) -> Result<Event, StoreError> {
 
 fn row(event: &Event) -> Result<event::ActiveModel, StoreError> {
     let body = &event.body;
-    let items = serde_json::to_value(&body.items).map_err(|wrong| StoreError::Corrupt {
-        table: "events",
-        detail: wrong.to_string(),
-    })?;
+    let items = serde_json::to_value(&body.items)
+        .map_err(|wrong| StoreError::Corrupt { table: "events", detail: wrong.to_string() })?;
     Ok(event::ActiveModel {
         event_id: Set(event.event_id),
         source: Set(body.source.clone()),

@@ -46,12 +46,7 @@ impl Gate {
         let decisions = contacts::decisions(db, contact.contact_id).await?;
         let facts = Facts::read(&self.db, &[&contact]).await?;
         let case = facts.case(&contact, None)?;
-        let told = Told {
-            contact: &contact,
-            case: &case,
-            attempts: &attempts,
-            decisions: &decisions,
-        };
+        let told = Told { contact: &contact, case: &case, attempts: &attempts, decisions: &decisions };
         let (summary, checks, next_allowed_time) = if contact.state == ContactState::Scheduled {
             let at = at.unwrap_or_else(|| contact.due_time.max(self.clock.now()));
             told.ahead(at)
@@ -60,12 +55,8 @@ impl Gate {
             if let Some(consent) = decisions.iter().rev().find_map(|decision| decision.consent)
                 && let Some(record) = preferences::find_record(db, consent).await?
             {
-                let _ = write!(
-                    summary,
-                    " The consent was given at {} ({}).",
-                    instant(record.occur_time),
-                    record.method
-                );
+                let _ =
+                    write!(summary, " The consent was given at {} ({}).", instant(record.occur_time), record.method);
             }
             (summary, told.decided(), None)
         };
@@ -73,11 +64,7 @@ impl Gate {
             summary,
             checks,
             next_allowed_time,
-            contact: Some(Explanation {
-                contact,
-                attempts,
-                decisions,
-            }),
+            contact: Some(Explanation { contact, attempts, decisions }),
         })
     }
 
@@ -92,39 +79,24 @@ impl Gate {
         if let Some(contact) = contacts::find_latest(db, &campaign.campaign_id, customer_id).await? {
             return self.explain(contact, at).await;
         }
-        let enrollment = enrollments::between(db, &campaign.campaign_id, customer_id)
-            .await?
-            .pop();
+        let enrollment = enrollments::between(db, &campaign.campaign_id, customer_id).await?.pop();
         let effect = events::latest_effect(db, customer_id, &campaign.campaign_id).await?;
         let summary = match (enrollment, effect) {
             (Some(enrollment), _) => ended_before_contact(&enrollment),
             (None, Some((event_id, effect))) if effect.outcome == EffectOutcome::Ignored => {
-                format!(
-                    "Event {event_id} did not enter {}: {}.",
-                    campaign.campaign_id, effect.detail
-                )
+                format!("Event {event_id} did not enter {}: {}.", campaign.campaign_id, effect.detail)
             }
             (None, _) => never_met(campaign),
         };
-        let contactability = self
-            .contactability(customer_id, &campaign.plan.topic_id, Channel::Email, at)
-            .await?;
-        Ok(Explained {
-            summary,
-            checks: contactability.checks,
-            next_allowed_time: None,
-            contact: None,
-        })
+        let contactability = self.contactability(customer_id, &campaign.plan.topic_id, Channel::Email, at).await?;
+        Ok(Explained { summary, checks: contactability.checks, next_allowed_time: None, contact: None })
     }
 
     /// What would stand in a contact's way if it were due now.
     pub async fn warnings(&self, contact: &Contact) -> Result<Vec<Block>, Fault> {
         let facts = Facts::read(&self.db, &[contact]).await?;
         let case = facts.case(contact, None)?;
-        Ok(lines(&case, self.clock.now())
-            .into_iter()
-            .filter_map(|check| check.block)
-            .collect())
+        Ok(lines(&case, self.clock.now()).into_iter().filter_map(|check| check.block).collect())
     }
 }
 
@@ -142,11 +114,7 @@ impl Told<'_> {
         let (what, at_text) = (self.what(), self.local(at));
         let mut summary = match decide(self.case, at) {
             Verdict::Send { address, .. } => format!("{what} will be sent at {at_text} to {}.", address.value.masked()),
-            Verdict::Defer(Block {
-                detail,
-                retry_time: Some(retry),
-                ..
-            }) => {
+            Verdict::Defer(Block { detail, retry_time: Some(retry), .. }) => {
                 format!("{what} will wait until {}: {detail}.", self.local(retry))
             }
             Verdict::Defer(Block { detail, .. }) => format!("{what} waits: {detail}."),
@@ -187,12 +155,10 @@ impl Told<'_> {
             ContactState::Expired => format!("{what} came too late and was not sent: {why}."),
             ContactState::Suppressed | ContactState::Scheduled => format!("{what} was not sent: {why}."),
         };
-        let put_off = self.decisions.iter().filter(|decision| {
-            decision
-                .block
-                .as_ref()
-                .is_some_and(|block| block.effect == contacts::Effect::Defer)
-        });
+        let put_off = self
+            .decisions
+            .iter()
+            .filter(|decision| decision.block.as_ref().is_some_and(|block| block.effect == contacts::Effect::Defer));
         if let Some(first) = put_off.last().and_then(|decision| decision.block.as_ref()) {
             let _ = write!(summary, " It had been put off: {}.", first.detail);
         }
@@ -209,31 +175,14 @@ impl Told<'_> {
             _ => self.contact.block.clone(),
         };
         let Some(block) = block else {
-            return RULES
-                .iter()
-                .map(|rule| Check {
-                    rule: rule.name,
-                    block: None,
-                })
-                .collect();
+            return RULES.iter().map(|rule| Check { rule: rule.name, block: None }).collect();
         };
         if block.reason == BlockReason::Canceled {
-            return vec![Check {
-                rule: "not_canceled",
-                block: Some(block),
-            }];
+            return vec![Check { rule: "not_canceled", block: Some(block) }];
         }
         let place = RULES.iter().position(|rule| rule.reason == block.reason).unwrap_or(0);
-        let passed = RULES[..place].iter().map(|rule| Check {
-            rule: rule.name,
-            block: None,
-        });
-        passed
-            .chain([Check {
-                rule: RULES[place].name,
-                block: Some(block),
-            }])
-            .collect()
+        let passed = RULES[..place].iter().map(|rule| Check { rule: rule.name, block: None });
+        passed.chain([Check { rule: RULES[place].name, block: Some(block) }]).collect()
     }
 
     fn what(&self) -> String {
@@ -244,30 +193,18 @@ impl Told<'_> {
     }
 
     fn to(&self) -> String {
-        let address = self
-            .case
-            .customer
-            .addresses
-            .iter()
-            .find(|one| Some(one.address_id) == self.contact.address_id);
+        let address = self.case.customer.addresses.iter().find(|one| Some(one.address_id) == self.contact.address_id);
         address.map_or(String::new(), |address| format!(" to {}", address.value.masked()))
     }
 
     fn local(&self, time: Timestamp) -> String {
         let zone = self.case.customer.zone();
-        format!(
-            "{} ({} {})",
-            instant(time),
-            zone.local(time).format("%Y-%m-%d %H:%M"),
-            zone.name()
-        )
+        format!("{} ({} {})", instant(time), zone.local(time).format("%Y-%m-%d %H:%M"), zone.name())
     }
 }
 
 fn ended_before_contact(enrollment: &Enrollment) -> String {
-    let cause = enrollment
-        .end_cause
-        .map_or(String::new(), |cause| format!(" by {cause}"));
+    let cause = enrollment.end_cause.map_or(String::new(), |cause| format!(" by {cause}"));
     format!(
         "Event {} entered {}, but the enrollment ended{cause} before anything was planned.",
         enrollment.event_id, enrollment.campaign_id

@@ -25,7 +25,7 @@ impl Facts {
         let keys = Keys::of(contacts.iter().copied());
         customers::lock_shared(tx, &keys.customers).await?;
         Ok(Self {
-            customers: customers::load(tx, &keys.customers).await?,
+            customers: customers::reach(tx, &keys.customers).await?,
             preferences: preferences::load(tx, &keys.customers).await?,
             topics: preferences::load_topics(tx, keys.topics).await?,
             standings: enrollments::standings(tx, &keys.enrollments).await?,
@@ -37,7 +37,7 @@ impl Facts {
         let keys = Keys::of(contacts.iter().copied());
         let db = db.reader();
         Ok(Self {
-            customers: customers::load(db, &keys.customers).await?,
+            customers: customers::reach(db, &keys.customers).await?,
             preferences: preferences::load(db, &keys.customers).await?,
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
@@ -46,33 +46,18 @@ impl Facts {
 
     /// The case of one of the contacts.
     pub fn case<'a>(&'a self, contact: &'a Contact, template_error: Option<&'a str>) -> Result<Case<'a>, StoreError> {
-        let missing = |table| StoreError::Corrupt {
-            table,
-            detail: format!("nothing for {}", contact.contact_id),
-        };
+        let missing = |table| StoreError::Corrupt { table, detail: format!("nothing for {}", contact.contact_id) };
         let topic = self.topics.get(&contact.topic_id).ok_or_else(|| missing("topics"))?;
-        let failed = contact
-            .block
-            .as_ref()
-            .filter(|block| block.reason == BlockReason::BackOff);
+        let failed = contact.block.as_ref().filter(|block| block.reason == BlockReason::BackOff);
         Ok(Case {
-            customer: self
-                .customers
-                .get(&contact.customer_id)
-                .ok_or_else(|| missing("customers"))?,
-            preferences: self
-                .preferences
-                .get(&contact.customer_id)
-                .ok_or_else(|| missing("preferences"))?,
+            customer: self.customers.get(&contact.customer_id).ok_or_else(|| missing("customers"))?,
+            preferences: self.preferences.get(&contact.customer_id).ok_or_else(|| missing("preferences"))?,
             topic_id: &contact.topic_id,
             purpose: contact.purpose,
             opt_in: topic.opt_in,
             channel: contact.channel,
             expire_time: Some(contact.expire_time),
-            enrollment: contact
-                .step
-                .as_ref()
-                .and_then(|step| self.standings.get(&step.enrollment_id).copied()),
+            enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
             template_error,
             back_off: failed.and_then(|block| block.retry_time),
         })
@@ -91,11 +76,7 @@ impl Keys {
         Self {
             customers: distinct(contacts.clone().map(|contact| contact.customer_id)),
             topics: distinct(contacts.clone().map(|contact| contact.topic_id.clone())),
-            enrollments: distinct(
-                contacts
-                    .filter_map(|contact| contact.step.as_ref())
-                    .map(|step| step.enrollment_id),
-            ),
+            enrollments: distinct(contacts.filter_map(|contact| contact.step.as_ref()).map(|step| step.enrollment_id)),
         }
     }
 }

@@ -65,9 +65,7 @@ impl Gate {
         let at = at.unwrap_or_else(|| self.clock.now());
         let db = self.db.reader();
         let topic = preferences::find_topic(db, topic_id).await?;
-        let customer = customers::find(db, customer_id)
-            .await?
-            .ok_or_else(|| no_customer(customer_id))?;
+        let customer = customers::find(db, customer_id).await?.ok_or_else(|| no_customer(customer_id))?;
         let preferences = preferences::of(db, customer_id).await?;
         let case = Case {
             customer: &customer,
@@ -86,20 +84,13 @@ impl Gate {
             Verdict::Defer(block) => block.retry_time,
             Verdict::End(_) => None,
         };
-        Ok(Contactability {
-            checks: lines(&case, at),
-            next_allowed_time,
-            allowed: next_allowed_time == Some(at),
-        })
+        Ok(Contactability { checks: lines(&case, at), next_allowed_time, allowed: next_allowed_time == Some(at) })
     }
 }
 
 /// Every rule in its order.
 fn lines(case: &Case<'_>, at: Timestamp) -> Vec<Check> {
-    checks(case, at)
-        .into_iter()
-        .map(|(rule, block)| Check { rule: rule.name, block })
-        .collect()
+    checks(case, at).into_iter().map(|(rule, block)| Check { rule: rule.name, block }).collect()
 }
 
 fn no_customer(id: CustomerId) -> Fault {

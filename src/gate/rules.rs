@@ -89,66 +89,18 @@ pub struct Rule {
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
 pub const RULES: [Rule; 12] = [
-    Rule {
-        name: "customer_active",
-        reason: BlockReason::CustomerDeleted,
-        check: customer_active,
-    },
-    Rule {
-        name: "not_expired",
-        reason: BlockReason::Expired,
-        check: not_expired,
-    },
-    Rule {
-        name: "enrollment_open",
-        reason: BlockReason::Exited,
-        check: enrollment_open,
-    },
-    Rule {
-        name: "address_known",
-        reason: BlockReason::NoAddress,
-        check: address_known,
-    },
-    Rule {
-        name: "no_objection",
-        reason: BlockReason::Objected,
-        check: no_objection,
-    },
-    Rule {
-        name: "no_opt_out",
-        reason: BlockReason::OptedOut,
-        check: no_opt_out,
-    },
-    Rule {
-        name: "consent_given",
-        reason: BlockReason::NoConsent,
-        check: consent_given,
-    },
-    Rule {
-        name: "template_renders",
-        reason: BlockReason::TemplateError,
-        check: template_renders,
-    },
-    Rule {
-        name: "not_snoozed",
-        reason: BlockReason::Snoozed,
-        check: not_snoozed,
-    },
-    Rule {
-        name: "campaign_running",
-        reason: BlockReason::CampaignPaused,
-        check: campaign_running,
-    },
-    Rule {
-        name: "no_quiet_hours",
-        reason: BlockReason::QuietHours,
-        check: no_quiet_hours,
-    },
-    Rule {
-        name: "back_off_over",
-        reason: BlockReason::BackOff,
-        check: back_off_over,
-    },
+    Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
+    Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
+    Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
+    Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
+    Rule { name: "no_objection", reason: BlockReason::Objected, check: no_objection },
+    Rule { name: "no_opt_out", reason: BlockReason::OptedOut, check: no_opt_out },
+    Rule { name: "consent_given", reason: BlockReason::NoConsent, check: consent_given },
+    Rule { name: "template_renders", reason: BlockReason::TemplateError, check: template_renders },
+    Rule { name: "not_snoozed", reason: BlockReason::Snoozed, check: not_snoozed },
+    Rule { name: "campaign_running", reason: BlockReason::CampaignPaused, check: campaign_running },
+    Rule { name: "no_quiet_hours", reason: BlockReason::QuietHours, check: no_quiet_hours },
+    Rule { name: "back_off_over", reason: BlockReason::BackOff, check: back_off_over },
 ];
 
 /// More rounds than any real set of deferrals takes to settle.
@@ -167,10 +119,7 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
     }
     let Some(mut deferral) = blocks().max_by_key(|block| block.retry_time.unwrap_or(Timestamp::MAX_UTC)) else {
         return match case.address() {
-            Some(address) => Verdict::Send {
-                address: address.clone(),
-                consent: case.basis(),
-            },
+            Some(address) => Verdict::Send { address: address.clone(), consent: case.basis() },
             // Cannot be: a rule asks for the address before.
             None => Verdict::End(block(BlockReason::NoAddress, Effect::Suppress, "there is no address")),
         };
@@ -204,12 +153,7 @@ fn settle(case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
 }
 
 fn block(reason: BlockReason, effect: Effect, detail: impl Into<String>) -> Block {
-    Block {
-        reason,
-        effect,
-        detail: detail.into(),
-        retry_time: None,
-    }
+    Block { reason, effect, detail: detail.into(), retry_time: None }
 }
 
 fn suppress(reason: BlockReason, detail: impl Into<String>) -> Option<Block> {
@@ -217,10 +161,7 @@ fn suppress(reason: BlockReason, detail: impl Into<String>) -> Option<Block> {
 }
 
 fn defer(reason: BlockReason, until: Option<Timestamp>, detail: impl Into<String>) -> Option<Block> {
-    Some(Block {
-        retry_time: until,
-        ..block(reason, Effect::Defer, detail)
-    })
+    Some(Block { retry_time: until, ..block(reason, Effect::Defer, detail) })
 }
 
 /// An instant as it is written in sentences.
@@ -230,56 +171,31 @@ pub fn instant(time: Timestamp) -> String {
 
 fn customer_active(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     let deleted = case.customer.delete_time?;
-    suppress(
-        BlockReason::CustomerDeleted,
-        format!("the customer was deleted at {}", instant(deleted)),
-    )
+    suppress(BlockReason::CustomerDeleted, format!("the customer was deleted at {}", instant(deleted)))
 }
 
 fn not_expired(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     let expire = case.expire_time.filter(|expire| now >= *expire)?;
-    Some(block(
-        BlockReason::Expired,
-        Effect::Expire,
-        format!("its time was over at {}", instant(expire)),
-    ))
+    Some(block(BlockReason::Expired, Effect::Expire, format!("its time was over at {}", instant(expire))))
 }
 
 fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    let (state, cause, _) = case
-        .enrollment
-        .filter(|(state, ..)| *state != EnrollmentState::Active)?;
+    let (state, cause, _) = case.enrollment.filter(|(state, ..)| *state != EnrollmentState::Active)?;
     let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
-    Some(block(
-        BlockReason::Exited,
-        Effect::Cancel,
-        format!("its enrollment is {state}{cause}"),
-    ))
+    Some(block(BlockReason::Exited, Effect::Cancel, format!("its enrollment is {state}{cause}")))
 }
 
 fn address_known(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     if case.address().is_some() {
         return None;
     }
-    suppress(
-        BlockReason::NoAddress,
-        format!("the customer has no {} address", case.channel),
-    )
+    suppress(BlockReason::NoAddress, format!("the customer has no {} address", case.channel))
 }
 
 fn no_objection(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    let since = case
-        .preferences
-        .objection_to(case.topic_id, case.channel, case.purpose)?;
-    let what = if case.preferences.silence_time == Some(since) {
-        "asked for silence"
-    } else {
-        "objected to marketing"
-    };
-    suppress(
-        BlockReason::Objected,
-        format!("the customer {what} at {}", instant(since)),
-    )
+    let since = case.preferences.objection_to(case.topic_id, case.channel, case.purpose)?;
+    let what = if case.preferences.silence_time == Some(since) { "asked for silence" } else { "objected to marketing" };
+    suppress(BlockReason::Objected, format!("the customer {what} at {}", instant(since)))
 }
 
 fn no_opt_out(case: &Case<'_>, _: Timestamp) -> Option<Block> {
@@ -287,11 +203,7 @@ fn no_opt_out(case: &Case<'_>, _: Timestamp) -> Option<Block> {
         return None;
     }
     let (when, method) = case.preferences.opt_out(case.topic_id, case.channel)?;
-    let detail = format!(
-        "the customer opted out of {} at {} ({method})",
-        case.topic_id,
-        instant(when)
-    );
+    let detail = format!("the customer opted out of {} at {} ({method})", case.topic_id, instant(when));
     suppress(BlockReason::OptedOut, detail)
 }
 
@@ -300,17 +212,11 @@ fn consent_given(case: &Case<'_>, _: Timestamp) -> Option<Block> {
         return None;
     }
     let Some(consent) = case.consent().filter(|consent| consent.state == ConsentState::Granted) else {
-        return suppress(
-            BlockReason::NoConsent,
-            format!("the customer never agreed to {}", case.topic_id),
-        );
+        return suppress(BlockReason::NoConsent, format!("the customer never agreed to {}", case.topic_id));
     };
     let bound = case.purpose.needs_consent();
     if bound && consent.address_id != case.address().map(|address| address.address_id) {
-        return suppress(
-            BlockReason::NoConsent,
-            format!("the consent to {} is for another address", case.topic_id),
-        );
+        return suppress(BlockReason::NoConsent, format!("the consent to {} is for another address", case.topic_id));
     }
     None
 }
@@ -320,28 +226,17 @@ fn template_renders(case: &Case<'_>, _: Timestamp) -> Option<Block> {
 }
 
 fn not_snoozed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let until = case
-        .preferences
-        .snooze_end_time
-        .filter(|end| now < *end && case.purpose != Purpose::Transactional)?;
-    defer(
-        BlockReason::Snoozed,
-        Some(until),
-        format!("the customer asked for a pause until {}", instant(until)),
-    )
+    let until = case.preferences.snooze_end_time.filter(|end| now < *end && case.purpose != Purpose::Transactional)?;
+    defer(BlockReason::Snoozed, Some(until), format!("the customer asked for a pause until {}", instant(until)))
 }
 
 fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    case.enrollment
-        .filter(|(.., campaign)| *campaign == CampaignState::Paused)?;
+    case.enrollment.filter(|(.., campaign)| *campaign == CampaignState::Paused)?;
     defer(BlockReason::CampaignPaused, None, "the campaign is paused")
 }
 
 fn no_quiet_hours(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let quiet = case
-        .preferences
-        .quiet_hours
-        .filter(|_| case.purpose != Purpose::Transactional)?;
+    let quiet = case.preferences.quiet_hours.filter(|_| case.purpose != Purpose::Transactional)?;
     let zone = case.customer.zone();
     let until = quiet.end_after(now, zone)?;
     let detail = format!("it is quiet time in {} until {}", zone.name(), instant(until));
@@ -350,9 +245,5 @@ fn no_quiet_hours(case: &Case<'_>, now: Timestamp) -> Option<Block> {
 
 fn back_off_over(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     let until = case.back_off.filter(|until| now < *until)?;
-    defer(
-        BlockReason::BackOff,
-        Some(until),
-        format!("the last attempt failed; the next is at {}", instant(until)),
-    )
+    defer(BlockReason::BackOff, Some(until), format!("the last attempt failed; the next is at {}", instant(until)))
 }

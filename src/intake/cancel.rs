@@ -24,18 +24,8 @@ impl Intake {
                 return Err(Fault::refused(Reason::ContactNotScheduled, id, message));
             }
         }
-        let detail = if reason.is_empty() {
-            "an operator canceled it"
-        } else {
-            reason
-        };
-        contacts::cancel(
-            &tx,
-            CallOff::Contact(id),
-            &called_off(BlockReason::Canceled, detail),
-            now,
-        )
-        .await?;
+        let detail = if reason.is_empty() { "an operator canceled it" } else { reason };
+        contacts::cancel(&tx, CallOff::Contact(id), &called_off(BlockReason::Canceled, detail), now).await?;
         let planned = enrollments::advance(&tx, &self.plans, contact.step.as_slice(), now).await?;
         let contact = contacts::find(&tx, id).await?;
         database::commit(tx).await?;

@@ -62,10 +62,7 @@ impl Intake {
             let preferences = preferences::of(&tx, customer_id).await?;
             let consent = preferences.consent(&statement.topic_id, statement.channel).cloned();
             let canceled = first.counts.first().copied().unwrap_or_default();
-            return Ok(Reply::replayed((
-                consent.ok_or_else(|| no_topic(&statement.topic_id))?,
-                canceled,
-            )));
+            return Ok(Reply::replayed((consent.ok_or_else(|| no_topic(&statement.topic_id))?, canceled)));
         }
         let customer = customers::lock(&tx, customer_id).await?;
         let topic = preferences::find_topic(&tx, &statement.topic_id).await?;
@@ -97,14 +94,8 @@ impl Intake {
                 let mut canceled = 0;
                 for channel in channels {
                     let topic_id = topic_id.clone();
-                    let statement = Statement {
-                        topic_id,
-                        channel,
-                        grant: false,
-                        method,
-                        occur_time: None,
-                        address_id: None,
-                    };
+                    let statement =
+                        Statement { topic_id, channel, grant: false, method, occur_time: None, address_id: None };
                     canceled += state(&tx, &customer, &topic, &preferences, &statement, now).await?.1;
                 }
                 canceled
@@ -134,24 +125,15 @@ async fn state(
     now: Timestamp,
 ) -> Result<(Consent, i64), Fault> {
     if statement.grant && topic.opt_in == OptIn::Double {
-        let message = format!(
-            "topic {} demands a double opt-in, which this version does not offer yet",
-            topic.topic_id
-        );
+        let message =
+            format!("topic {} demands a double opt-in, which this version does not offer yet", topic.topic_id);
         return Err(Fault::refused(Reason::DoubleOptInUnavailable, &topic.topic_id, message));
     }
-    let act = if statement.grant {
-        ConsentAct::Grant
-    } else {
-        ConsentAct::Withdraw
-    };
+    let act = if statement.grant { ConsentAct::Grant } else { ConsentAct::Withdraw };
     // What a caller's clock puts ahead of ours happened now: else it would outlive a withdrawal of this very moment.
     let occur_time = statement.occur_time.unwrap_or(now).min(now);
     let current = preferences.consent(&topic.topic_id, statement.channel);
-    let standing = Standing {
-        current,
-        objects_since: preferences.objects_since(topic.purpose),
-    };
+    let standing = Standing { current, objects_since: preferences.objects_since(topic.purpose) };
     let judgement = judge(standing, act, statement.method, occur_time);
     if judgement == Judgement::WithdrawnBefore {
         let message = "the customer withdrew; only a later act of the customer's own lifts that";
@@ -174,22 +156,14 @@ async fn state(
     let consent = Consent {
         topic_id: topic.topic_id.clone(),
         channel: statement.channel,
-        state: if statement.grant {
-            ConsentState::Granted
-        } else {
-            ConsentState::Denied
-        },
+        state: if statement.grant { ConsentState::Granted } else { ConsentState::Denied },
         method: statement.method,
         address_id: record.address_id,
         change_time: occur_time,
         record_id: record.record_id,
     };
     preferences::put_consent(tx, customer.customer_id, &consent).await?;
-    let canceled = if statement.grant {
-        0
-    } else {
-        stop_topic(tx, customer.customer_id, &consent, now).await?
-    };
+    let canceled = if statement.grant { 0 } else { stop_topic(tx, customer.customer_id, &consent, now).await? };
     Ok((consent, canceled))
 }
 
@@ -204,17 +178,10 @@ fn address_of(customer: &Customer, topic: &Topic, statement: &Statement) -> Resu
     if !statement.grant || !topic.purpose.needs_consent() {
         return Ok(None);
     }
-    let primary = || {
-        customer
-            .primary_address(statement.channel)
-            .map(|address| address.address_id)
-    };
+    let primary = || customer.primary_address(statement.channel).map(|address| address.address_id);
     let address = statement.address_id.or_else(primary);
     let missing = || {
-        let message = format!(
-            "the customer has no {} address that the consent could be for",
-            statement.channel
-        );
+        let message = format!("the customer has no {} address that the consent could be for", statement.channel);
         Fault::refused(Reason::CustomerHasNoAddress, customer.customer_id, message)
     };
     Ok(Some(address.ok_or_else(missing)?))
@@ -252,11 +219,7 @@ async fn object(
         record_time: now,
     };
     preferences::append(tx, &record).await?;
-    let what = if act == ConsentAct::Silence {
-        "asked for silence"
-    } else {
-        "objected to marketing"
-    };
+    let what = if act == ConsentAct::Silence { "asked for silence" } else { "objected to marketing" };
     let block = called_off(BlockReason::Objected, format!("the customer {what} ({method})"));
     enrollments::end(tx, Concerned::Purposes(customer, purposes), EndCause::OptOut, now).await?;
     let canceled = contacts::cancel(tx, CallOff::Purposes(customer, purposes), &block, now).await?;

@@ -57,10 +57,7 @@ impl Intake {
             && let Some(first) = key.begin(&tx, now).await?
         {
             let customer = customers::read_back(&tx, &first.resource).await?;
-            return Ok(Reply::replayed(Updated {
-                customer,
-                created: first.counts == [1],
-            }));
+            return Ok(Reply::replayed(Updated { customer, created: first.counts == [1] }));
         }
         let updated = match customers::resolve(&tx, target).await? {
             Some(id) => {
@@ -70,17 +67,13 @@ impl Intake {
                 if before.zone() != after.zone() {
                     self.replan(&tx, id, after.zone(), now).await?;
                 }
-                Updated {
-                    customer: after,
-                    created: false,
-                }
+                Updated { customer: after, created: false }
             }
             None if options.allow_missing => create(&tx, target, change, now).await?,
             None => return Err(customers::not_found(target)),
         };
         if let Some(key) = key {
-            key.finish(&tx, updated.customer.customer_id, &[i64::from(updated.created)])
-                .await?;
+            key.finish(&tx, updated.customer.customer_id, &[i64::from(updated.created)]).await?;
         }
         if options.validate_only {
             database::rollback(tx).await?
@@ -105,10 +98,7 @@ impl Intake {
         let canceled = contacts::cancel(&tx, CallOff::Customer(id), &block, now).await?;
         customers::delete_locked(&tx, &mut customer, now).await?;
         database::commit(tx).await?;
-        Ok(Deleted {
-            customer,
-            canceled: i64::try_from(canceled).unwrap_or(i64::MAX),
-        })
+        Ok(Deleted { customer, canceled: i64::try_from(canceled).unwrap_or(i64::MAX) })
     }
 
     /// Plans what waits by the wall clock for another zone. What is over there by now is due at once.
@@ -120,15 +110,7 @@ impl Intake {
             let old_zone: Zone = old_zone.parse().unwrap_or(Zone::UTC);
             let patience = contact.expire_time - old_zone.instant(local.0);
             let planned = Planned::local(local, zone);
-            contacts::replan(
-                tx,
-                contact.contact_id,
-                planned,
-                zone.name(),
-                planned.instant + patience,
-                now,
-            )
-            .await?;
+            contacts::replan(tx, contact.contact_id, planned, zone.name(), planned.instant + patience, now).await?;
         }
         Ok(())
     }
@@ -146,8 +128,5 @@ async fn create(
     change.external_ids = Some(external_ids);
     change.addresses.splice(0..0, known.addresses);
     let customer = customers::insert(tx, change, now).await?;
-    Ok(Updated {
-        customer,
-        created: true,
-    })
+    Ok(Updated { customer, created: true })
 }

@@ -1,6 +1,6 @@
 //! What an event does to campaigns: exits first, then new enrollments.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Intake, called_off};
 use crate::{
@@ -13,9 +13,11 @@ use crate::{
     contacts::{self, BlockReason, CallOff, Contact, Purpose},
     database::WriteTx,
     events::{self, EffectOutcome, Event, EventEffect, Occurrence},
-    ids::{CampaignId, CustomerId, EnrollmentId},
+    ids::{CampaignId, EnrollmentId},
     rpc::Fault,
 };
+
+type FollowedPlans = HashMap<(CampaignId, i32), Arc<Plan>>;
 
 /// A campaign that an event starts.
 struct Started<'a> {
@@ -23,6 +25,14 @@ struct Started<'a> {
     version: i32,
     purpose: Purpose,
     plan: &'a Plan,
+}
+
+/// What an event begins and restarts, campaign by campaign; written at once.
+#[derive(Default)]
+struct Entries {
+    restarts: Vec<EnrollmentId>,
+    enrollments: Vec<Enrollment>,
+    contacts: Vec<Contact>,
 }
 
 impl Intake {
@@ -34,58 +44,63 @@ impl Intake {
         zone: Zone,
         now: Timestamp,
     ) -> Result<Vec<EventEffect>, Fault> {
-        let mut effects = self.exit(tx, event, now).await?;
         let triggered = campaigns::triggered_by(tx, &event.body.event_type).await?;
-        let keys = triggered.iter().map(|(id, version, _)| (id.clone(), *version));
-        let plans = self.plans.load(tx, keys).await?;
+        let campaigns = triggered.iter().map(|(id, ..)| id.clone()).collect();
+        let mut related = enrollments::related(tx, event.customer_id, campaigns).await?;
+        let followed = related.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
+        let started = triggered.iter().map(|(id, version, _)| (id.clone(), *version));
+        let plans = self.plans.load(tx, followed.chain(started)).await?;
+
+        let mut effects = exit(tx, event, &mut related, &plans, now).await?;
+        let mut entries = Entries::default();
         for (campaign_id, version, purpose) in &triggered {
             let Some(plan) = plans.get(&(campaign_id.clone(), *version)) else {
                 continue;
             };
-            let started = Started {
-                campaign_id,
-                version: *version,
-                purpose: *purpose,
-                plan,
-            };
-            effects.push(enter(tx, &started, event, zone, now).await?);
+            let campaign = Started { campaign_id, version: *version, purpose: *purpose, plan };
+            effects.push(enter(tx, &campaign, event, &related, zone, now, &mut entries).await?);
         }
+        let detail = format!("{} {} started it again", event.body.event_type, event.event_id);
+        end(tx, entries.restarts, EndCause::Restarted, &detail, now).await?;
+        enrollments::insert(tx, &entries.enrollments).await?;
+        contacts::insert(tx, &entries.contacts).await?;
         Ok(effects)
     }
+}
 
-    /// Ends the enrollments that the event is an exit of, each by the plan that it follows.
-    async fn exit(&self, tx: &WriteTx, event: &Event, now: Timestamp) -> Result<Vec<EventEffect>, Fault> {
-        let active = enrollments::active_of(tx, event.customer_id).await?;
-        let keys = active.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
-        let plans: HashMap<_, _> = self.plans.load(tx, keys).await?;
-        let body = &event.body;
-        let exits = |one: &&Enrollment| {
-            one.trigger_time < body.occur_time
-                && plans
-                    .get(&(one.campaign_id.clone(), one.campaign_version))
-                    .is_some_and(|plan| {
-                        plan.exits
-                            .iter()
-                            .any(|exit| exit.matches(&one.subject, &body.event_type, &body.subject))
-                    })
-        };
-        let ended: Vec<&Enrollment> = active.iter().filter(exits).collect();
-        if ended.is_empty() {
-            return Ok(Vec::new());
-        }
-        let detail = format!("{} {} ended its enrollment", body.event_type, event.event_id);
-        let ids: Vec<EnrollmentId> = ended.iter().map(|one| one.enrollment_id).collect();
-        end(tx, ids, EndCause::ExitEvent, &detail, now).await?;
-        let effect = |one: &&Enrollment| EventEffect {
+/// Ends the enrollments that the event is an exit of, each by the plan that it follows.
+async fn exit(
+    tx: &WriteTx,
+    event: &Event,
+    related: &mut [Enrollment],
+    plans: &FollowedPlans,
+    now: Timestamp,
+) -> Result<Vec<EventEffect>, Fault> {
+    let body = &event.body;
+    let exits = |one: &Enrollment| {
+        let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version));
+        one.state == EnrollmentState::Active
+            && one.trigger_time < body.occur_time
+            && plan.is_some_and(|plan| {
+                plan.exits.iter().any(|exit| exit.matches(&one.subject, &body.event_type, &body.subject))
+            })
+    };
+    let detail = format!("{} {} ended its enrollment", body.event_type, event.event_id);
+    let mut effects = Vec::new();
+    for one in related.iter_mut().filter(|one| exits(one)) {
+        one.state = EnrollmentState::Exited;
+        effects.push(EventEffect {
             campaign_id: one.campaign_id.clone(),
             outcome: EffectOutcome::Exited,
             detail: detail.clone(),
             enrollment_id: Some(one.enrollment_id),
             contact_id: None,
             due: None,
-        };
-        Ok(ended.iter().map(effect).collect())
+        });
     }
+    let ids = effects.iter().filter_map(|effect| effect.enrollment_id).collect();
+    end(tx, ids, EndCause::ExitEvent, &detail, now).await?;
+    Ok(effects)
 }
 
 /// Lets an event enter a campaign, or says why not.
@@ -93,20 +108,11 @@ async fn enter(
     tx: &WriteTx,
     campaign: &Started<'_>,
     event: &Event,
+    related: &[Enrollment],
     zone: Zone,
     now: Timestamp,
+    entries: &mut Entries,
 ) -> Result<EventEffect, Fault> {
-    let reentry = campaign.plan.reentry;
-    let applicant = Applicant {
-        event_id: event.event_id,
-        subject: &event.body.subject,
-        occur_time: event.body.occur_time,
-    };
-    let earlier = if reentry.looks_back() {
-        enrollments::between(tx, campaign.campaign_id, event.customer_id).await?
-    } else {
-        Vec::new()
-    };
     let mut effect = EventEffect {
         campaign_id: campaign.campaign_id.clone(),
         outcome: EffectOutcome::Ignored,
@@ -115,39 +121,37 @@ async fn enter(
         contact_id: None,
         due: None,
     };
-    let (entry_key, restarts) = match reentry.judge(applicant, &earlier) {
+    let applicant =
+        Applicant { event_id: event.event_id, subject: &event.body.subject, occur_time: event.body.occur_time };
+    let earlier: Vec<&Enrollment> = related.iter().filter(|one| one.campaign_id == *campaign.campaign_id).collect();
+    let entry_key = match campaign.plan.reentry.judge(applicant, &earlier) {
         Entry::Stay(why) => return Ok(EventEffect { detail: why, ..effect }),
-        Entry::Enter { entry_key, restarts } => (entry_key, restarts),
+        Entry::Enter { entry_key, restarts } => {
+            entries.restarts.extend(restarts);
+            entry_key
+        }
     };
-    if !restarts.is_empty() {
-        let detail = format!("{} {} started it again", event.body.event_type, event.event_id);
-        end(tx, restarts, EndCause::Restarted, &detail, now).await?;
-    }
     let mut enrollment = begin(campaign, event, entry_key, now);
     effect.enrollment_id = Some(enrollment.enrollment_id);
     if let Some(exit) = earlier_exit(tx, campaign.plan, event).await? {
         enrollment.state = EnrollmentState::Exited;
         enrollment.end_cause = Some(EndCause::ExitEvent);
         enrollment.end_time = Some(now);
-        enrollments::insert(tx, &enrollment).await?;
+        entries.enrollments.push(enrollment);
         let detail = format!("{} {} had arrived before it", exit.event_type, exit.event_id);
-        return Ok(EventEffect {
-            outcome: EffectOutcome::Exited,
-            detail,
-            ..effect
-        });
+        return Ok(EventEffect { outcome: EffectOutcome::Exited, detail, ..effect });
     }
-    let contact = first_contact(campaign, &enrollment, event.customer_id, zone).map(|(step, contact)| {
-        enrollment.next_step_id = Some(step);
-        enrollment.next_time = Some(contact.planned.instant);
-        contact.plan(now)
-    });
-    enrollments::insert(tx, &enrollment).await?;
-    contacts::insert(tx, contact.as_slice()).await?;
-    effect.outcome = EffectOutcome::Enrolled;
-    effect.due = contact.as_ref().map(|contact| (contact.due_time, local(contact, zone)));
-    effect.contact_id = contact.map(|contact| contact.contact_id);
-    Ok(effect)
+    if let Some(step) = campaign.plan.steps.first() {
+        let contact = campaign.plan.contact(step, campaign.purpose, &place(&enrollment, zone)).plan(now);
+        enrollment.next_step_id = Some(step.step_id.clone());
+        enrollment.next_time = Some(contact.due_time);
+        let local = format!("{} {}", LocalTime(zone.local(contact.due_time)), zone.name());
+        effect.due = Some((contact.due_time, local));
+        effect.contact_id = Some(contact.contact_id);
+        entries.contacts.push(contact);
+    }
+    entries.enrollments.push(enrollment);
+    Ok(EventEffect { outcome: EffectOutcome::Enrolled, ..effect })
 }
 
 fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestamp) -> Enrollment {
@@ -171,51 +175,29 @@ fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestam
     }
 }
 
-fn first_contact(
-    campaign: &Started<'_>,
-    enrollment: &Enrollment,
-    customer_id: CustomerId,
-    zone: Zone,
-) -> Option<(String, contacts::NewContact)> {
-    let step = campaign.plan.steps.first()?;
-    let place = Place {
-        campaign_id: campaign.campaign_id,
+fn place(enrollment: &Enrollment, zone: Zone) -> Place<'_> {
+    Place {
+        campaign_id: &enrollment.campaign_id,
         enrollment_id: enrollment.enrollment_id,
-        customer_id,
+        event_id: enrollment.event_id,
+        customer_id: enrollment.customer_id,
         zone,
         trigger_time: enrollment.trigger_time,
         previous_time: enrollment.trigger_time,
-    };
-    Some((
-        step.step_id.clone(),
-        campaign.plan.contact(step, campaign.purpose, &place),
-    ))
+    }
 }
 
 /// An exit that occurred after this trigger and arrived before it.
 async fn earlier_exit(tx: &WriteTx, plan: &Plan, event: &Event) -> Result<Option<Occurrence>, Fault> {
     let body = &event.body;
     let later = events::occurrences_after(tx, event.customer_id, &plan.exit_types(), body.occur_time).await?;
-    let ends = |one: &Occurrence| {
-        plan.exits
-            .iter()
-            .any(|exit| exit.matches(&body.subject, &one.event_type, &one.subject))
-    };
+    let ends =
+        |one: &Occurrence| plan.exits.iter().any(|exit| exit.matches(&body.subject, &one.event_type, &one.subject));
     Ok(later.into_iter().find(ends))
 }
 
 async fn end(tx: &WriteTx, ids: Vec<EnrollmentId>, cause: EndCause, detail: &str, now: Timestamp) -> Result<(), Fault> {
     enrollments::end(tx, Concerned::Ids(ids.clone()), cause, now).await?;
-    contacts::cancel(
-        tx,
-        CallOff::Enrollments(ids),
-        &called_off(BlockReason::Exited, detail),
-        now,
-    )
-    .await?;
+    contacts::cancel(tx, CallOff::Enrollments(ids), &called_off(BlockReason::Exited, detail), now).await?;
     Ok(())
-}
-
-fn local(contact: &Contact, zone: Zone) -> String {
-    format!("{} {}", LocalTime(zone.local(contact.due_time)), zone.name())
 }

@@ -2,7 +2,7 @@ use super::Intake;
 use crate::{
     calendar::Zone,
     clock::Timestamp,
-    customers::{self, CustomerChange, CustomerKey, NewAddress},
+    customers::{self, CustomerChange, CustomerKey, Locked, NewAddress},
     database::{self, StoreError, WriteTx},
     delivery::Channel,
     events::{self, Event, EventBody, EventEffect},
@@ -106,40 +106,50 @@ impl Intake {
     }
 
     async fn record(&self, tx: &WriteTx, new: &NewEvent, create: bool) -> Result<Recorded, Fault> {
-        let body = &new.body;
-        let known = customers::resolve(tx, &new.customer).await?;
-        if let Some(first) = events::find_by_key(tx, &body.source, &body.source_event_id).await? {
-            return duplicate(tx, first, known, body).await;
-        }
-        let now = self.clock.now();
-        let (customer_id, zone) = match known {
-            Some(id) => (id, customers::lock_living(tx, id).await?),
-            None if create => (create_bare(tx, &new.customer, now).await?, Zone::UTC),
-            None => return Err(customers::not_found(&new.customer)),
+        let (body, now) = (&new.body, self.clock.now());
+        let (customer_id, zone, created) = match customers::lock_by_key(tx, &new.customer).await? {
+            Some(Locked { customer_id, delete_time: None, zone }) => (customer_id, zone, false),
+            Some(Locked { customer_id, .. }) => {
+                let refused = customers::deleted(customer_id);
+                return known_or(tx, Some(customer_id), body, refused).await;
+            }
+            None if create => {
+                if let Some(first) = events::find_by_key(tx, &body.source, &body.source_event_id).await? {
+                    return duplicate(tx, first, None, body).await;
+                }
+                (create_bare(tx, &new.customer, now).await?, Zone::UTC, true)
+            }
+            None => return known_or(tx, None, body, customers::not_found(&new.customer)).await,
         };
-        let event = Event {
-            event_id: EventId::generate(),
-            customer_id,
-            record_time: now,
-            body: body.clone(),
-        };
+        let event = Event { event_id: EventId::generate(), customer_id, record_time: now, body: body.clone() };
         if !events::insert(tx, &event).await? {
-            // Somebody recorded it between the look and the insert; the next try finds it.
-            return Err(StoreError::Raced.into());
+            let first = events::find_by_key(tx, &body.source, &body.source_event_id).await?;
+            // Somebody recorded it in this very moment. What this try has created must go; the next finds everything.
+            let first = first.filter(|_| !created).ok_or(StoreError::Raced)?;
+            return duplicate(tx, first, Some(customer_id), body).await;
         }
         let effects = self.act_on(tx, &event, zone, now).await?;
         events::insert_effects(tx, event.event_id, &effects).await?;
-        Ok(Recorded {
-            event,
-            duplicate: false,
-            effects,
-        })
+        Ok(Recorded { event, duplicate: false, effects })
     }
 
     fn ring_for(&self, recorded: &Recorded) {
         if let Some((due, _)) = recorded.effects.iter().filter_map(|effect| effect.due.as_ref()).min() {
             self.dispatcher.ring_for(*due);
         }
+    }
+}
+
+/// The event as it was recorded before, if it was; else the refusal.
+async fn known_or(
+    tx: &WriteTx,
+    customer: Option<CustomerId>,
+    body: &EventBody,
+    refusal: Fault,
+) -> Result<Recorded, Fault> {
+    match events::find_by_key(tx, &body.source, &body.source_event_id).await? {
+        Some(first) => duplicate(tx, first, customer, body).await,
+        None => Err(refusal),
     }
 }
 
@@ -150,18 +160,12 @@ async fn duplicate(
     body: &EventBody,
 ) -> Result<Recorded, Fault> {
     if Some(first.customer_id) != customer || !first.body.says_the_same(body) {
-        let message = format!(
-            "{} reported another event as {:?} before ({})",
-            body.source, body.source_event_id, first.event_id
-        );
+        let message =
+            format!("{} reported another event as {:?} before ({})", body.source, body.source_event_id, first.event_id);
         return Err(Fault::refused(Reason::EventConflict, &body.source_event_id, message));
     }
     let effects = events::effects(tx, first.event_id).await?;
-    Ok(Recorded {
-        event: first,
-        duplicate: true,
-        effects,
-    })
+    Ok(Recorded { event: first, duplicate: true, effects })
 }
 
 async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<CustomerId, Fault> {
@@ -173,20 +177,12 @@ async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<
 pub(super) fn known_by(key: &CustomerKey) -> Option<CustomerChange> {
     match key {
         CustomerKey::Id(_) => None,
-        CustomerKey::ExternalId(id) => Some(CustomerChange {
-            external_ids: Some(vec![id.clone()]),
-            ..CustomerChange::default()
-        }),
+        CustomerKey::ExternalId(id) => {
+            Some(CustomerChange { external_ids: Some(vec![id.clone()]), ..CustomerChange::default() })
+        }
         CustomerKey::Email(email) => {
-            let address = NewAddress {
-                channel: Channel::Email,
-                value: email.clone(),
-                primary: true,
-            };
-            Some(CustomerChange {
-                addresses: vec![address],
-                ..CustomerChange::default()
-            })
+            let address = NewAddress { channel: Channel::Email, value: email.clone(), primary: true };
+            Some(CustomerChange { addresses: vec![address], ..CustomerChange::default() })
         }
     }
 }

@@ -36,20 +36,10 @@ pub struct Intake {
 impl Intake {
     /// Records into a database, and rings when something is due earlier than the dispatcher expects.
     pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
-        Self {
-            db,
-            clock,
-            plans,
-            dispatcher,
-        }
+        Self { db, clock, plans, dispatcher }
     }
 }
 
 fn called_off(reason: BlockReason, detail: impl Into<String>) -> Block {
-    Block {
-        reason,
-        effect: Effect::Cancel,
-        detail: detail.into(),
-        retry_time: None,
-    }
+    Block { reason, effect: Effect::Cancel, detail: detail.into(), retry_time: None }
 }

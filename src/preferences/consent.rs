@@ -43,10 +43,7 @@ text_enum! {
 impl ConsentMethod {
     /// An act of the customer's own: the only kind that lifts a withdrawal.
     pub fn is_own_act(self) -> bool {
-        matches!(
-            self,
-            Self::WebForm | Self::DoubleOptIn | Self::PreferencePage | Self::Reply | Self::InPerson
-        )
+        matches!(self, Self::WebForm | Self::DoubleOptIn | Self::PreferencePage | Self::Reply | Self::InPerson)
     }
 
     /// Whether anybody ever agreed in this way.
@@ -139,25 +136,15 @@ pub fn judge(standing: Standing<'_>, act: ConsentAct, method: ConsentMethod, occ
         });
         let later_withdrawal =
             current.is_some_and(|consent| consent.state == ConsentState::Denied && consent.change_time >= occur_time);
-        return if later_own_grant || later_withdrawal {
-            Judgement::Outdated
-        } else {
-            Judgement::Holds
-        };
+        return if later_own_grant || later_withdrawal { Judgement::Outdated } else { Judgement::Holds };
     }
-    let denied = current
-        .filter(|consent| consent.state == ConsentState::Denied)
-        .map(|consent| consent.change_time);
+    let denied = current.filter(|consent| consent.state == ConsentState::Denied).map(|consent| consent.change_time);
     let withdrawn = denied.max(standing.objects_since);
     if withdrawn.is_some_and(|withdrawn| !method.is_own_act() || occur_time <= withdrawn) {
         return Judgement::WithdrawnBefore;
     }
     let later_grant = current.is_some_and(|consent| consent.change_time > occur_time);
-    if later_grant {
-        Judgement::Outdated
-    } else {
-        Judgement::Holds
-    }
+    if later_grant { Judgement::Outdated } else { Judgement::Holds }
 }
 
 /// Whether a grant counts although the customer objected or asked for silence at `since`: a later act of the customer's own.
@@ -195,15 +182,7 @@ mod tests {
     }
 
     fn judged(current: Option<&Consent>, act: ConsentAct, method: ConsentMethod, when: i64) -> Judgement {
-        judge(
-            Standing {
-                current,
-                objects_since: None,
-            },
-            act,
-            method,
-            at(when),
-        )
+        judge(Standing { current, objects_since: None }, act, method, at(when))
     }
 
     #[test]
@@ -217,11 +196,7 @@ mod tests {
             (ConsentMethod::Import, 101, Judgement::WithdrawnBefore),
             (ConsentMethod::Operator, 101, Judgement::WithdrawnBefore),
         ] {
-            assert_eq!(
-                judged(Some(&withdrawn), Grant, method, when),
-                expected,
-                "{method} {when}"
-            );
+            assert_eq!(judged(Some(&withdrawn), Grant, method, when), expected, "{method} {when}");
         }
         assert_eq!(judged(None, Grant, ConsentMethod::Import, 1), Judgement::Holds);
     }
@@ -231,38 +206,20 @@ mod tests {
         use ConsentAct::Withdraw;
         let own = consent(ConsentState::Granted, ConsentMethod::WebForm, 100);
         let import = consent(ConsentState::Granted, ConsentMethod::Import, 100);
-        assert_eq!(
-            judged(Some(&own), Withdraw, ConsentMethod::Reply, 99),
-            Judgement::Outdated
-        );
-        assert_eq!(
-            judged(Some(&own), Withdraw, ConsentMethod::Reply, 100),
-            Judgement::Holds
-        );
-        assert_eq!(
-            judged(Some(&import), Withdraw, ConsentMethod::Reply, 99),
-            Judgement::Holds
-        );
+        assert_eq!(judged(Some(&own), Withdraw, ConsentMethod::Reply, 99), Judgement::Outdated);
+        assert_eq!(judged(Some(&own), Withdraw, ConsentMethod::Reply, 100), Judgement::Holds);
+        assert_eq!(judged(Some(&import), Withdraw, ConsentMethod::Reply, 99), Judgement::Holds);
     }
 
     #[test]
     fn an_objection_counts_like_a_withdrawal_of_every_topic() {
-        let standing = Standing {
-            current: None,
-            objects_since: Some(at(100)),
-        };
+        let standing = Standing { current: None, objects_since: Some(at(100)) };
         let grant = |method, when| judge(standing, ConsentAct::Grant, method, at(when));
         assert_eq!(grant(ConsentMethod::WebForm, 101), Judgement::Holds);
         assert_eq!(grant(ConsentMethod::WebForm, 100), Judgement::WithdrawnBefore);
         assert_eq!(grant(ConsentMethod::Import, 101), Judgement::WithdrawnBefore);
-        assert!(lifts(
-            Some(&consent(ConsentState::Granted, ConsentMethod::WebForm, 101)),
-            at(100)
-        ));
-        assert!(!lifts(
-            Some(&consent(ConsentState::Granted, ConsentMethod::Import, 101)),
-            at(100)
-        ));
+        assert!(lifts(Some(&consent(ConsentState::Granted, ConsentMethod::WebForm, 101)), at(100)));
+        assert!(!lifts(Some(&consent(ConsentState::Granted, ConsentMethod::Import, 101)), at(100)));
     }
 
     proptest! {

@@ -47,9 +47,7 @@ impl PreferenceBook {
         if let Some(key) = key
             && let Some(first) = key.begin(&tx, now).await?
         {
-            return Ok(Reply::replayed(
-                find_topic(&tx, &TopicId::from_stored(first.resource)).await?,
-            ));
+            return Ok(Reply::replayed(find_topic(&tx, &TopicId::from_stored(first.resource)).await?));
         }
         if !store::insert_topic(&tx, &new, now).await? {
             let message = format!("there is a topic {} already", new.topic_id);

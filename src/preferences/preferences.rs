@@ -51,9 +51,7 @@ impl Preferences {
 
     /// What was said about a topic on a channel.
     pub fn consent(&self, topic_id: &TopicId, channel: Channel) -> Option<&Consent> {
-        self.consents
-            .iter()
-            .find(|consent| consent.topic_id == *topic_id && consent.channel == channel)
+        self.consents.iter().find(|consent| consent.topic_id == *topic_id && consent.channel == channel)
     }
 
     /// Since when the customer objects to what a topic is for, by objection or silence.

@@ -30,11 +30,7 @@ pub async fn insert_topic(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<b
         revision: Set(new.revision),
     };
     let taken = OnConflict::new().do_nothing().to_owned();
-    Ok(topic::Entity::insert(row)
-        .on_conflict(taken)
-        .exec_without_returning(tx)
-        .await?
-        == 1)
+    Ok(topic::Entity::insert(row).on_conflict(taken).exec_without_returning(tx).await? == 1)
 }
 
 /// These topics.
@@ -42,20 +38,13 @@ pub async fn load_topics(
     db: &impl ConnectionTrait,
     ids: impl IntoIterator<Item = TopicId>,
 ) -> Result<HashMap<TopicId, Topic>, StoreError> {
-    let rows = topic::Entity::find()
-        .filter(topic::Column::TopicId.is_in(ids))
-        .all(db)
-        .await?;
-    rows.into_iter()
-        .map(|row| domain_topic(row).map(|topic| (topic.topic_id.clone(), topic)))
-        .collect()
+    let rows = topic::Entity::find().filter(topic::Column::TopicId.is_in(ids)).all(db).await?;
+    rows.into_iter().map(|row| domain_topic(row).map(|topic| (topic.topic_id.clone(), topic))).collect()
 }
 
 /// Topics by id, one more than the page holds.
 pub async fn list_topics(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Topic>, StoreError> {
-    let mut query = topic::Entity::find()
-        .order_by_asc(topic::Column::TopicId)
-        .limit(page.size + 1);
+    let mut query = topic::Entity::find().order_by_asc(topic::Column::TopicId).limit(page.size + 1);
     if let Some(after) = &page.after {
         query = query.filter(topic::Column::TopicId.gt(after.as_str()));
     }
@@ -71,9 +60,7 @@ pub async fn load(
     let said = preference::Column::CustomerId.is_in(ids.iter().copied());
     for row in preference::Entity::find().filter(said).all(db).await? {
         let quiet_hours = row.quiet_hours.map(serde_json::from_value).transpose();
-        let preferences = all
-            .entry(row.customer_id)
-            .or_insert_with(|| Preferences::none(row.customer_id));
+        let preferences = all.entry(row.customer_id).or_insert_with(|| Preferences::none(row.customer_id));
         preferences.quiet_hours = quiet_hours.map_err(|wrong| corrupt("preferences", &wrong))?;
         preferences.snooze_end_time = row.snooze_end_time;
         preferences.objection_time = row.objection_time;
@@ -85,9 +72,7 @@ pub async fn load(
         .order_by_asc(consent::Column::TopicId)
         .order_by_asc(consent::Column::Channel);
     for row in query.all(db).await? {
-        let preferences = all
-            .entry(row.customer_id)
-            .or_insert_with(|| Preferences::none(row.customer_id));
+        let preferences = all.entry(row.customer_id).or_insert_with(|| Preferences::none(row.customer_id));
         preferences.consents.push(Consent {
             topic_id: row.topic_id,
             channel: row.channel,
@@ -122,10 +107,7 @@ pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Re
             preference::Column::Revision,
         ])
         .to_owned();
-    preference::Entity::insert(row)
-        .on_conflict(known)
-        .exec_without_returning(tx)
-        .await?;
+    preference::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -159,23 +141,16 @@ pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consen
         change_time: Set(consent.change_time),
         record_id: Set(consent.record_id),
     };
-    let known = OnConflict::columns([
-        consent::Column::CustomerId,
-        consent::Column::TopicId,
-        consent::Column::Channel,
-    ])
-    .update_columns([
-        consent::Column::State,
-        consent::Column::Method,
-        consent::Column::AddressId,
-        consent::Column::ChangeTime,
-        consent::Column::RecordId,
-    ])
-    .to_owned();
-    consent::Entity::insert(row)
-        .on_conflict(known)
-        .exec_without_returning(tx)
-        .await?;
+    let known = OnConflict::columns([consent::Column::CustomerId, consent::Column::TopicId, consent::Column::Channel])
+        .update_columns([
+            consent::Column::State,
+            consent::Column::Method,
+            consent::Column::AddressId,
+            consent::Column::ChangeTime,
+            consent::Column::RecordId,
+        ])
+        .to_owned();
+    consent::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -210,8 +185,5 @@ fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> 
 }
 
 fn corrupt(table: &'static str, wrong: &serde_json::Error) -> StoreError {
-    StoreError::Corrupt {
-        table,
-        detail: wrong.to_string(),
-    }
+    StoreError::Corrupt { table, detail: wrong.to_string() }
 }

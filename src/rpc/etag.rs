@@ -9,9 +9,5 @@ pub fn etag(revision: i32) -> String {
 
 /// Refuses when the caller has seen another state. An empty etag matches every state.
 pub fn check_etag(given: &str, revision: i32, subject: impl fmt::Display) -> Result<(), Fault> {
-    if given.is_empty() || given == etag(revision) {
-        Ok(())
-    } else {
-        Err(Fault::etag_mismatch(subject))
-    }
+    if given.is_empty() || given == etag(revision) { Ok(()) } else { Err(Fault::etag_mismatch(subject)) }
 }

@@ -38,11 +38,7 @@ impl fmt::Display for Refusal {
 impl Fault {
     /// Refused for a reason of the contract.
     pub fn refused(reason: Reason, subject: impl fmt::Display, message: impl Into<String>) -> Self {
-        Self::Refused(Refusal {
-            reason,
-            subject: subject.to_string(),
-            message: message.into(),
-        })
+        Self::Refused(Refusal { reason, subject: subject.to_string(), message: message.into() })
     }
 
     /// Somebody changed it meanwhile.
@@ -62,9 +58,6 @@ impl Fault {
 
     /// Whether the same call may succeed when it is repeated at once.
     pub fn is_conflict(&self) -> bool {
-        matches!(
-            self,
-            Self::Store(StoreError::Conflict(_) | StoreError::Taken(_) | StoreError::Raced)
-        )
+        matches!(self, Self::Store(StoreError::Conflict(_) | StoreError::Taken(_) | StoreError::Raced))
     }
 }

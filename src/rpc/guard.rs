@@ -28,9 +28,7 @@ pub struct GuardLayer {
 
 impl Default for GuardLayer {
     fn default() -> Self {
-        Self {
-            running: Arc::new(Semaphore::new(MOST_AT_ONCE)),
-        }
+        Self { running: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
     }
 }
 
@@ -38,10 +36,7 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard {
-            inner,
-            running: Arc::clone(&self.running),
-        }
+        Guard { inner, running: Arc::clone(&self.running) }
     }
 }
 
@@ -75,11 +70,8 @@ where
             return Box::pin(std::future::ready(Ok(refusal.into_http())));
         };
         let request_id = request.headers().get("x-request-id").cloned();
-        let span = tracing::info_span!(
-            "call",
-            method,
-            request_id = request_id.as_ref().and_then(|id| id.to_str().ok())
-        );
+        let span =
+            tracing::info_span!("call", method, request_id = request_id.as_ref().and_then(|id| id.to_str().ok()));
         let limit = limit(&method);
         let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let guarded = async move {
@@ -102,30 +94,19 @@ fn limit(method: &str) -> Duration {
     let seconds = match name {
         "RunJob" => 120,
         _ if name.starts_with("Preview") || name.starts_with("Batch") => 30,
-        _ if ["Get", "List", "Check", "Explain"]
-            .iter()
-            .any(|read| name.starts_with(read)) =>
-        {
-            5
-        }
+        _ if ["Get", "List", "Check", "Explain"].iter().any(|read| name.starts_with(read)) => 5,
         _ => 10,
     };
     Duration::from_secs(seconds)
 }
 
 fn overdue(limit: Duration) -> Status {
-    let message = format!(
-        "the service's own limit of {} s for this method passed",
-        limit.as_secs()
-    );
+    let message = format!("the service's own limit of {} s for this method passed", limit.as_secs());
     status::plain(Reason::ServerDeadline, &message)
 }
 
 fn sentence(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("panic: {}", text.unwrap_or("without a message"))
 }
 
@@ -144,18 +125,12 @@ mod tests {
     use super::*;
 
     fn request() -> Request<Body> {
-        let request = Request::builder()
-            .uri("/rapport.v1.CustomerService/GetCustomer")
-            .header("x-request-id", "r-1");
+        let request = Request::builder().uri("/rapport.v1.CustomerService/GetCustomer").header("x-request-id", "r-1");
         request.body(Body::empty()).unwrap()
     }
 
     fn grpc_status(response: &Response<Body>) -> &str {
-        response
-            .headers()
-            .get("grpc-status")
-            .and_then(|status| status.to_str().ok())
-            .unwrap_or_default()
+        response.headers().get("grpc-status").and_then(|status| status.to_str().ok()).unwrap_or_default()
     }
 
     #[tokio::test(start_paused = true)]

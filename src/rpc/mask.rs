@@ -29,10 +29,7 @@ impl Mask {
                 None if output_only.contains(&path.as_str()) => {}
                 None => {
                     let allowed = can_change.join(", ");
-                    violations.add(
-                        "updateMask",
-                        format!("names {path:?}; allowed are {allowed} and, alone, *"),
-                    );
+                    violations.add("updateMask", format!("names {path:?}; allowed are {allowed} and, alone, *"));
                 }
             }
         }

@@ -46,10 +46,7 @@ impl<T> PageOf<T> {
 
     /// The same page of something else.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> PageOf<U> {
-        PageOf {
-            rows: self.rows.into_iter().map(change).collect(),
-            next: self.next,
-        }
+        PageOf { rows: self.rows.into_iter().map(change).collect(), next: self.next }
     }
 }
 
@@ -77,11 +74,7 @@ impl PageTokens {
                 return Err(Fault::Invalid(violations));
             }
         };
-        let after = if token.is_empty() {
-            None
-        } else {
-            Some(self.unseal(method, selection, token)?)
-        };
+        let after = if token.is_empty() { None } else { Some(self.unseal(method, selection, token)?) };
         Ok(Page { size, after })
     }
 
@@ -104,9 +97,7 @@ impl PageTokens {
             Fault::refused(Reason::PageTokenInvalid, "pageToken", message)
         };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-        let (body, signature) = bytes
-            .split_at_checked(bytes.len().saturating_sub(SIGNATURE))
-            .ok_or_else(invalid)?;
+        let (body, signature) = bytes.split_at_checked(bytes.len().saturating_sub(SIGNATURE)).ok_or_else(invalid)?;
         let (head, key) = body.split_at_checked(HEAD).ok_or_else(invalid)?;
         if head[0] != VERSION || !self.key.verify(Use::PageToken, body, signature) || expiry(head) < self.clock.now() {
             return Err(invalid());
@@ -120,10 +111,7 @@ impl PageTokens {
 }
 
 fn digest(method: &str, selection: &impl Message) -> [u8; SELECTION] {
-    let digest = Sha256::new()
-        .chain_update(method)
-        .chain_update(selection.encode_to_vec())
-        .finalize();
+    let digest = Sha256::new().chain_update(method).chain_update(selection.encode_to_vec()).finalize();
     let mut short = [0; SELECTION];
     short.copy_from_slice(&digest[..SELECTION]);
     short
@@ -144,26 +132,14 @@ mod tests {
     fn a_token_opens_the_next_page_of_the_same_selection_for_a_day() {
         let (clock, hand) = Clock::simulated(Timestamp::UNIX_EPOCH);
         let tokens = PageTokens::new(SecretKey::from_text("key"), clock.clone());
-        let all = ListCustomersRequest {
-            show_deleted: true,
-            ..Default::default()
-        };
+        let all = ListCustomersRequest { show_deleted: true, ..Default::default() };
         let token = tokens.seal("List", &all, Some("cus_1"));
         let open = |selection: &ListCustomersRequest, token: &str| tokens.open("List", selection, 10, token);
 
-        assert_eq!(
-            open(&all, &token).unwrap(),
-            Page {
-                size: 10,
-                after: Some("cus_1".into())
-            }
-        );
+        assert_eq!(open(&all, &token).unwrap(), Page { size: 10, after: Some("cus_1".into()) });
         assert_eq!(open(&all, "").unwrap().after, None);
         let living = ListCustomersRequest::default();
-        assert_eq!(
-            open(&living, &token).unwrap_err().reason(),
-            Some(Reason::PageTokenMismatch)
-        );
+        assert_eq!(open(&living, &token).unwrap_err().reason(), Some(Reason::PageTokenMismatch));
         hand.advance_to(Timestamp::UNIX_EPOCH + TimeDelta::hours(25));
         assert_eq!(open(&all, &token).unwrap_err().reason(), Some(Reason::PageTokenInvalid));
     }
@@ -187,11 +163,7 @@ mod tests {
     #[test]
     fn a_page_has_fifty_rows_unless_asked_and_never_more_than_five_hundred() {
         let tokens = PageTokens::new(SecretKey::from_text("key"), Clock::system());
-        let size = |asked| {
-            tokens
-                .open("List", &ListCustomersRequest::default(), asked, "")
-                .map(|page| page.size)
-        };
+        let size = |asked| tokens.open("List", &ListCustomersRequest::default(), asked, "").map(|page| page.size);
         assert_eq!(size(0).unwrap(), 50);
         assert_eq!(size(7).unwrap(), 7);
         assert_eq!(size(9_999).unwrap(), 500);

@@ -96,11 +96,7 @@ impl RequestKey {
                 let message = "the request id was used before, for another request";
                 Err(Fault::refused(Reason::RequestIdReused, &self.request_id, message))
             }
-            None => Err(Fault::refused(
-                Reason::WriteConflict,
-                &self.request_id,
-                "an equal request is still under way",
-            )),
+            None => Err(Fault::refused(Reason::WriteConflict, &self.request_id, "an equal request is still under way")),
         }
     }
 
@@ -122,21 +118,13 @@ impl RequestKey {
 /// Forgets what was answered before `before`; answers how many requests that were.
 pub async fn forget_requests(db: &Database, before: Timestamp) -> Result<u64, StoreError> {
     let tx = db.begin_write().await?;
-    let done = entity::Entity::delete_many()
-        .filter(entity::Column::CreateTime.lt(before))
-        .exec(&tx)
-        .await?;
+    let done = entity::Entity::delete_many().filter(entity::Column::CreateTime.lt(before)).exec(&tx).await?;
     crate::database::commit(tx).await?;
     Ok(done.rows_affected)
 }
 
 fn answered(row: entity::Model) -> Result<Answered, StoreError> {
-    let counts = serde_json::from_value(row.counts).map_err(|wrong| StoreError::Corrupt {
-        table: "requests",
-        detail: wrong.to_string(),
-    })?;
-    Ok(Answered {
-        resource: row.resource,
-        counts,
-    })
+    let counts = serde_json::from_value(row.counts)
+        .map_err(|wrong| StoreError::Corrupt { table: "requests", detail: wrong.to_string() })?;
+    Ok(Answered { resource: row.resource, counts })
 }

@@ -23,11 +23,7 @@ impl From<Fault> for Status {
 
 /// The status of a fault that is only a reason and a sentence.
 pub fn plain(reason: Reason, message: &str) -> Status {
-    refused(&Refusal {
-        reason,
-        subject: String::new(),
-        message: message.to_owned(),
-    })
+    refused(&Refusal { reason, subject: String::new(), message: message.to_owned() })
 }
 
 /// The name of a reason in `ErrorInfo`.
@@ -49,10 +45,7 @@ fn invalid(violations: &Violations) -> Status {
 fn refused(refusal: &Refusal) -> Status {
     let (code, reason) = (code(refusal.reason), refusal.reason);
     let subject = cut(&refusal.subject);
-    let mut details = details(
-        reason,
-        Some(("subject", subject.clone())).filter(|(_, subject)| !subject.is_empty()),
-    );
+    let mut details = details(reason, Some(("subject", subject.clone())).filter(|(_, subject)| !subject.is_empty()));
     match code {
         Code::NotFound | Code::AlreadyExists => {
             details.set_resource_info(kind(reason), subject, "", cut(&refusal.message));
@@ -61,11 +54,7 @@ fn refused(refusal: &Refusal) -> Status {
             details.add_precondition_failure_violation(reason_name(reason), subject, cut(&refusal.message));
         }
         Code::Aborted | Code::Unavailable | Code::ResourceExhausted => {
-            details.set_retry_info(Some(Duration::from_millis(if code == Code::Aborted {
-                50
-            } else {
-                1_000
-            })));
+            details.set_retry_info(Some(Duration::from_millis(if code == Code::Aborted { 50 } else { 1_000 })));
         }
         _ => {}
     }
@@ -88,25 +77,15 @@ fn store(error: &StoreError) -> Status {
 
 /// A defect: the cause goes into the log, the caller gets the number of the entry.
 pub fn internal(cause: &str) -> Status {
-    let incident = format!(
-        "inc_{}",
-        ids::encode(u128::from_be_bytes(first_half(ids::random_key())))
-    );
+    let incident = format!("inc_{}", ids::encode(u128::from_be_bytes(first_half(ids::random_key()))));
     tracing::error!(incident, cause, time = %clock::real_now(), "internal error");
     let mut details = details(Reason::Internal, None::<(&str, String)>);
     details.set_request_info(&incident, "");
-    Status::with_error_details(
-        Code::Internal,
-        format!("internal error; the log has it as {incident}"),
-        details,
-    )
+    Status::with_error_details(Code::Internal, format!("internal error; the log has it as {incident}"), details)
 }
 
 fn details(reason: Reason, metadata: impl IntoIterator<Item = (&'static str, String)>) -> ErrorDetails {
-    let metadata: HashMap<String, String> = metadata
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     ErrorDetails::with_error_info(reason_name(reason), DOMAIN, metadata)
 }
 

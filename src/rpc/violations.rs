@@ -18,10 +18,7 @@ pub struct Violation {
 impl Violations {
     /// Notes a wrong field.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation {
-            field: field.into(),
-            description: description.into(),
-        });
+        self.0.push(Violation { field: field.into(), description: description.into() });
     }
 
     /// The value, or nothing and a note about the field.
@@ -31,11 +28,7 @@ impl Violations {
 
     /// Refuses the request if anything was noted.
     pub fn check(self) -> Result<(), Fault> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Fault::Invalid(self))
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Fault::Invalid(self)) }
     }
 
     /// The decoded request, unless anything was noted. A value is missing only where something was.

@@ -9,16 +9,8 @@ use super::{
 };
 
 /// Names that every message has, and the free ones below which anything may stand.
-const CUSTOMER: [&str; 8] = [
-    "customer_id",
-    "display_name",
-    "given_name",
-    "family_name",
-    "locale",
-    "time_zone",
-    "attributes",
-    "tags",
-];
+const CUSTOMER: [&str; 8] =
+    ["customer_id", "display_name", "given_name", "family_name", "locale", "time_zone", "attributes", "tags"];
 const EVENT: [&str; 6] = ["event_type", "subject", "occur_time", "value", "items", "properties"];
 
 /// Every problem, variant by variant.
@@ -64,20 +56,14 @@ fn source_problems(variant: &Variant, part: Part) -> Vec<Problem> {
     let Ok(template) = environment.get_template(&name) else {
         return Vec::new();
     };
-    let mut unknown: Vec<String> = template
-        .undeclared_variables(true)
-        .into_iter()
-        .filter_map(|path| unknown_name(&path))
-        .collect();
+    let mut unknown: Vec<String> =
+        template.undeclared_variables(true).into_iter().filter_map(|path| unknown_name(&path)).collect();
     unknown.sort_unstable();
     unknown
         .into_iter()
         .map(|description| {
             let used = description.split('"').nth(1).unwrap_or_default();
-            let line = source
-                .lines()
-                .position(|line| line.contains(used))
-                .map_or(0, |line| line + 1);
+            let line = source.lines().position(|line| line.contains(used)).map_or(0, |line| line + 1);
             problem(Severity::Error, variant, part, line, description)
         })
         .collect()
@@ -97,10 +83,7 @@ fn unknown_name(path: &str) -> Option<String> {
     if known.contains(&field) {
         return None;
     }
-    Some(format!(
-        "there is no \"{root}.{field}\"; {root} has {}",
-        known.join(", ")
-    ))
+    Some(format!("there is no \"{root}.{field}\"; {root} has {}", known.join(", ")))
 }
 
 /// Renders every variant with the sample data.
@@ -109,45 +92,21 @@ fn trial_problems(content: &Content) -> Vec<Problem> {
         return Vec::new();
     };
     let data = sample().overlaid(content.sample_data.clone());
-    let severity = if content.sample_data.is_empty() {
-        Severity::Warning
-    } else {
-        Severity::Error
-    };
-    let hint = if content.sample_data.is_empty() {
-        "; give sample_data to have it tried"
-    } else {
-        ""
-    };
+    let severity = if content.sample_data.is_empty() { Severity::Warning } else { Severity::Error };
+    let hint = if content.sample_data.is_empty() { "; give sample_data to have it tried" } else { "" };
     content
         .variants
         .iter()
         .filter_map(|variant| {
-            let RenderError {
-                part,
-                line,
-                description,
-            } = compiled.render(variant.locale.as_ref(), &data).err()?;
-            Some(problem(
-                severity,
-                variant,
-                part,
-                line,
-                format!("with the sample data it {description}{hint}"),
-            ))
+            let RenderError { part, line, description } = compiled.render(variant.locale.as_ref(), &data).err()?;
+            Some(problem(severity, variant, part, line, format!("with the sample data it {description}{hint}")))
         })
         .collect()
 }
 
 fn problem(severity: Severity, variant: &Variant, part: Part, line: usize, description: String) -> Problem {
     let locale: Option<Locale> = variant.locale.clone();
-    Problem {
-        severity,
-        locale,
-        part,
-        line,
-        description,
-    }
+    Problem { severity, locale, part, line, description }
 }
 
 /// The data of a stored sample, for previews without a customer.
@@ -163,19 +122,9 @@ mod tests {
 
     fn problems(text: &str, sample: Json) -> Vec<(Severity, usize, String)> {
         let sample_data = sample.as_object().cloned().unwrap_or_default();
-        let variant = Variant {
-            subject: "Hello".into(),
-            text_body: text.into(),
-            ..Variant::default()
-        };
-        let content = Content {
-            variants: vec![variant],
-            sample_data,
-        };
-        inspect(&content)
-            .into_iter()
-            .map(|problem| (problem.severity, problem.line, problem.description))
-            .collect()
+        let variant = Variant { subject: "Hello".into(), text_body: text.into(), ..Variant::default() };
+        let content = Content { variants: vec![variant], sample_data };
+        inspect(&content).into_iter().map(|problem| (problem.severity, problem.line, problem.description)).collect()
     }
 
     #[test]
@@ -190,11 +139,7 @@ mod tests {
     fn mistakes_are_found_with_their_line() {
         let cases = [
             ("one\n{{ custmer.given_name }}", 2, "\"custmer\""),
-            (
-                "one\ntwo\n{{ customer.frist_name | default('x') }}",
-                3,
-                "\"customer.frist_name\"",
-            ),
+            ("one\ntwo\n{{ customer.frist_name | default('x') }}", 3, "\"customer.frist_name\""),
             ("{% if customer.tags %}", 1, "syntax error"),
             ("{{ event.propertys.size }}", 1, "\"event.propertys\""),
         ];

@@ -58,15 +58,7 @@ mod tests {
         assert_eq!("PT-br".parse::<Locale>().unwrap().as_str(), "pt-BR");
         let serbian: Locale = "sr-latn-rs".parse().unwrap();
         assert_eq!(serbian.chain().collect::<Vec<_>>(), ["sr-Latn-RS", "sr-Latn", "sr"]);
-        for wrong in [
-            "",
-            "und",
-            "englishman",
-            "e",
-            "en--US",
-            "en-US-x-private-because",
-            "lv lv",
-        ] {
+        for wrong in ["", "und", "englishman", "e", "en--US", "en-US-x-private-because", "lv lv"] {
             assert!(wrong.parse::<Locale>().is_err(), "{wrong}");
         }
     }

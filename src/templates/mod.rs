@@ -49,11 +49,7 @@ pub struct Saved {
 impl Templates {
     /// The templates in a database.
     pub fn new(db: Database, clock: Clock) -> Self {
-        Self {
-            db,
-            clock,
-            compiled: Mutex::default(),
-        }
+        Self { db, clock, compiled: Mutex::default() }
     }
 
     /// Creates a template with its first draft.
@@ -68,9 +64,7 @@ impl Templates {
         if let Some(key) = key
             && let Some(first) = key.begin(&tx, now).await?
         {
-            return Ok(Reply::replayed(saved(
-                find(&tx, &TemplateId::from_stored(first.resource), 0).await?,
-            )));
+            return Ok(Reply::replayed(saved(find(&tx, &TemplateId::from_stored(first.resource), 0).await?)));
         }
         let template = Template {
             template_id: new.template_id.unwrap_or_else(TemplateId::generate),
@@ -102,9 +96,7 @@ impl Templates {
     /// A page of latest versions by id.
     pub async fn list(&self, page: &Page) -> Result<PageOf<Template>, Fault> {
         let rows = store::list(self.db.reader(), page).await?;
-        Ok(PageOf::from_rows(rows, page, |template| {
-            template.template_id.to_string()
-        }))
+        Ok(PageOf::from_rows(rows, page, |template| template.template_id.to_string()))
     }
 
     /// Changes the draft, or begins one after the published version.
@@ -139,22 +131,14 @@ impl Templates {
         let mut template = lock(&tx, template_id).await?;
         check_etag(etag, template.revision, template_id)?;
         if template.state == TemplateState::Published {
-            let message = format!(
-                "version {} of {template_id} is published, and there is no draft after it",
-                template.version
-            );
+            let message =
+                format!("version {} of {template_id} is published, and there is no draft after it", template.version);
             return Err(Fault::refused(Reason::TemplateNotChanged, template_id, message));
         }
-        if let Some(problem) = inspect(&template.content)
-            .into_iter()
-            .find(|problem| problem.severity == Severity::Error)
+        if let Some(problem) =
+            inspect(&template.content).into_iter().find(|problem| problem.severity == Severity::Error)
         {
-            let message = format!(
-                "{} line {}: {}",
-                problem.part.field(),
-                problem.line,
-                problem.description
-            );
+            let message = format!("{} line {}: {}", problem.part.field(), problem.line, problem.description);
             return Err(Fault::refused(Reason::TemplateHasErrors, template_id, message));
         }
         template.state = TemplateState::Published;
@@ -173,13 +157,9 @@ impl Templates {
         let mut missing = Vec::new();
         for key in versions {
             match self.lock_compiled().get(&key) {
-                Some(compiled) => drop(published.insert(
-                    key.0,
-                    Published {
-                        version: key.1,
-                        compiled: Ok(compiled.clone()),
-                    },
-                )),
+                Some(compiled) => {
+                    drop(published.insert(key.0, Published { version: key.1, compiled: Ok(compiled.clone()) }))
+                }
                 None => missing.push(key),
             }
         }
@@ -238,9 +218,7 @@ fn saved(template: Template) -> Saved {
 }
 
 async fn find(db: &impl store::Connection, id: &TemplateId, version: i32) -> Result<Template, Fault> {
-    store::find(db, id, version)
-        .await?
-        .ok_or_else(|| not_found(id, version))
+    store::find(db, id, version).await?.ok_or_else(|| not_found(id, version))
 }
 
 async fn lock(tx: &WriteTx, id: &TemplateId) -> Result<Template, Fault> {
@@ -258,9 +236,5 @@ fn not_found(id: &TemplateId, version: i32) -> Fault {
 }
 
 async fn finish(tx: WriteTx, validate_only: bool) -> Result<(), StoreError> {
-    if validate_only {
-        database::rollback(tx).await
-    } else {
-        database::commit(tx).await
-    }
+    if validate_only { database::rollback(tx).await } else { database::commit(tx).await }
 }

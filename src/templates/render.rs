@@ -98,29 +98,16 @@ impl Compiled {
     pub fn render(&self, locale: Option<&Locale>, data: &Data) -> Result<Rendered, RenderError> {
         let Some(variant) = self.content.variant(locale) else {
             let description = "there is no variant without a locale to fall back on".to_owned();
-            return Err(RenderError {
-                part: Part::Subject,
-                line: 0,
-                description,
-            });
+            return Err(RenderError { part: Part::Subject, line: 0, description });
         };
         let context = Value::from(Serde(&data.0));
         let render = |part| self.render_part(variant, part, &context);
         let subject = render(Part::Subject)?.trim().to_owned();
         if subject.chars().any(char::is_control) {
             let description = "renders to more than one line or holds a control character".to_owned();
-            return Err(RenderError {
-                part: Part::Subject,
-                line: 0,
-                description,
-            });
+            return Err(RenderError { part: Part::Subject, line: 0, description });
         }
-        Ok(Rendered {
-            locale: variant.locale.clone(),
-            subject,
-            text: render(Part::Text)?,
-            html: render(Part::Html)?,
-        })
+        Ok(Rendered { locale: variant.locale.clone(), subject, text: render(Part::Text)?, html: render(Part::Html)? })
     }
 
     fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {
@@ -142,13 +129,11 @@ pub(super) fn fenced() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(STEPS));
     environment.set_recursion_limit(50);
-    environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".html") {
-            AutoEscape::Html
-        } else {
-            AutoEscape::None
-        }
-    });
+    environment.set_auto_escape_callback(
+        |name| {
+            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+        },
+    );
     // Their memory is not bounded by steps.
     environment.remove_filter("indent");
     environment.remove_filter("pprint");
@@ -175,11 +160,7 @@ pub(super) fn refusal(part: Part, error: &minijinja::Error) -> RenderError {
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
-    RenderError {
-        part,
-        line: error.line().unwrap_or(0),
-        description,
-    }
+    RenderError { part, line: error.line().unwrap_or(0), description }
 }
 
 struct Bounded(Vec<u8>);
@@ -205,60 +186,32 @@ mod tests {
     use super::*;
 
     fn variant(locale: &str, subject: &str, text: &str, html: &str) -> Variant {
-        let locale = if locale.is_empty() {
-            None
-        } else {
-            Some(locale.parse().unwrap())
-        };
-        Variant {
-            locale,
-            subject: subject.into(),
-            text_body: text.into(),
-            html_body: html.into(),
-        }
+        let locale = if locale.is_empty() { None } else { Some(locale.parse().unwrap()) };
+        Variant { locale, subject: subject.into(), text_body: text.into(), html_body: html.into() }
     }
 
     fn render(variants: Vec<Variant>, locale: Option<&str>, customer: Json) -> Result<Rendered, RenderError> {
-        let content = Content {
-            variants,
-            sample_data: Map::new(),
-        };
+        let content = Content { variants, sample_data: Map::new() };
         let locale: Option<Locale> = locale.map(|locale| locale.parse().unwrap());
         Compiled::new(content)?.render(locale.as_ref(), &Data::new(customer, None, Map::new()))
     }
 
     #[test]
     fn html_is_escaped_and_text_is_not() {
-        let letter = variant(
-            "",
-            "Hi {{ customer.name }}",
-            "Dear {{ customer.name }}",
-            "<p>{{ customer.name }}</p>",
-        );
+        let letter = variant("", "Hi {{ customer.name }}", "Dear {{ customer.name }}", "<p>{{ customer.name }}</p>");
         let rendered = render(vec![letter], None, json!({"name": "Tom & <b>Jerry</b> {{ 7*7 }}"})).unwrap();
         assert_eq!(rendered.subject, "Hi Tom & <b>Jerry</b> {{ 7*7 }}");
         assert_eq!(rendered.text, "Dear Tom & <b>Jerry</b> {{ 7*7 }}");
-        assert_eq!(
-            rendered.html,
-            "<p>Tom &amp; &lt;b&gt;Jerry&lt;&#x2f;b&gt; {{ 7*7 }}</p>"
-        );
+        assert_eq!(rendered.html, "<p>Tom &amp; &lt;b&gt;Jerry&lt;&#x2f;b&gt; {{ 7*7 }}</p>");
     }
 
     #[test]
     fn the_nearest_variant_is_chosen() {
-        let variants = || {
-            vec![
-                variant("", "fallback", "x", ""),
-                variant("pt", "pt", "x", ""),
-                variant("pt-BR", "br", "x", ""),
-            ]
-        };
-        for (locale, chosen) in [
-            (None, "fallback"),
-            (Some("lv"), "fallback"),
-            (Some("pt-PT"), "pt"),
-            (Some("pt-br"), "br"),
-        ] {
+        let variants =
+            || vec![variant("", "fallback", "x", ""), variant("pt", "pt", "x", ""), variant("pt-BR", "br", "x", "")];
+        for (locale, chosen) in
+            [(None, "fallback"), (Some("lv"), "fallback"), (Some("pt-PT"), "pt"), (Some("pt-br"), "br")]
+        {
             assert_eq!(render(variants(), locale, json!({})).unwrap().subject, chosen);
         }
     }
@@ -269,10 +222,7 @@ mod tests {
         let error = render(vec![strict], None, json!({})).unwrap_err();
         assert_eq!((error.part, error.line), (Part::Text, 2));
         let mild = variant("", "Hi {{ customer.name | default('friend', true) }}", "x", "");
-        assert_eq!(
-            render(vec![mild], None, json!({"name": ""})).unwrap().subject,
-            "Hi friend"
-        );
+        assert_eq!(render(vec![mild], None, json!({"name": ""})).unwrap().subject, "Hi friend");
     }
 
     #[test]
@@ -288,10 +238,7 @@ mod tests {
             "{% include '/etc/passwd' %}",
             "{{ 1 / 0 }}",
         ] {
-            assert!(
-                render(vec![variant("", "s", body, "")], None, json!({})).is_err(),
-                "{body}"
-            );
+            assert!(render(vec![variant("", "s", body, "")], None, json!({})).is_err(), "{body}");
         }
     }
 

@@ -78,10 +78,7 @@ async fn insert_version(tx: &WriteTx, of: &Template) -> Result<(), StoreError> {
 
 /// Keeps other writers away from a template until this transaction ends.
 pub async fn lock(tx: &WriteTx, id: &TemplateId) -> Result<(), StoreError> {
-    template::Entity::find_by_id(id.clone())
-        .lock(LockType::Update)
-        .one(tx)
-        .await?;
+    template::Entity::find_by_id(id.clone()).lock(LockType::Update).one(tx).await?;
     Ok(())
 }
 
@@ -97,9 +94,7 @@ pub async fn find(db: &impl ConnectionTrait, id: &TemplateId, number: i32) -> Re
 
 /// Latest versions by id, one more than the page holds.
 pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Template>, StoreError> {
-    let mut query = template::Entity::find()
-        .order_by_asc(template::Column::TemplateId)
-        .limit(page.size + 1);
+    let mut query = template::Entity::find().order_by_asc(template::Column::TemplateId).limit(page.size + 1);
     if let Some(after) = &page.after {
         query = query.filter(template::Column::TemplateId.gt(after.as_str()));
     }
@@ -115,10 +110,7 @@ pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Template
         .order_by_asc(version::Column::TemplateId)
         .all(db)
         .await?;
-    rows.into_iter()
-        .zip(versions)
-        .map(|(row, version)| domain(row, version))
-        .collect()
+    rows.into_iter().zip(versions).map(|(row, version)| domain(row, version)).collect()
 }
 
 /// The published versions that are sent now.
@@ -178,15 +170,11 @@ fn domain(row: template::Model, version: version::Model) -> Result<Template, Sto
 }
 
 fn content(json: serde_json::Value) -> Result<Content, StoreError> {
-    serde_json::from_value(json).map_err(|wrong| StoreError::Corrupt {
-        table: "template_versions",
-        detail: wrong.to_string(),
-    })
+    serde_json::from_value(json)
+        .map_err(|wrong| StoreError::Corrupt { table: "template_versions", detail: wrong.to_string() })
 }
 
 fn content_json(content: &Content) -> Result<serde_json::Value, StoreError> {
-    serde_json::to_value(content).map_err(|wrong| StoreError::Corrupt {
-        table: "template_versions",
-        detail: wrong.to_string(),
-    })
+    serde_json::to_value(content)
+        .map_err(|wrong| StoreError::Corrupt { table: "template_versions", detail: wrong.to_string() })
 }

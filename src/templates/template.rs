@@ -63,13 +63,9 @@ impl Content {
     /// The variant for a customer: of their locale, of a wider one, or the fallback.
     pub fn variant(&self, locale: Option<&Locale>) -> Option<&Variant> {
         let of = |wanted: Option<&str>| {
-            self.variants
-                .iter()
-                .find(|variant| variant.locale.as_ref().map(Locale::as_str) == wanted)
+            self.variants.iter().find(|variant| variant.locale.as_ref().map(Locale::as_str) == wanted)
         };
-        locale
-            .and_then(|locale| locale.chain().find_map(|wanted| of(Some(wanted))))
-            .or_else(|| of(None))
+        locale.and_then(|locale| locale.chain().find_map(|wanted| of(Some(wanted)))).or_else(|| of(None))
     }
 }
 

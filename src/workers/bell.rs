@@ -14,10 +14,7 @@ pub struct Bell {
 
 impl Default for Bell {
     fn default() -> Self {
-        Self {
-            rung: Notify::new(),
-            expected: AtomicI64::new(i64::MAX),
-        }
+        Self { rung: Notify::new(), expected: AtomicI64::new(i64::MAX) }
     }
 }
 
@@ -35,8 +32,7 @@ impl Bell {
     }
 
     pub(super) fn expect(&self, wake: Option<Timestamp>) {
-        self.expected
-            .store(wake.map_or(i64::MAX, |wake| wake.timestamp_micros()), Ordering::Release);
+        self.expected.store(wake.map_or(i64::MAX, |wake| wake.timestamp_micros()), Ordering::Release);
     }
 
     pub(super) async fn wait(&self) {

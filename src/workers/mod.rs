@@ -11,5 +11,5 @@ mod worker;
 pub use self::{
     bell::Bell,
     bells::{BellError, Bells},
-    worker::{Job, Report, Worker},
+    worker::{Done, Job, Report, Worker},
 };

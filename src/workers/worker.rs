@@ -26,13 +26,17 @@ pub trait Job: Send + Sync + 'static {
     /// When its bell rings: six-field cron, UTC.
     fn cron(&self) -> &'static str;
 
-    /// Does all that is due now; answers one sentence. Comes to an end soon once `stop` is cancelled, with nothing half done.
-    fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<String, StoreError>>;
+    /// Does all that is due now. Comes to an end soon once `stop` is cancelled, with nothing half done.
+    fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>>;
+}
 
+/// What a pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// One sentence.
+    pub summary: String,
     /// When the next thing is due, where that is known.
-    fn next_time(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
-        Box::pin(async { Ok(None) })
-    }
+    pub next_time: Option<Timestamp>,
 }
 
 /// A job with its loop, its bell and its record.
@@ -54,6 +58,8 @@ pub struct Report {
     pub last_success_time: Option<Timestamp>,
     /// What the last pass did, or how it failed.
     pub last_result: String,
+    /// When the next thing is due, as far as the last pass knew.
+    pub next_time: Option<Timestamp>,
     /// How often it ran.
     pub run_count: i64,
     /// How often it failed.
@@ -91,7 +97,7 @@ impl Worker {
     }
 
     /// Makes one pass now, after the one that may be under way.
-    pub async fn run_once(&self) -> Result<String, StoreError> {
+    pub async fn run_once(&self) -> Result<Done, StoreError> {
         let _alone = self.one_at_a_time.lock().await;
         self.note(|report| {
             report.last_start_time = Some(self.clock.now());
@@ -99,13 +105,15 @@ impl Worker {
         });
         let result = self.job.pass(&self.stop).await;
         self.note(|report| match &result {
-            Ok(sentence) => {
+            Ok(done) => {
                 report.last_success_time = Some(self.clock.now());
-                report.last_result.clone_from(sentence);
+                report.last_result.clone_from(&done.summary);
+                report.next_time = done.next_time;
                 report.failures_in_a_row = 0;
             }
             Err(error) => {
                 report.last_result = error.to_string();
+                report.next_time = None;
                 report.failure_count += 1;
                 report.failures_in_a_row += 1;
             }
@@ -116,26 +124,24 @@ impl Worker {
     /// Makes passes until it is told to stop.
     pub async fn work(self: Arc<Self>) {
         while !self.stop.is_cancelled() {
-            let rest = match self.run_once().await {
-                Ok(_) => None,
+            match self.run_once().await {
+                Ok(done) => self.wait(done.next_time).await,
                 Err(error) => {
                     tracing::error!(job = self.job.id(), %error, "a pass failed");
-                    Some(REST)
+                    self.rest().await;
                 }
-            };
-            self.wait(rest).await;
+            }
         }
     }
 
-    async fn wait(&self, rest: Option<Duration>) {
-        if let Some(rest) = rest {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
-            }
+    async fn rest(&self) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(REST) => self.wait(None).await,
         }
-        // A moment that cannot be read is found again at the next bell.
-        let next = self.job.next_time().await.unwrap_or(None);
+    }
+
+    async fn wait(&self, next: Option<Timestamp>) {
         self.bell.expect(next);
         tokio::select! {
             () = self.stop.cancelled() => {}
@@ -159,9 +165,7 @@ impl Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker")
-            .field("job", &self.job.id())
-            .finish_non_exhaustive()
+        f.debug_struct("Worker").field("job", &self.job.id()).finish_non_exhaustive()
     }
 }
 
@@ -189,31 +193,21 @@ mod tests {
             "0 0 0 * * *"
         }
 
-        fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<String, StoreError>> {
+        fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
             Box::pin(async {
                 self.passes.fetch_add(1, Ordering::SeqCst);
                 if self.fails {
-                    return Err(StoreError::Corrupt {
-                        table: "days",
-                        detail: "none".to_owned(),
-                    });
+                    return Err(StoreError::Corrupt { table: "days", detail: "none".to_owned() });
                 }
-                Ok("one day".to_owned())
+                let tomorrow = self.clock.now() + TimeDelta::days(1);
+                Ok(Done { summary: "one day".to_owned(), next_time: Some(tomorrow) })
             })
-        }
-
-        fn next_time(&self) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
-            Box::pin(async { Ok(Some(self.clock.now() + TimeDelta::days(1))) })
         }
     }
 
     fn daily(fails: bool) -> (Arc<Daily>, Arc<Worker>, crate::clock::ClockHand) {
         let (clock, hand) = Clock::simulated(Timestamp::UNIX_EPOCH);
-        let job = Arc::new(Daily {
-            passes: AtomicUsize::new(0),
-            clock: clock.clone(),
-            fails,
-        });
+        let job = Arc::new(Daily { passes: AtomicUsize::new(0), clock: clock.clone(), fails });
         let worker = Worker::new(job.clone(), Arc::default(), clock, CancellationToken::new());
         (job, worker, hand)
     }

@@ -97,13 +97,8 @@ pub enum Entry {
 }
 
 impl Reentry {
-    /// Whether the rule looks at earlier enrollments at all.
-    pub fn looks_back(self) -> bool {
-        self.mode != ReentryMode::Always || self.cooldown_days > 0
-    }
-
     /// Judges an event by the customer's earlier enrollments in the campaign.
-    pub fn judge(self, event: Applicant<'_>, earlier: &[Enrollment]) -> Entry {
+    pub fn judge(self, event: Applicant<'_>, earlier: &[&Enrollment]) -> Entry {
         let entry_key = match self.mode {
             ReentryMode::Once => "once".to_owned(),
             ReentryMode::OncePerSubject if !event.subject.is_empty() => format!("subject:{}", event.subject),
@@ -119,30 +114,20 @@ impl Reentry {
         }
         let mut restarts = Vec::new();
         if self.mode == ReentryMode::Restart {
-            if let Some(later) = earlier
-                .iter()
-                .find(|enrollment| enrollment.trigger_time > event.occur_time)
-            {
+            if let Some(later) = earlier.iter().find(|enrollment| enrollment.trigger_time > event.occur_time) {
                 return Entry::Stay(format!("a later event started it already ({})", later.enrollment_id));
             }
-            let open = earlier
-                .iter()
-                .filter(|enrollment| enrollment.state == EnrollmentState::Active);
+            let open = earlier.iter().filter(|enrollment| enrollment.state == EnrollmentState::Active);
             restarts.extend(open.map(|enrollment| enrollment.enrollment_id));
         }
         let counts = |enrollment: &&Enrollment| {
             enrollment.end_cause != Some(EndCause::Restarted) && !restarts.contains(&enrollment.enrollment_id)
         };
         let cooldown = TimeDelta::days(i64::from(self.cooldown_days));
-        let near = earlier
-            .iter()
-            .filter(counts)
-            .find(|one| (event.occur_time - one.trigger_time).abs() < cooldown);
+        let near =
+            earlier.iter().copied().filter(counts).find(|one| (event.occur_time - one.trigger_time).abs() < cooldown);
         if let Some(near) = near {
-            return Entry::Stay(format!(
-                "less than {} days from {}",
-                self.cooldown_days, near.enrollment_id
-            ));
+            return Entry::Stay(format!("less than {} days from {}", self.cooldown_days, near.enrollment_id));
         }
         Entry::Enter { entry_key, restarts }
     }
@@ -158,11 +143,7 @@ mod tests {
 
     fn earlier(trigger: i64, subject: &str, state: EnrollmentState, end_cause: Option<EndCause>) -> Enrollment {
         let event_id = EventId::generate();
-        let entry_key = if subject.is_empty() {
-            format!("event:{event_id}")
-        } else {
-            format!("subject:{subject}")
-        };
+        let entry_key = if subject.is_empty() { format!("event:{event_id}") } else { format!("subject:{subject}") };
         Enrollment {
             enrollment_id: EnrollmentId::generate(),
             campaign_id: "check-in".parse().unwrap(),
@@ -190,12 +171,8 @@ mod tests {
         subject: &str,
         earlier: &[Enrollment],
     ) -> Option<usize> {
-        let event = Applicant {
-            event_id: EventId::generate(),
-            subject,
-            occur_time: day(when),
-        };
-        match (Reentry { mode, cooldown_days }).judge(event, earlier) {
+        let event = Applicant { event_id: EventId::generate(), subject, occur_time: day(when) };
+        match (Reentry { mode, cooldown_days }).judge(event, &earlier.iter().collect::<Vec<_>>()) {
             Entry::Enter { restarts, .. } => Some(restarts.len()),
             Entry::Stay(_) => None,
         }
@@ -203,10 +180,8 @@ mod tests {
 
     #[test]
     fn a_subject_enters_once_and_events_without_one_stand_for_themselves() {
-        let before = [
-            earlier(1, "order-1", EnrollmentState::Completed, None),
-            earlier(1, "", EnrollmentState::Active, None),
-        ];
+        let before =
+            [earlier(1, "order-1", EnrollmentState::Completed, None), earlier(1, "", EnrollmentState::Active, None)];
         assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "order-1", &before), None);
         assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "order-2", &before), Some(0));
         assert_eq!(enters(ReentryMode::OncePerSubject, 0, 2, "", &before), Some(0));

@@ -7,16 +7,15 @@ use std::collections::HashMap;
 
 pub use self::{
     enrollment::{Applicant, EndCause, Enrollment, EnrollmentState, Entry},
-    store::{Concerned, active_of, between, end, insert, list as page_of, load, standings},
+    store::{Concerned, between, end, insert, list as page_of, related, standings},
 };
 use super::{Place, Plans};
 use crate::{
     calendar::Zone,
     clock::Timestamp,
-    contacts::{self, Contact, NewContact, StepOf},
+    contacts::{self, Contact, StepOf},
     customers,
     database::{StoreError, WriteTx},
-    ids::CustomerId,
 };
 
 /// Plans what comes after steps that have ended, in the transaction that ends them: the next step's contact, or the end of the
@@ -35,28 +34,21 @@ pub async fn advance(
     let mut waiting = store::lock_active(tx, &ids).await?;
     waiting.retain(|one| one.next_step_id.as_ref() == steps.get(&one.enrollment_id).copied());
 
-    let plans = plans
-        .load(
-            tx,
-            waiting
-                .iter()
-                .map(|one| (one.campaign_id.clone(), one.campaign_version)),
-        )
-        .await?;
-    let customers: Vec<CustomerId> = waiting.iter().map(|one| one.customer_id).collect();
-    let zones = customers::zones(tx, &customers).await?;
+    let plans = plans.load(tx, waiting.iter().map(|one| (one.campaign_id.clone(), one.campaign_version))).await?;
+    let plan_of = |one: &Enrollment| plans.get(&(one.campaign_id.clone(), one.campaign_version));
+    let next_step = |one: &Enrollment| plan_of(one)?.step_after(one.next_step_id.as_deref()?);
+    let go_on = waiting.iter().filter(|one| next_step(one).is_some());
+    let zones = customers::zones(tx, &go_on.map(|one| one.customer_id).collect::<Vec<_>>()).await?;
     let (mut done, mut moves, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
     for one in &waiting {
         let zone = zones.get(&one.customer_id).copied().unwrap_or(Zone::UTC);
-        let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version));
-        match plan.and_then(|plan| next_contact(plan, one, zone, now)) {
-            Some(next) => {
-                let step_id = next.step.as_ref().map(|step| step.step_id.clone()).unwrap_or_default();
-                moves.push((one.enrollment_id, step_id, next.planned.instant));
-                contacts.push(next.plan(now));
-            }
-            None => done.push(one.enrollment_id),
-        }
+        let (Some(plan), Some(step)) = (plan_of(one), next_step(one)) else {
+            done.push(one.enrollment_id);
+            continue;
+        };
+        let contact = plan.contact(step, one.purpose, &place(one, zone, now)).plan(now);
+        moves.push((one.enrollment_id, step.step_id.clone(), contact.due_time));
+        contacts.push(contact);
     }
     contacts::insert(tx, &contacts).await?;
     store::complete(tx, &done, now).await?;
@@ -64,15 +56,14 @@ pub async fn advance(
     Ok(contacts)
 }
 
-fn next_contact(plan: &super::Plan, of: &Enrollment, zone: Zone, now: Timestamp) -> Option<NewContact> {
-    let step = plan.step_after(of.next_step_id.as_deref()?)?;
-    let place = Place {
+fn place(of: &Enrollment, zone: Zone, now: Timestamp) -> Place<'_> {
+    Place {
         campaign_id: &of.campaign_id,
         enrollment_id: of.enrollment_id,
+        event_id: of.event_id,
         customer_id: of.customer_id,
         zone,
         trigger_time: of.trigger_time,
         previous_time: now,
-    };
-    Some(plan.contact(step, of.purpose, &place))
+    }
 }

@@ -21,17 +21,25 @@ use crate::{
     rpc::Page,
 };
 
-/// Inserts an enrollment.
-pub async fn insert(tx: &WriteTx, new: &Enrollment) -> Result<(), StoreError> {
-    enrollment::Entity::insert(row(new)).exec_without_returning(tx).await?;
+/// Inserts enrollments.
+pub async fn insert(tx: &WriteTx, new: &[Enrollment]) -> Result<(), StoreError> {
+    if !new.is_empty() {
+        enrollment::Entity::insert_many(new.iter().map(row)).exec_without_returning(tx).await?;
+    }
     Ok(())
 }
 
-/// A customer's enrollments that still have steps to come.
-pub async fn active_of(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Enrollment>, StoreError> {
+/// A customer's enrollments that still have steps to come, and all that ever were in these campaigns; the latest event last.
+pub async fn related(
+    tx: &WriteTx,
+    customer: CustomerId,
+    campaigns: Vec<CampaignId>,
+) -> Result<Vec<Enrollment>, StoreError> {
+    let active = enrollment::Column::State.eq(EnrollmentState::Active);
     let query = enrollment::Entity::find()
         .filter(enrollment::Column::CustomerId.eq(customer))
-        .filter(enrollment::Column::State.eq(EnrollmentState::Active))
+        .filter(active.or(enrollment::Column::CampaignId.is_in(campaigns)))
+        .order_by_asc(enrollment::Column::TriggerTime)
         .order_by_asc(enrollment::Column::EnrollmentId);
     Ok(query.all(tx).await?.into_iter().map(domain).collect())
 }
@@ -57,31 +65,16 @@ pub async fn list(
     customer: Option<CustomerId>,
     page: &Page,
 ) -> Result<Vec<Enrollment>, StoreError> {
-    let mut query = enrollment::Entity::find()
-        .order_by_asc(enrollment::Column::EnrollmentId)
-        .limit(page.size + 1);
+    let mut query = enrollment::Entity::find().order_by_asc(enrollment::Column::EnrollmentId).limit(page.size + 1);
     if let Some(campaign_id) = campaign_id {
         query = query.filter(enrollment::Column::CampaignId.eq(campaign_id.clone()));
     }
     if let Some(customer) = customer {
         query = query.filter(enrollment::Column::CustomerId.eq(customer));
     }
-    if let Some(after) = page
-        .after
-        .as_deref()
-        .and_then(|after| after.parse::<EnrollmentId>().ok())
-    {
+    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<EnrollmentId>().ok()) {
         query = query.filter(enrollment::Column::EnrollmentId.gt(after));
     }
-    Ok(query.all(db).await?.into_iter().map(domain).collect())
-}
-
-/// These enrollments.
-pub async fn load(db: &impl ConnectionTrait, ids: &[EnrollmentId]) -> Result<Vec<Enrollment>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = enrollment::Entity::find().filter(enrollment::Column::EnrollmentId.is_in(ids.iter().copied()));
     Ok(query.all(db).await?.into_iter().map(domain).collect())
 }
 
@@ -107,10 +100,7 @@ pub async fn standings(
         .into_tuple()
         .all(db)
         .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, state, cause, campaign)| (id, (state, cause, campaign)))
-        .collect())
+    Ok(rows.into_iter().map(|(id, state, cause, campaign)| (id, (state, cause, campaign))).collect())
 }
 
 /// Which of a customer's enrollments an opt-out concerns.
@@ -136,9 +126,9 @@ pub async fn end(tx: &WriteTx, which: Concerned, cause: EndCause, now: Timestamp
             .eq(customer)
             .and(enrollment::Column::TopicId.eq(topic))
             .and(enrollment::Column::Purpose.ne(Purpose::Transactional)),
-        Concerned::Purposes(customer, purposes) => enrollment::Column::CustomerId
-            .eq(customer)
-            .and(enrollment::Column::Purpose.is_in(purposes.iter().copied())),
+        Concerned::Purposes(customer, purposes) => {
+            enrollment::Column::CustomerId.eq(customer).and(enrollment::Column::Purpose.is_in(purposes.iter().copied()))
+        }
     };
     let done = enrollment::Entity::update_many()
         .col_expr(enrollment::Column::State, Expr::val(EnrollmentState::Exited))
@@ -175,9 +165,8 @@ pub async fn move_on(tx: &WriteTx, to: &[(EnrollmentId, String, Timestamp)]) -> 
     if to.is_empty() {
         return Ok(());
     }
-    let rows = to
-        .iter()
-        .map(|(id, step, time)| ValueTuple::Many(vec![(*id).into(), step.clone().into(), (*time).into()]));
+    let rows =
+        to.iter().map(|(id, step, time)| ValueTuple::Many(vec![(*id).into(), step.clone().into(), (*time).into()]));
     let given = |place: u8| Expr::col(("given", format!("column{place}")));
     let update = Query::update()
         .table(enrollment::Entity)

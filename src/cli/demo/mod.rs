@@ -20,7 +20,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use self::story::{Happening, Shop};
+use self::story::{Happening, Shop, earliest};
 use crate::{
     clock::{Clock, ClockHand, Timestamp},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
@@ -129,25 +129,26 @@ async fn play(
     let mut admin = AdminServiceClient::new(channel.clone());
     let bar = progress(&timeline, clock.now());
     let mut due: Option<Timestamp> = None;
-    while let Some(next) = timeline.keys().next().copied().into_iter().chain(due).min() {
+    while let Some(next) = earliest(timeline.keys().next().copied(), due) {
         hand.advance_to(next);
         if let Some(happenings) = timeline.remove(&next) {
-            shop.report(&happenings).await?;
+            due = earliest(due, shop.report(&happenings).await?);
         }
-        let job = admin
-            .run_job(RunJobRequest {
-                job_id: "dispatch".to_owned(),
-            })
-            .await?
-            .into_inner()
-            .job;
-        due = job
-            .and_then(|job| job.next_time)
-            .and_then(|time| Timestamp::from_timestamp(time.seconds, 0));
+        if due.is_some_and(|due| due <= next) {
+            due = dispatch(&mut admin).await?;
+        }
         show(&bar, next);
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// Has everything sent that is due; answers when the next is.
+async fn dispatch(admin: &mut AdminServiceClient<Channel>) -> Result<Option<Timestamp>, DemoError> {
+    let request = RunJobRequest { job_id: "dispatch".to_owned() };
+    let job = admin.run_job(request).await?.into_inner().job;
+    let next = job.and_then(|job| job.next_time);
+    Ok(next.and_then(|time| Timestamp::from_timestamp(time.seconds, 0)))
 }
 
 fn progress(timeline: &BTreeMap<Timestamp, Vec<Happening>>, start: Timestamp) -> ProgressBar {
@@ -155,11 +156,7 @@ fn progress(timeline: &BTreeMap<Timestamp, Vec<Happening>>, start: Timestamp) ->
     let days = u64::try_from((last - start).num_days()).unwrap_or(0);
     let bar = ProgressBar::new(days + 61);
     let style = ProgressStyle::with_template("{msg:>14} [{bar:40}] day {pos} of {len}, {elapsed}");
-    bar.set_style(
-        style
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> "),
-    );
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

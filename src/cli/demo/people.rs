@@ -44,14 +44,7 @@ const NAMES: [(&str, [&str; 6], [&str; 6]); 5] = [
     (
         "lt",
         ["Ona", "Jonas", "Rūta", "Tomas", "Eglė", "Žygimantas"],
-        [
-            "Kazlauskienė",
-            "Petrauskas",
-            "Žukaitė",
-            "Butkus",
-            "Šimkutė",
-            "Stankevičius",
-        ],
+        ["Kazlauskienė", "Petrauskas", "Žukaitė", "Butkus", "Šimkutė", "Stankevičius"],
     ),
     (
         "da",

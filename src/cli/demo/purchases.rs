@@ -30,13 +30,7 @@ fn parse(text: &str, line: usize) -> Option<Purchase> {
     let date = NaiveDate::parse_from_str(columns.next()?, "%Y%m%d").ok()?;
     let quantity = columns.next()?.parse().ok()?;
     let amount = columns.next()?.to_owned();
-    Some(Purchase {
-        line,
-        customer,
-        date,
-        quantity,
-        amount,
-    })
+    Some(Purchase { line, customer, date, quantity, amount })
 }
 
 #[cfg(test)]
@@ -49,14 +43,7 @@ mod tests {
     fn the_sample_is_whole() {
         let purchases = all().unwrap();
         assert_eq!(purchases.len(), 6_919);
-        assert_eq!(
-            purchases
-                .iter()
-                .map(|purchase| purchase.customer)
-                .collect::<BTreeSet<_>>()
-                .len(),
-            2_357
-        );
+        assert_eq!(purchases.iter().map(|purchase| purchase.customer).collect::<BTreeSet<_>>().len(), 2_357);
         let dates = || purchases.iter().map(|purchase| purchase.date);
         assert_eq!(dates().min(), NaiveDate::from_ymd_opt(1997, 1, 1));
         assert_eq!(dates().max(), NaiveDate::from_ymd_opt(1998, 6, 30));

@@ -18,10 +18,7 @@ use crate::rpc::proto::{
 /// Prints the table, three sample messages and lines to go on with.
 pub async fn print(channel: &Channel, folder: &Path, took: Duration) -> Result<(), DemoError> {
     let mut text = String::new();
-    let stats = [
-        (CHECK_IN, stats(channel, CHECK_IN).await?),
-        (WIN_BACK, stats(channel, WIN_BACK).await?),
-    ];
+    let stats = [(CHECK_IN, stats(channel, CHECK_IN).await?), (WIN_BACK, stats(channel, WIN_BACK).await?)];
     let planned: i64 = stats.iter().map(|(_, stats)| stats.audience).sum();
     let _ = writeln!(
         text,
@@ -37,12 +34,8 @@ pub async fn print(channel: &Channel, folder: &Path, took: Duration) -> Result<(
 }
 
 async fn stats(channel: &Channel, campaign_id: &'static str) -> Result<CampaignStats, DemoError> {
-    let request = GetCampaignStatsRequest {
-        campaign_id: campaign_id.to_owned(),
-    };
-    let answer = CampaignServiceClient::new(channel.clone())
-        .get_campaign_stats(request)
-        .await?;
+    let request = GetCampaignStatsRequest { campaign_id: campaign_id.to_owned() };
+    let answer = CampaignServiceClient::new(channel.clone()).get_campaign_stats(request).await?;
     Ok(answer.into_inner().stats.unwrap_or_default())
 }
 
@@ -74,17 +67,10 @@ fn table(text: &mut String, stats: &[(&'static str, CampaignStats); 2]) -> Resul
         let accounted =
             stats.sent + stats.suppressed + stats.canceled + stats.expired + stats.failed + stats.unknown_outcome;
         if accounted != stats.audience {
-            return Err(DemoError::Unaccounted {
-                campaign,
-                planned: stats.audience,
-                accounted,
-            });
+            return Err(DemoError::Unaccounted { campaign, planned: stats.audience, accounted });
         }
     }
-    let _ = writeln!(
-        text,
-        "\n  planned = sent + suppressed + canceled + expired + failed + in doubt: it adds up."
-    );
+    let _ = writeln!(text, "\n  planned = sent + suppressed + canceled + expired + failed + in doubt: it adds up.");
     Ok(())
 }
 
@@ -102,10 +88,8 @@ const REASONS: [(BlockReason, &str); 6] = [
 async fn samples(text: &mut String, channel: &Channel, folder: &Path) -> Result<(), DemoError> {
     let _ = writeln!(text, "\nThree of the messages:");
     let mut contacts = ContactServiceClient::new(channel.clone());
-    let people = purchases::all()
-        .ok_or(DemoError::Purchases)?
-        .into_iter()
-        .map(|purchase| Person::new(purchase.customer));
+    let people =
+        purchases::all().ok_or(DemoError::Purchases)?.into_iter().map(|purchase| Person::new(purchase.customer));
     let people: Vec<Person> = people.collect();
     for (locale, campaign_id) in [("lv", CHECK_IN), ("ru", WIN_BACK), ("da", CHECK_IN)] {
         for person in people.iter().filter(|person| person.locale == locale) {

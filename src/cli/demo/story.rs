@@ -52,26 +52,17 @@ pub fn timeline(mut purchases: Vec<Purchase>) -> BTreeMap<Timestamp, Vec<Happeni
     for purchase in purchases {
         if let Some(person) = people.get(&purchase.customer) {
             let noon = person.moment(purchase.date, 12);
-            timeline
-                .entry(noon)
-                .or_default()
-                .push(Happening::Order(person.external_id(), noon, purchase));
+            timeline.entry(noon).or_default().push(Happening::Order(person.external_id(), noon, purchase));
             continue;
         }
         let person = Person::new(purchase.customer);
         if let Some((leave, days)) = person.leaves {
             let evening = person.moment(purchase.date + Days::new(days), 15);
-            timeline
-                .entry(evening)
-                .or_default()
-                .push(Happening::Goodbye(person.external_id(), leave));
+            timeline.entry(evening).or_default().push(Happening::Goodbye(person.external_id(), leave));
         }
         people.insert(purchase.customer, person.clone());
         let noon = person.moment(purchase.date, 12);
-        timeline
-            .entry(noon)
-            .or_default()
-            .push(Happening::SignUp(person, purchase));
+        timeline.entry(noon).or_default().push(Happening::SignUp(person, purchase));
     }
     timeline
 }
@@ -101,64 +92,36 @@ impl Shop {
     /// Two topics, two templates in five languages, two campaigns.
     pub async fn set_up(&mut self) -> Result<(), Status> {
         for (id, name, purpose, opt_in) in [
-            (
-                ORDERS,
-                "About your orders",
-                proto::Purpose::Service,
-                proto::topic::OptIn::None,
-            ),
+            (ORDERS, "About your orders", proto::Purpose::Service, proto::topic::OptIn::None),
             (OFFERS, "Offers", proto::Purpose::Marketing, proto::topic::OptIn::Single),
         ] {
             let topic = Topic {
                 topic_id: id.to_owned(),
-                names: vec![LocalizedText {
-                    locale: String::new(),
-                    text: name.to_owned(),
-                }],
+                names: vec![LocalizedText { locale: String::new(), text: name.to_owned() }],
                 purpose: purpose.into(),
                 opt_in: opt_in.into(),
                 ..Topic::default()
             };
-            self.preferences
-                .create_topic(CreateTopicRequest {
-                    topic: Some(topic),
-                    ..Default::default()
-                })
-                .await?;
+            self.preferences.create_topic(CreateTopicRequest { topic: Some(topic), ..Default::default() }).await?;
         }
         for template in texts::templates() {
             let template_id = template.template_id.clone();
-            let request = CreateTemplateRequest {
-                template: Some(template),
-                ..Default::default()
-            };
+            let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
             self.templates.create_template(request).await?;
-            self.templates
-                .publish_template(PublishTemplateRequest {
-                    template_id,
-                    ..Default::default()
-                })
-                .await?;
+            self.templates.publish_template(PublishTemplateRequest { template_id, ..Default::default() }).await?;
         }
         for campaign in [check_in(), win_back()] {
             let campaign_id = campaign.campaign_id.clone();
-            let request = CreateCampaignRequest {
-                campaign: Some(campaign),
-                ..Default::default()
-            };
+            let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
             self.campaigns.create_campaign(request).await?;
-            self.campaigns
-                .activate_campaign(ActivateCampaignRequest {
-                    campaign_id,
-                    ..Default::default()
-                })
-                .await?;
+            self.campaigns.activate_campaign(ActivateCampaignRequest { campaign_id, ..Default::default() }).await?;
         }
         Ok(())
     }
 
-    /// Reports what happens at one moment; what concerns the same customer one after the other.
-    pub async fn report(&self, happenings: &[Happening]) -> Result<(), Status> {
+    /// Reports what happens at one moment; what concerns the same customer one after the other. Answers when the first of the
+    /// contacts is due that were planned: the receipts say so.
+    pub async fn report(&self, happenings: &[Happening]) -> Result<Option<Timestamp>, Status> {
         let mut by_customer: BTreeMap<String, Vec<&Happening>> = BTreeMap::new();
         for happening in happenings {
             by_customer.entry(happening.customer()).or_default().push(happening);
@@ -167,25 +130,25 @@ impl Shop {
             let mut shop = self.clone();
             let happenings: Vec<Happening> = happenings.into_iter().cloned().collect();
             async move {
+                let mut due = None;
                 for happening in happenings {
-                    shop.tell(happening).await?;
+                    due = earliest(due, shop.tell(happening).await?);
                 }
-                Ok::<_, Status>(())
+                Ok::<_, Status>(due)
             }
         };
         let calls: Vec<_> = by_customer.into_values().map(tell).collect();
-        stream::iter(calls).buffer_unordered(AT_ONCE).try_collect().await
+        stream::iter(calls).buffer_unordered(AT_ONCE).try_fold(None, async |first, due| Ok(earliest(first, due))).await
     }
 
-    async fn tell(&mut self, happening: Happening) -> Result<(), Status> {
+    async fn tell(&mut self, happening: Happening) -> Result<Option<Timestamp>, Status> {
         match happening {
             Happening::SignUp(person, purchase) => {
                 self.sign_up(&person).await?;
-                self.order(person.external_id(), person.moment(purchase.date, 12), &purchase)
-                    .await
+                self.order(person.external_id(), person.moment(purchase.date, 12), &purchase).await
             }
             Happening::Order(customer, noon, purchase) => self.order(customer, noon, &purchase).await,
-            Happening::Goodbye(customer, leave) => self.goodbye(customer, leave).await,
+            Happening::Goodbye(customer, leave) => self.goodbye(customer, leave).await.map(|()| None),
         }
     }
 
@@ -197,17 +160,11 @@ impl Shop {
             family_name: person.family_name.to_owned(),
             time_zone: person.zone.name().to_owned(),
             locale: person.locale.to_owned(),
-            addresses: vec![Address {
-                value: person.email(),
-                ..Address::default()
-            }],
+            addresses: vec![Address { value: person.email(), ..Address::default() }],
             ..Customer::default()
         };
         self.customers
-            .create_customer(CreateCustomerRequest {
-                customer: Some(customer),
-                ..Default::default()
-            })
+            .create_customer(CreateCustomerRequest { customer: Some(customer), ..Default::default() })
             .await?;
         if person.agrees {
             let request = SetConsentRequest {
@@ -221,17 +178,10 @@ impl Shop {
         }
         if let Some((start, end, days)) = person.quiet {
             let days = days.iter().map(|day| (*day).to_owned()).collect();
-            let quiet_hours = proto::QuietHours {
-                start: start.to_owned(),
-                end: end.to_owned(),
-                days,
-            };
+            let quiet_hours = proto::QuietHours { start: start.to_owned(), end: end.to_owned(), days };
             let request = UpdatePreferencesRequest {
                 customer: by_external_id(person.external_id()),
-                preferences: Some(proto::Preferences {
-                    quiet_hours: Some(quiet_hours),
-                    ..Default::default()
-                }),
+                preferences: Some(proto::Preferences { quiet_hours: Some(quiet_hours), ..Default::default() }),
                 ..UpdatePreferencesRequest::default()
             };
             self.preferences.update_preferences(request).await?;
@@ -239,35 +189,27 @@ impl Shop {
         Ok(())
     }
 
-    async fn order(&mut self, customer: String, noon: Timestamp, purchase: &Purchase) -> Result<(), Status> {
+    async fn order(
+        &mut self,
+        customer: String,
+        noon: Timestamp,
+        purchase: &Purchase,
+    ) -> Result<Option<Timestamp>, Status> {
         let event = Event {
             source: "cdnow".to_owned(),
             source_event_id: purchase.line.to_string(),
             customer: by_external_id(customer),
             event_type: "order.placed".to_owned(),
-            occur_time: Some(prost_types::Timestamp {
-                seconds: noon.timestamp(),
-                nanos: 0,
-            }),
+            occur_time: Some(prost_types::Timestamp { seconds: noon.timestamp(), nanos: 0 }),
             subject: format!("order-{}", purchase.line),
-            value: Some(Money {
-                currency_code: "USD".to_owned(),
-                amount: purchase.amount.clone(),
-            }),
-            items: vec![LineItem {
-                title: "CD".to_owned(),
-                quantity: purchase.quantity,
-                ..LineItem::default()
-            }],
+            value: Some(Money { currency_code: "USD".to_owned(), amount: purchase.amount.clone() }),
+            items: vec![LineItem { title: "CD".to_owned(), quantity: purchase.quantity, ..LineItem::default() }],
             ..Event::default()
         };
-        self.events
-            .record_event(RecordEventRequest {
-                event: Some(event),
-                ..Default::default()
-            })
-            .await?;
-        Ok(())
+        let request = RecordEventRequest { event: Some(event), ..Default::default() };
+        let effects = self.events.record_event(request).await?.into_inner().effects;
+        let due = |effect: proto::CampaignEffect| Timestamp::from_timestamp(effect.due_time?.seconds, 0);
+        Ok(effects.into_iter().filter_map(due).min())
     }
 
     async fn goodbye(&mut self, customer: String, leave: Leave) -> Result<(), Status> {
@@ -299,65 +241,32 @@ impl Happening {
 
 /// How requests name a customer of the shop.
 pub fn by_external_id(id: String) -> Option<CustomerRef> {
-    Some(CustomerRef {
-        key: Some(Key::ExternalId(id)),
-    })
+    Some(CustomerRef { key: Some(Key::ExternalId(id)) })
 }
 
 /// A week after every order, at ten in the morning.
 fn check_in() -> Campaign {
-    campaign(
-        CHECK_IN,
-        "Check-in a week after an order",
-        ORDERS,
-        7,
-        "10:00",
-        proto::reentry::Mode::OncePerSubject,
-    )
+    campaign(CHECK_IN, "Check-in a week after an order", ORDERS, 7, "10:00", proto::reentry::Mode::OncePerSubject)
 }
 
 /// Sixty days after the last order, at six in the evening.
 fn win_back() -> Campaign {
-    campaign(
-        WIN_BACK,
-        "Win back after sixty days of silence",
-        OFFERS,
-        60,
-        "18:00",
-        proto::reentry::Mode::Restart,
-    )
+    campaign(WIN_BACK, "Win back after sixty days of silence", OFFERS, 60, "18:00", proto::reentry::Mode::Restart)
 }
 
 fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto::reentry::Mode) -> Campaign {
-    let calendar = proto::CalendarDelay {
-        days,
-        at: at.to_owned(),
-        ..Default::default()
-    };
-    let delay = proto::Delay {
-        length: Some(proto::delay::Length::Calendar(calendar)),
-        ..Default::default()
-    };
-    let send = proto::SendAction {
-        template_id: id.to_owned(),
-    };
-    let step = proto::Step {
-        step_id: "mail".to_owned(),
-        delay: Some(delay),
-        action: Some(proto::step::Action::Send(send)),
-    };
-    let trigger = proto::EventTrigger {
-        event_type: "order.placed".to_owned(),
-    };
+    let calendar = proto::CalendarDelay { days, at: at.to_owned(), ..Default::default() };
+    let delay = proto::Delay { length: Some(proto::delay::Length::Calendar(calendar)), ..Default::default() };
+    let send = proto::SendAction { template_id: id.to_owned() };
+    let step =
+        proto::Step { step_id: "mail".to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) };
+    let trigger = proto::EventTrigger { event_type: "order.placed".to_owned() };
     Campaign {
         campaign_id: id.to_owned(),
         display_name: name.to_owned(),
         topic_id: topic.to_owned(),
         trigger: Some(proto::campaign::Trigger::Event(trigger)),
-        reentry: Some(proto::Reentry {
-            mode: mode.into(),
-            cooldown_days: 0,
-        }),
+        reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: 0 }),
         steps: vec![step],
         ..Campaign::default()
     }
@@ -365,8 +274,10 @@ fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto:
 
 /// When the demo's clock starts: before anything happens anywhere.
 pub fn beginning(timeline: &BTreeMap<Timestamp, Vec<Happening>>) -> Timestamp {
-    timeline
-        .keys()
-        .next()
-        .map_or(Timestamp::UNIX_EPOCH, |first| *first - TimeDelta::hours(1))
+    timeline.keys().next().map_or(Timestamp::UNIX_EPOCH, |first| *first - TimeDelta::hours(1))
+}
+
+/// The earlier of two moments, where there are two.
+pub fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.into_iter().chain(b).min()
 }

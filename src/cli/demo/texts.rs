@@ -154,12 +154,8 @@ fn variant(text: &Text) -> TemplateVariant {
 fn sample() -> prost_types::Struct {
     use prost_types::{ListValue, Struct, Value, value::Kind};
     let value = |kind| Value { kind: Some(kind) };
-    let object = |key: &str, inner| Struct {
-        fields: [(key.to_owned(), inner)].into(),
-    };
+    let object = |key: &str, inner| Struct { fields: [(key.to_owned(), inner)].into() };
     let item = object("quantity", value(Kind::NumberValue(2.0)));
-    let items = value(Kind::ListValue(ListValue {
-        values: vec![value(Kind::StructValue(item))],
-    }));
+    let items = value(Kind::ListValue(ListValue { values: vec![value(Kind::StructValue(item))] }));
     object("event", value(Kind::StructValue(object("items", items))))
 }

@@ -22,9 +22,8 @@ use crate::{
 
 /// Due, and nobody else's. What waits for a paused campaign is due only to expire.
 fn due(now: Timestamp, paused: &[CampaignId]) -> Condition {
-    let mut due = Condition::all()
-        .add(contact::Column::State.eq(ContactState::Scheduled))
-        .add(contact::Column::DueTime.lte(now));
+    let mut due =
+        Condition::all().add(contact::Column::State.eq(ContactState::Scheduled)).add(contact::Column::DueTime.lte(now));
     if !paused.is_empty() {
         due = due.add(
             Condition::any()
@@ -56,10 +55,7 @@ pub async fn claim(tx: &WriteTx, now: Timestamp, paused: &[CampaignId], most: u6
         .all(tx)
         .await?;
     if ids.is_empty() {
-        return Ok(Claim {
-            token,
-            contacts: Vec::new(),
-        });
+        return Ok(Claim { token, contacts: Vec::new() });
     }
     let rows = contact::Entity::update_many()
         .col_expr(contact::Column::ClaimToken, Expr::val(token))
@@ -80,9 +76,7 @@ pub async fn next_due(db: &impl ConnectionTrait, paused: &[CampaignId]) -> Resul
             .filter(contact::Column::State.eq(ContactState::Scheduled))
             .filter(contact::Column::ClaimToken.is_null())
     };
-    let mut running = waiting()
-        .column(contact::Column::DueTime)
-        .order_by_asc(contact::Column::DueTime);
+    let mut running = waiting().column(contact::Column::DueTime).order_by_asc(contact::Column::DueTime);
     if !paused.is_empty() {
         let going = contact::Column::CampaignId.is_not_in(paused.iter().cloned());
         running = running.filter(contact::Column::CampaignId.is_null().or(going));
@@ -131,9 +125,7 @@ pub async fn intend(tx: &WriteTx, intents: &[Intent], replica: &str, now: Timest
         detail: Set(None),
         replica: Set(replica.to_owned()),
     });
-    attempt::Entity::insert_many(attempts)
-        .exec_without_returning(tx)
-        .await?;
+    attempt::Entity::insert_many(attempts).exec_without_returning(tx).await?;
     let decisions = intents.iter().map(|intent| Decision {
         contact_id: intent.contact_id,
         revision: intent.revision + 1,
@@ -143,11 +135,7 @@ pub async fn intend(tx: &WriteTx, intents: &[Intent], replica: &str, now: Timest
     });
     record(tx, decisions).await?;
     let rows = intents.iter().map(|intent| {
-        let values = vec![
-            intent.contact_id.into(),
-            intent.address_id.into(),
-            intent.template_version.into(),
-        ];
+        let values = vec![intent.contact_id.into(), intent.address_id.into(), intent.template_version.into()];
         ValueTuple::Many(values)
     });
     let mut update = update_each(rows.collect(), now);
@@ -167,10 +155,8 @@ pub async fn intend(tx: &WriteTx, intents: &[Intent], replica: &str, now: Timest
 
 /// Ends contacts for good, with the decision that ends them.
 pub async fn end(tx: &WriteTx, ends: &[(ContactId, i32, Block)], now: Timestamp) -> Result<(), StoreError> {
-    let rows: Vec<(ContactId, i32, Block, Option<Timestamp>)> = ends
-        .iter()
-        .map(|(id, revision, block)| (*id, *revision, block.clone(), None))
-        .collect();
+    let rows: Vec<(ContactId, i32, Block, Option<Timestamp>)> =
+        ends.iter().map(|(id, revision, block)| (*id, *revision, block.clone(), None)).collect();
     set_blocks(tx, &rows, now).await
 }
 
@@ -217,10 +203,7 @@ async fn set_blocks(
         .value(contact::Column::BlockEffect, given(4))
         .value(contact::Column::BlockDetail, given(5))
         .value(contact::Column::BlockRetryTime, given(6))
-        .value(
-            contact::Column::DueTime,
-            Expr::expr(given(7)).if_null(own(contact::Column::DueTime)),
-        );
+        .value(contact::Column::DueTime, Expr::expr(given(7)).if_null(own(contact::Column::DueTime)));
     free(&mut update);
     tx.execute(&update).await?;
     Ok(())
@@ -272,15 +255,7 @@ pub async fn settle_later(
     setbacks: &[Setback],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    settle_setbacks(
-        tx,
-        token,
-        setbacks,
-        AttemptOutcome::TemporaryFailure,
-        ContactState::Scheduled,
-        now,
-    )
-    .await
+    settle_setbacks(tx, token, setbacks, AttemptOutcome::TemporaryFailure, ContactState::Scheduled, now).await
 }
 
 /// Records what the transport refused for good.
@@ -290,15 +265,7 @@ pub async fn settle_never(
     setbacks: &[Setback],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    settle_setbacks(
-        tx,
-        token,
-        setbacks,
-        AttemptOutcome::PermanentFailure,
-        ContactState::Failed,
-        now,
-    )
-    .await
+    settle_setbacks(tx, token, setbacks, AttemptOutcome::PermanentFailure, ContactState::Failed, now).await
 }
 
 async fn settle_setbacks(
@@ -370,11 +337,8 @@ pub async fn recover(tx: &WriteTx, now: Timestamp) -> Result<Vec<Contact>, Store
     if left.is_empty() {
         return Ok(Vec::new());
     }
-    let again = Expr::case(
-        contact::Column::Purpose.eq(Purpose::Transactional),
-        Expr::val(ContactState::Scheduled),
-    )
-    .finally(Expr::val(ContactState::UnknownOutcome));
+    let again = Expr::case(contact::Column::Purpose.eq(Purpose::Transactional), Expr::val(ContactState::Scheduled))
+        .finally(Expr::val(ContactState::UnknownOutcome));
     let rows = contact::Entity::update_many()
         .col_expr(contact::Column::State, again.into())
         .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
