@@ -69,11 +69,10 @@ impl MigrationTrait for Migration {
                     .col(uuid("contact_id"))
                     .col(integer("revision"))
                     .col(timestamp_with_time_zone("decide_time"))
-                    .col(text_null("reason"))
-                    .col(text_null("effect"))
-                    .col(text_null("detail"))
+                    .col(text("reason"))
+                    .col(text("effect"))
+                    .col(text("detail"))
                     .col(timestamp_with_time_zone_null("retry_time"))
-                    .col(uuid_null("consent_record_id"))
                     .primary_key(Index::create().col("contact_id").col("revision"))
                     .foreign_key(ForeignKey::create().from("decisions", "contact_id").to("contacts", "contact_id"))
                     .to_owned(),
@@ -90,6 +89,7 @@ impl MigrationTrait for Migration {
                     .col(text_null("outcome"))
                     .col(text_null("detail"))
                     .col(text("replica"))
+                    .col(uuid_null("consent_record_id"))
                     .primary_key(Index::create().col("contact_id").col("number"))
                     .foreign_key(ForeignKey::create().from("attempts", "contact_id").to("contacts", "contact_id"))
                     .to_owned(),

@@ -157,7 +157,7 @@ impl Api {
         };
         let decision = |decision: Decision| proto::ContactDecision {
             time: Some(encode::time(decision.time)),
-            block: decision.block.map(encode::block),
+            block: Some(encode::block(decision.block)),
         };
         ExplainContactResponse {
             summary: of.summary,

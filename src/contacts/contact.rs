@@ -260,19 +260,13 @@ impl NewContact {
     }
 }
 
-/// One recorded decision of the gate about a contact.
+/// A recorded decision of the gate that a contact does not go out. One that it does is recorded as its [`Attempt`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// About which contact.
-    pub contact_id: ContactId,
-    /// The contact's revision that it led to.
-    pub revision: i32,
     /// When.
     pub time: Timestamp,
-    /// What stood in the way; none = it was let through.
-    pub block: Option<Block>,
-    /// The consent that allowed it, where one was needed.
-    pub consent: Option<ConsentRecordId>,
+    /// What stood in the way.
+    pub block: Block,
 }
 
 text_enum! {
@@ -289,7 +283,7 @@ text_enum! {
     }
 }
 
-/// One hand-over.
+/// One hand-over: the decision that a contact goes out, recorded before it does, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// From 1.
@@ -304,6 +298,8 @@ pub struct Attempt {
     pub detail: String,
     /// Which process did it.
     pub replica: String,
+    /// The consent that allowed it, where one was needed.
+    pub consent: Option<ConsentRecordId>,
 }
 
 /// Which contacts an operation means: all that is set must match.

@@ -70,7 +70,7 @@ pub mod decision {
     use super::*;
     use crate::{
         contacts::{BlockReason, Effect},
-        ids::{ConsentRecordId, ContactId},
+        ids::ContactId,
     };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -81,14 +81,13 @@ pub mod decision {
         #[sea_orm(primary_key, auto_increment = false)]
         pub revision: i32,
         pub decide_time: DateTimeUtc,
-        #[sea_orm(column_type = "Text", nullable)]
-        pub reason: Option<BlockReason>,
-        #[sea_orm(column_type = "Text", nullable)]
-        pub effect: Option<Effect>,
-        #[sea_orm(column_type = "Text", nullable)]
-        pub detail: Option<String>,
+        #[sea_orm(column_type = "Text")]
+        pub reason: BlockReason,
+        #[sea_orm(column_type = "Text")]
+        pub effect: Effect,
+        #[sea_orm(column_type = "Text")]
+        pub detail: String,
         pub retry_time: Option<DateTimeUtc>,
-        pub consent_record_id: Option<ConsentRecordId>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -99,7 +98,10 @@ pub mod decision {
 
 pub mod attempt {
     use super::*;
-    use crate::{contacts::AttemptOutcome, ids::ContactId};
+    use crate::{
+        contacts::AttemptOutcome,
+        ids::{ConsentRecordId, ContactId},
+    };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "attempts")]
@@ -116,6 +118,7 @@ pub mod attempt {
         pub detail: Option<String>,
         #[sea_orm(column_type = "Text")]
         pub replica: String,
+        pub consent_record_id: Option<ConsentRecordId>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -105,11 +105,12 @@ pub async fn attempts(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<At
         outcome: row.outcome,
         detail: row.detail.unwrap_or_default(),
         replica: row.replica,
+        consent: row.consent_record_id,
     };
     Ok(rows.into_iter().map(attempt).collect())
 }
 
-/// Every decision about a contact, oldest first.
+/// Every decision that a contact does not go out, oldest first.
 pub async fn decisions(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<Decision>, StoreError> {
     let rows = decision::Entity::find()
         .filter(decision::Column::ContactId.eq(id))
@@ -117,11 +118,8 @@ pub async fn decisions(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<D
         .all(db)
         .await?;
     let decision = |row: decision::Model| Decision {
-        contact_id: row.contact_id,
-        revision: row.revision,
         time: row.decide_time,
-        block: block(row.reason, row.effect, row.detail, row.retry_time),
-        consent: row.consent_record_id,
+        block: Block { reason: row.reason, effect: row.effect, detail: row.detail, retry_time: row.retry_time },
     };
     Ok(rows.into_iter().map(decision).collect())
 }

@@ -93,6 +93,11 @@ impl Database {
         &self.reader
     }
 
+    /// For a single statement that is a transaction by itself.
+    pub fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
     /// Begins a transaction that may write.
     pub async fn begin_write(&self) -> Result<WriteTx, StoreError> {
         let options = TransactionOptions {

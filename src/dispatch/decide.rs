@@ -2,8 +2,8 @@ use super::{Dispatcher, Tally, prepare::Draft};
 use crate::{
     campaigns::enrollments,
     contacts::{
-        Block, Contact, StepOf,
-        claims::{self, Intent},
+        Contact, Effect, StepOf,
+        claims::{self, Blocked, Intent},
     },
     customers::Address,
     database::{self, StoreError},
@@ -25,9 +25,8 @@ pub(super) struct Send<'a> {
 struct Lot<'a> {
     sends: Vec<Send<'a>>,
     intents: Vec<Intent>,
-    deferrals: Vec<(ContactId, i32, Block, Option<crate::clock::Timestamp>)>,
-    ends: Vec<(ContactId, i32, Block)>,
-    ended_steps: Vec<StepOf>,
+    blocked: Vec<Blocked>,
+    steps: Vec<(ContactId, StepOf)>,
 }
 
 impl Dispatcher {
@@ -42,22 +41,22 @@ impl Dispatcher {
         let contacts: Vec<&Contact> = drafts.iter().map(|draft| draft.contact).collect();
         let tx = self.db.begin_write().await?;
         let facts = Facts::lock(&tx, &contacts).await?;
-        let ids: Vec<ContactId> = contacts.iter().map(|contact| contact.contact_id).collect();
-        let held = claims::still_held(&tx, token, &ids).await?;
         let mut lot = Lot::default();
-        for draft in drafts.iter().filter(|draft| held.contains(&draft.contact.contact_id)) {
+        for draft in drafts {
             let template_error = draft.message.as_ref().err().map(String::as_str);
             let case = facts.case(draft.contact, template_error)?;
             lot.add(draft, gate::decide(&case, now));
         }
-        claims::intend(&tx, &lot.intents, &self.replica, now).await?;
-        claims::defer(&tx, &lot.deferrals, now).await?;
-        claims::end(&tx, &lot.ends, now).await?;
-        let planned = enrollments::advance(&tx, &self.plans, &lot.ended_steps, now).await?;
+        let intended = claims::intend(&tx, token, &lot.intents, &self.replica, now).await?;
+        let blocked = claims::block(&tx, token, &lot.blocked, now).await?;
+        let ended = lot.steps.into_iter().filter(|(id, _)| blocked.contains(id)).map(|(_, step)| step);
+        let planned = enrollments::advance(&tx, &self.plans, &ended.collect::<Vec<_>>(), now).await?;
         database::commit(tx).await?;
         self.ring_for(&planned);
-        tally.deferred += lot.deferrals.len();
-        tally.ended += lot.ends.len();
+        for blocked in lot.blocked.iter().filter(|one| blocked.contains(&one.contact_id)) {
+            if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
+        }
+        lot.sends.retain(|send| intended.contains(&send.draft.contact.contact_id));
         Ok(lot.sends)
     }
 }
@@ -65,11 +64,11 @@ impl Dispatcher {
 impl<'a> Lot<'a> {
     fn add(&mut self, draft: &'a Draft<'a>, verdict: Verdict) {
         let contact = draft.contact;
+        let contact_id = contact.contact_id;
         match (verdict, &draft.message) {
             (Verdict::Send { address, consent }, Ok((_, template_version))) => {
                 self.intents.push(Intent {
-                    contact_id: contact.contact_id,
-                    revision: contact.revision,
+                    contact_id,
                     number: contact.attempt_count + 1,
                     address_id: address.address_id,
                     template_version: *template_version,
@@ -77,13 +76,10 @@ impl<'a> Lot<'a> {
                 });
                 self.sends.push(Send { draft, address });
             }
-            (Verdict::Defer(block), _) => {
-                let until = block.retry_time;
-                self.deferrals.push((contact.contact_id, contact.revision, block, until));
-            }
+            (Verdict::Defer(block), _) => self.blocked.push(Blocked { contact_id, revision: contact.revision, block }),
             (Verdict::End(block), _) => {
-                self.ends.push((contact.contact_id, contact.revision, block));
-                self.ended_steps.extend(contact.step.clone());
+                self.blocked.push(Blocked { contact_id, revision: contact.revision, block });
+                self.steps.extend(contact.step.clone().map(|step| (contact_id, step)));
             }
             // The gate sends nothing whose template does not render.
             (Verdict::Send { .. }, Err(_)) => {}

@@ -133,9 +133,7 @@ impl Dispatcher {
         if due.is_none_or(|due| due > now) {
             return Ok(Look::Next(due));
         }
-        let tx = self.db.begin_write().await?;
-        let claim = claims::claim(&tx, now, &paused, BATCH).await?;
-        database::commit(tx).await?;
+        let claim = claims::claim(self.db.writer(), now, &paused, BATCH).await?;
         // Another process was quicker, and looks after what is due now.
         if claim.contacts.is_empty() { Ok(Look::Next(None)) } else { Ok(Look::Due(claim)) }
     }

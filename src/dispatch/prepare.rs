@@ -25,13 +25,15 @@ impl Dispatcher {
     pub(super) async fn prepare<'a>(&self, lot: &'a [Contact]) -> Result<Vec<Draft<'a>>, StoreError> {
         let db = self.db.reader();
         let customers: Vec<_> = lot.iter().map(|contact| contact.customer_id).collect();
-        let customers = customers::profiles(db, &customers).await?;
         let events: Vec<EventId> = lot.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
-        let events = events::load(db, &events).await?;
         let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
-        let templates = self.templates.published(&templates).await?;
+        let (customers, events, templates) = tokio::try_join!(
+            customers::profiles(db, &customers),
+            events::load(db, &events),
+            self.templates.published(&templates),
+        )?;
         let draft = |contact: &'a Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));

@@ -52,7 +52,7 @@ impl Gate {
             told.ahead(at)
         } else {
             let mut summary = told.back();
-            if let Some(consent) = decisions.iter().rev().find_map(|decision| decision.consent)
+            if let Some(consent) = attempts.iter().rev().find_map(|attempt| attempt.consent)
                 && let Some(record) = preferences::find_record(db, consent).await?
             {
                 let _ =
@@ -155,12 +155,9 @@ impl Told<'_> {
             ContactState::Expired => format!("{what} came too late and was not sent: {why}."),
             ContactState::Suppressed | ContactState::Scheduled => format!("{what} was not sent: {why}."),
         };
-        let put_off = self
-            .decisions
-            .iter()
-            .filter(|decision| decision.block.as_ref().is_some_and(|block| block.effect == contacts::Effect::Defer));
-        if let Some(first) = put_off.last().and_then(|decision| decision.block.as_ref()) {
-            let _ = write!(summary, " It had been put off: {}.", first.detail);
+        let put_off = self.decisions.iter().filter(|decision| decision.block.effect == contacts::Effect::Defer);
+        if let Some(last) = put_off.last() {
+            let _ = write!(summary, " It had been put off: {}.", last.block.detail);
         }
         if self.contact.attempt_count > 1 {
             let _ = write!(summary, " It took {} attempts.", self.contact.attempt_count);

@@ -6,25 +6,19 @@ use crate::calendar::{LocalTime, Zone};
 use crate::clock::Timestamp;
 
 /// All over the world, half hours, quarter hours and the date line included.
-const ZONES: [&str; 20] = [
+const ZONES: [&str; 14] = [
     "Pacific/Auckland",
     "Australia/Lord_Howe",
     "Asia/Tokyo",
-    "Asia/Shanghai",
     "Asia/Kathmandu",
     "Asia/Kolkata",
-    "Asia/Dubai",
     "Europe/Moscow",
     "Europe/Riga",
     "Europe/Vilnius",
     "Europe/Copenhagen",
-    "Africa/Lagos",
     "Europe/London",
-    "Atlantic/Azores",
     "America/Sao_Paulo",
-    "America/St_Johns",
     "America/New_York",
-    "America/Chicago",
     "America/Los_Angeles",
     "Pacific/Honolulu",
 ];

@@ -6,9 +6,9 @@ mod store;
 use std::time::Duration;
 
 pub use self::store::{
-    claim, defer, end, intend, next_due, purge_claims, recover, release, settle_accepted, settle_later, settle_never,
-    still_held,
+    block, claim, intend, next_due, purge_claims, recover, release, settle_accepted, settle_later, settle_never,
 };
+use super::Block;
 use crate::{
     clock::Timestamp,
     ids::{AddressId, ConsentRecordId, ContactId},
@@ -22,8 +22,6 @@ pub const LEASE: Duration = Duration::from_secs(60);
 pub struct Intent {
     /// Which contact.
     pub contact_id: ContactId,
-    /// Its revision before.
-    pub revision: i32,
     /// Which hand-over it is, from 1.
     pub number: i32,
     /// Where it goes.
@@ -32,6 +30,17 @@ pub struct Intent {
     pub template_version: i32,
     /// The consent that allows it, where one was needed.
     pub consent: Option<ConsentRecordId>,
+}
+
+/// A contact that does not go out now.
+#[derive(Debug, Clone)]
+pub struct Blocked {
+    /// Which contact.
+    pub contact_id: ContactId,
+    /// Its revision before.
+    pub revision: i32,
+    /// Why, and what follows.
+    pub block: Block,
 }
 
 /// A hand-over that did not succeed.

@@ -1,18 +1,20 @@
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Value,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
     sea_query::{
-        Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, SimpleExpr, TableRef, UpdateStatement, ValueTuple,
+        CommonTableExpression, Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, SimpleExpr, TableRef,
+        UpdateStatement, ValueTuple, WithClause,
     },
 };
 
 use super::{
     super::{
-        AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, Purpose,
+        AttemptOutcome, BlockReason, Claim, Contact, ContactState, Effect, Purpose,
         entity::{attempt, contact, decision},
         store::domain,
     },
-    Intent, LEASE, Setback,
+    Blocked, Intent, LEASE, Setback,
 };
 use crate::{
     clock::Timestamp,
@@ -35,14 +37,20 @@ fn due(now: Timestamp, paused: &[CampaignId]) -> Condition {
     due
 }
 
-/// Claims up to `most` due contacts, the longest due first.
-pub async fn claim(tx: &WriteTx, now: Timestamp, paused: &[CampaignId], most: u64) -> Result<Claim, StoreError> {
+/// Claims up to `most` due contacts, the longest due first: one statement, which is a transaction by itself.
+pub async fn claim(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    paused: &[CampaignId],
+    most: u64,
+) -> Result<Claim, StoreError> {
     let token = ClaimToken::generate();
     let free = Condition::any()
         .add(contact::Column::ClaimToken.is_null())
-        .add(Expr::col(contact::Column::LeaseEnd).lt(lease_now(tx)));
-    // On SQLite the lock clause is left out: the transaction is alone anyway.
-    let ids: Vec<ContactId> = contact::Entity::find()
+        .add(Expr::col(contact::Column::LeaseEnd).lt(lease_now(db)));
+    // On SQLite the lock clause is left out: the statement is alone anyway. On Postgres the picked rows must be worked out
+    // once, or more than `most` could be locked.
+    let picked = contact::Entity::find()
         .select_only()
         .column(contact::Column::ContactId)
         .filter(due(now, paused))
@@ -51,18 +59,18 @@ pub async fn claim(tx: &WriteTx, now: Timestamp, paused: &[CampaignId], most: u6
         .order_by_asc(contact::Column::ContactId)
         .limit(most)
         .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    if ids.is_empty() {
-        return Ok(Claim { token, contacts: Vec::new() });
-    }
-    let rows = contact::Entity::update_many()
-        .col_expr(contact::Column::ClaimToken, Expr::val(token))
-        .col_expr(contact::Column::LeaseEnd, lease_end(tx, LEASE))
-        .filter(contact::Column::ContactId.is_in(ids))
-        .exec_with_returning(tx)
-        .await?;
+        .into_query();
+    let picked = CommonTableExpression::new().query(picked).table_name("picked").materialized(true).to_owned();
+    let chosen = Query::select().column(contact::Column::ContactId).from("picked").to_owned();
+    let claim = Query::update()
+        .table(contact::Entity)
+        .value(contact::Column::ClaimToken, Expr::val(token))
+        .value(contact::Column::LeaseEnd, lease_end(db, LEASE))
+        .and_where(contact::Column::ContactId.in_subquery(chosen))
+        .returning_all()
+        .to_owned()
+        .with(WithClause::new().cte(picked).to_owned());
+    let rows = contact::Model::find_by_statement(db.get_database_backend().build(&claim)).all(db).await?;
     let mut contacts = rows.into_iter().map(domain).collect::<Result<Vec<Contact>, _>>()?;
     contacts.sort_by_key(|contact| (contact.due_time, contact.contact_id));
     Ok(Claim { token, contacts })
@@ -95,50 +103,22 @@ pub async fn next_due(db: &impl ConnectionTrait, paused: &[CampaignId]) -> Resul
     Ok([due, expires].into_iter().flatten().min())
 }
 
-/// Which of these are still held under the claim; they stay so until the transaction ends.
-pub async fn still_held(tx: &WriteTx, token: ClaimToken, ids: &[ContactId]) -> Result<Vec<ContactId>, StoreError> {
-    let held = contact::Entity::find()
-        .select_only()
-        .column(contact::Column::ContactId)
-        .filter(contact::Column::ContactId.is_in(ids.iter().copied()))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(contact::Column::ClaimToken.eq(token))
-        .order_by_asc(contact::Column::ContactId)
-        .lock(LockType::Update)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    Ok(held)
-}
-
-/// Records what is about to be handed over: the decision, the attempt, and the contact as SENDING under a fresh lease.
-pub async fn intend(tx: &WriteTx, intents: &[Intent], replica: &str, now: Timestamp) -> Result<(), StoreError> {
+/// Records what is about to be handed over, as far as the claim still holds it: the contact as SENDING under a fresh lease, and
+/// the attempt. Answers which contacts that are.
+pub async fn intend(
+    tx: &WriteTx,
+    token: ClaimToken,
+    intents: &[Intent],
+    replica: &str,
+    now: Timestamp,
+) -> Result<Vec<ContactId>, StoreError> {
     if intents.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let attempts = intents.iter().map(|intent| attempt::ActiveModel {
-        contact_id: Set(intent.contact_id),
-        number: Set(intent.number),
-        start_time: Set(now),
-        end_time: Set(None),
-        outcome: Set(None),
-        detail: Set(None),
-        replica: Set(replica.to_owned()),
-    });
-    attempt::Entity::insert_many(attempts).exec_without_returning(tx).await?;
-    let decisions = intents.iter().map(|intent| Decision {
-        contact_id: intent.contact_id,
-        revision: intent.revision + 1,
-        time: now,
-        block: None,
-        consent: intent.consent,
-    });
-    record(tx, decisions).await?;
     let rows = intents.iter().map(|intent| {
-        let values = vec![intent.contact_id.into(), intent.address_id.into(), intent.template_version.into()];
-        ValueTuple::Many(values)
+        ValueTuple::Many(vec![intent.contact_id.into(), intent.address_id.into(), intent.template_version.into()])
     });
-    let mut update = update_each(rows.collect(), now);
+    let mut update = update_each(token, rows.collect(), now);
     update
         .value(contact::Column::State, Expr::val(ContactState::Sending))
         .value(contact::Column::AttemptCount, own(contact::Column::AttemptCount).add(1))
@@ -149,64 +129,72 @@ pub async fn intend(tx: &WriteTx, intents: &[Intent], replica: &str, now: Timest
         .value(contact::Column::BlockEffect, Expr::val(None::<Effect>))
         .value(contact::Column::BlockDetail, Expr::val(None::<String>))
         .value(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>));
-    tx.execute(&update).await?;
-    Ok(())
-}
-
-/// Ends contacts for good, with the decision that ends them.
-pub async fn end(tx: &WriteTx, ends: &[(ContactId, i32, Block)], now: Timestamp) -> Result<(), StoreError> {
-    let rows: Vec<(ContactId, i32, Block, Option<Timestamp>)> =
-        ends.iter().map(|(id, revision, block)| (*id, *revision, block.clone(), None)).collect();
-    set_blocks(tx, &rows, now).await
-}
-
-/// Puts contacts off until a later moment (none = they stay due and are asked about again), with the decision.
-pub async fn defer(
-    tx: &WriteTx,
-    deferrals: &[(ContactId, i32, Block, Option<Timestamp>)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    set_blocks(tx, deferrals, now).await
-}
-
-async fn set_blocks(
-    tx: &WriteTx,
-    rows: &[(ContactId, i32, Block, Option<Timestamp>)],
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
+    let held = changed(tx, &update).await?;
+    let attempts =
+        intents.iter().filter(|intent| held.contains(&intent.contact_id)).map(|intent| attempt::ActiveModel {
+            contact_id: Set(intent.contact_id),
+            number: Set(intent.number),
+            start_time: Set(now),
+            end_time: Set(None),
+            outcome: Set(None),
+            detail: Set(None),
+            replica: Set(replica.to_owned()),
+            consent_record_id: Set(intent.consent),
+        });
+    if !held.is_empty() {
+        attempt::Entity::insert_many(attempts).exec_without_returning(tx).await?;
     }
-    let decisions = rows.iter().map(|(contact_id, revision, block, _)| Decision {
-        contact_id: *contact_id,
-        revision: revision + 1,
-        time: now,
-        block: Some(block.clone()),
-        consent: None,
-    });
-    record(tx, decisions).await?;
-    let values = rows.iter().map(|(id, _, block, due)| {
+    Ok(held)
+}
+
+/// Ends contacts for good or puts them off, as far as the claim still holds them, and records why. Answers which contacts that
+/// are. One that is put off until no known moment stays due and is asked about again.
+pub async fn block(
+    tx: &WriteTx,
+    token: ClaimToken,
+    blocked: &[Blocked],
+    now: Timestamp,
+) -> Result<Vec<ContactId>, StoreError> {
+    if blocked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = blocked.iter().map(|Blocked { contact_id, block, .. }| {
+        let due = block.retry_time.filter(|_| block.effect == Effect::Defer);
         ValueTuple::Many(vec![
-            (*id).into(),
+            (*contact_id).into(),
             block.effect.state().into(),
             block.reason.into(),
             block.effect.into(),
             block.detail.clone().into(),
             block.retry_time.into(),
-            (*due).into(),
+            due.into(),
         ])
     });
-    let mut update = update_each(values.collect(), now);
+    let mut update = update_each(token, rows.collect(), now);
     update
         .value(contact::Column::State, given(2))
         .value(contact::Column::BlockReason, given(3))
         .value(contact::Column::BlockEffect, given(4))
         .value(contact::Column::BlockDetail, given(5))
         .value(contact::Column::BlockRetryTime, given(6))
-        .value(contact::Column::DueTime, Expr::expr(given(7)).if_null(own(contact::Column::DueTime)));
-    free(&mut update);
-    tx.execute(&update).await?;
-    Ok(())
+        .value(contact::Column::DueTime, Expr::expr(given(7)).if_null(own(contact::Column::DueTime)))
+        .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
+        .value(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>));
+    let held = changed(tx, &update).await?;
+    let decisions =
+        blocked.iter().filter(|blocked| held.contains(&blocked.contact_id)).map(|blocked| decision::ActiveModel {
+            contact_id: Set(blocked.contact_id),
+            revision: Set(blocked.revision + 1),
+            decide_time: Set(now),
+            reason: Set(blocked.block.reason),
+            effect: Set(blocked.block.effect),
+            detail: Set(blocked.block.detail.clone()),
+            retry_time: Set(blocked.block.retry_time),
+        });
+    if !held.is_empty() {
+        decision::Entity::insert_many(decisions).exec_without_returning(tx).await?;
+    }
+    Ok(held)
 }
 
 /// Gives back what was claimed and never intended.
@@ -362,37 +350,25 @@ pub async fn purge_claims(tx: &WriteTx) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn record(tx: &WriteTx, decisions: impl Iterator<Item = Decision>) -> Result<(), StoreError> {
-    let rows = decisions.map(|decision| decision::ActiveModel {
-        contact_id: Set(decision.contact_id),
-        revision: Set(decision.revision),
-        decide_time: Set(decision.time),
-        reason: Set(decision.block.as_ref().map(|block| block.reason)),
-        effect: Set(decision.block.as_ref().map(|block| block.effect)),
-        retry_time: Set(decision.block.as_ref().and_then(|block| block.retry_time)),
-        detail: Set(decision.block.map(|block| block.detail)),
-        consent_record_id: Set(decision.consent),
-    });
-    decision::Entity::insert_many(rows).exec_without_returning(tx).await?;
-    Ok(())
-}
-
-/// `UPDATE contacts SET … FROM (VALUES …) AS given WHERE contact_id = given.column1`: one statement for rows that each get
-/// values of their own. Both databases name the columns of VALUES column1, column2 and so on.
-fn update_each(rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
+/// `UPDATE contacts SET … FROM (VALUES …) AS given WHERE contact_id = given.column1`, for what waits under a claim: one
+/// statement for rows that each get values of their own. Both databases name the columns of VALUES column1, column2 and so on.
+fn update_each(token: ClaimToken, rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
     Query::update()
         .table(contact::Entity)
         .from(TableRef::ValuesList(rows, "given".into_iden()))
         .value(contact::Column::UpdateTime, now)
         .value(contact::Column::Revision, own(contact::Column::Revision).add(1))
         .and_where(own(contact::Column::ContactId).eq(given(1)))
+        .and_where(own(contact::Column::State).eq(ContactState::Scheduled))
+        .and_where(own(contact::Column::ClaimToken).eq(token))
+        .returning_col(contact::Column::ContactId)
         .to_owned()
 }
 
-fn free(update: &mut UpdateStatement) {
-    update
-        .value(contact::Column::ClaimToken, Value::from(None::<ClaimToken>))
-        .value(contact::Column::LeaseEnd, Value::from(None::<Timestamp>));
+/// Which rows a statement changed.
+async fn changed(tx: &WriteTx, update: &UpdateStatement) -> Result<Vec<ContactId>, StoreError> {
+    let rows = tx.query_all(update).await?;
+    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
 }
 
 fn own(column: contact::Column) -> SimpleExpr {
