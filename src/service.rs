@@ -187,7 +187,7 @@ fn build(
     });
     let jobs: [(Arc<dyn Job>, Arc<_>); 3] = [
         (dispatcher.clone(), Arc::clone(&bell)),
-        (Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone())), Arc::default()),
+        (Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(&bell))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
     ];
     let workers: Vec<_> =

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
@@ -6,7 +8,7 @@ use crate::{
     clock::Clock,
     contacts::{ContactState, claims},
     database::{self, Database, StoreError},
-    workers::{Done, Job},
+    workers::{Bell, Done, Job},
 };
 
 /// Finds what a worker left in the middle of a hand-over when it died.
@@ -15,23 +17,37 @@ pub struct Recover {
     db: Database,
     clock: Clock,
     plans: Plans,
+    dispatcher: Arc<Bell>,
+}
+
+/// What was found.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    in_doubt: usize,
+    again: usize,
+    released: u64,
 }
 
 impl Recover {
-    /// Looks through a database.
-    pub fn new(db: Database, clock: Clock, plans: Plans) -> Self {
-        Self { db, clock, plans }
+    /// Looks through a database, and rings when something it found is due.
+    pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
+        Self { db, clock, plans, dispatcher }
     }
 
-    async fn make_pass(&self) -> Result<(usize, usize), StoreError> {
+    async fn make_pass(&self) -> Result<Found, StoreError> {
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
         let left = claims::recover(&tx, now).await?;
         let doubtful: Vec<_> = left.iter().filter(|contact| contact.state == ContactState::UnknownOutcome).collect();
         let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step.clone()).collect();
         enrollments::advance(&tx, &self.plans, &steps, now).await?;
+        let released = claims::release_abandoned(&tx).await?;
         database::commit(tx).await?;
-        Ok((doubtful.len(), left.len() - doubtful.len()))
+        let (in_doubt, again) = (doubtful.len(), left.len() - doubtful.len());
+        if again > 0 || released > 0 {
+            self.dispatcher.ring();
+        }
+        Ok(Found { in_doubt, again, released })
     }
 }
 
@@ -46,11 +62,11 @@ impl Job for Recover {
 
     fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
-            let (in_doubt, again) = self.make_pass().await?;
-            if in_doubt + again > 0 {
-                tracing::warn!(in_doubt, again, "found hand-overs whose answer was lost");
+            let Found { in_doubt, again, released } = self.make_pass().await?;
+            if in_doubt + again > 0 || released > 0 {
+                tracing::warn!(in_doubt, again, released, "found what a worker left when it died");
             }
-            let summary = format!("in doubt {in_doubt}, to be sent again {again}");
+            let summary = format!("in doubt {in_doubt}, to be sent again {again}, released {released}");
             Ok(Done { summary, next_time: None })
         })
     }

@@ -61,7 +61,7 @@ pub enum DemoError {
         campaign: &'static str,
         /// How many.
         planned: i64,
-        /// How many.
+        /// How many ended in some way.
         accounted: i64,
     },
 }

@@ -6,18 +6,14 @@ use crate::calendar::{LocalTime, Zone};
 use crate::clock::Timestamp;
 
 /// All over the world, half hours, quarter hours and the date line included.
-const ZONES: [&str; 14] = [
+const ZONES: [&str; 10] = [
     "Pacific/Auckland",
     "Australia/Lord_Howe",
-    "Asia/Tokyo",
     "Asia/Kathmandu",
-    "Asia/Kolkata",
-    "Europe/Moscow",
     "Europe/Riga",
     "Europe/Vilnius",
     "Europe/Copenhagen",
     "Europe/London",
-    "America/Sao_Paulo",
     "America/New_York",
     "America/Los_Angeles",
     "Pacific/Honolulu",

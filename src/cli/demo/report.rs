@@ -11,7 +11,7 @@ use super::{
     story::{self, CHECK_IN, WIN_BACK},
 };
 use crate::rpc::proto::{
-    BlockReason, CampaignStats, GetCampaignStatsRequest, ListContactsRequest,
+    BlockReason, CampaignStats, GetCampaignStatsRequest, ListContactsRequest, block::Effect,
     campaign_service_client::CampaignServiceClient, contact, contact_service_client::ContactServiceClient,
 };
 
@@ -41,28 +41,28 @@ async fn stats(channel: &Channel, campaign_id: &'static str) -> Result<CampaignS
 
 fn table(text: &mut String, stats: &[(&'static str, CampaignStats); 2]) -> Result<(), DemoError> {
     let [(_, first), (_, second)] = stats;
-    let mut row = |name: &str, a: i64, b: i64| {
-        let _ = writeln!(text, "  {name:<34} {a:>10} {b:>10} {:>10}", a + b);
+    let _ = writeln!(text, "  {:<24} {CHECK_IN:>10} {WIN_BACK:>10} {:>10}", "", "together");
+    let mut row = |name: &str, count: &dyn Fn(&CampaignStats) -> i64| {
+        let (a, b) = (count(first), count(second));
+        let _ = writeln!(text, "  {name:<24} {a:>10} {b:>10} {:>10}", a + b);
     };
-    row("planned", first.audience, second.audience);
-    row("sent", first.sent, second.sent);
-    row("suppressed", first.suppressed, second.suppressed);
-    for reason in REASONS {
-        let count = |stats: &CampaignStats| {
-            let block = stats.blocks.iter().find(|block| block.reason == i32::from(reason.0));
-            block.map_or(0, |block| block.count)
-        };
-        if count(first) + count(second) > 0 {
-            row(reason.1, count(first), count(second));
+    row("planned", &|stats| stats.audience);
+    row("sent", &|stats| stats.sent);
+    row("suppressed", &|stats| stats.suppressed);
+    for (reason, name) in REASONS {
+        if blocked(first, reason, Effect::Suppress) + blocked(second, reason, Effect::Suppress) > 0 {
+            row(name, &|stats| blocked(stats, reason, Effect::Suppress));
         }
     }
-    row("canceled", first.canceled, second.canceled);
-    row("expired", first.expired, second.expired);
-    row("failed", first.failed, second.failed);
-    row("in doubt", first.unknown_outcome, second.unknown_outcome);
-    let header = format!("  {:<34} {CHECK_IN:>10} {WIN_BACK:>10} {:>10}\n", "", "together");
-    let start = text.find("  planned").unwrap_or(0);
-    text.insert_str(start, &header);
+    row("canceled", &|stats| stats.canceled);
+    for (reason, name) in REASONS {
+        if blocked(first, reason, Effect::Cancel) + blocked(second, reason, Effect::Cancel) > 0 {
+            row(name, &|stats| blocked(stats, reason, Effect::Cancel));
+        }
+    }
+    row("expired", &|stats| stats.expired);
+    row("failed", &|stats| stats.failed);
+    row("in doubt", &|stats| stats.unknown_outcome);
     for (campaign, stats) in stats {
         let accounted =
             stats.sent + stats.suppressed + stats.canceled + stats.expired + stats.failed + stats.unknown_outcome;
@@ -74,14 +74,20 @@ fn table(text: &mut String, stats: &[(&'static str, CampaignStats); 2]) -> Resul
     Ok(())
 }
 
-/// What stood in the way, as the table calls it; withdrawals and restarts call planned contacts off.
+/// How many contacts a reason ended in one way.
+fn blocked(stats: &CampaignStats, reason: BlockReason, effect: Effect) -> i64 {
+    let blocks = stats.blocks.iter().filter(|block| block.reason() == reason && block.effect() == effect);
+    blocks.map(|block| block.count).sum()
+}
+
+/// What stands in the way of a contact, as the table calls it.
 const REASONS: [(BlockReason, &str); 6] = [
-    (BlockReason::NoConsent, "    never agreed"),
-    (BlockReason::OptedOut, "    opted out, before or after planning"),
-    (BlockReason::Objected, "    objected, before or after planning"),
-    (BlockReason::NoAddress, "    no address"),
-    (BlockReason::TemplateError, "    template error"),
-    (BlockReason::Exited, "    bought again in time"),
+    (BlockReason::NoConsent, "  never agreed"),
+    (BlockReason::OptedOut, "  opted out"),
+    (BlockReason::Objected, "  objected, or silent"),
+    (BlockReason::Exited, "  bought again in time"),
+    (BlockReason::NoAddress, "  no address"),
+    (BlockReason::TemplateError, "  template error"),
 ];
 
 /// Three messages in three languages.

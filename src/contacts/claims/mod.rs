@@ -6,7 +6,8 @@ mod store;
 use std::time::Duration;
 
 pub use self::store::{
-    block, claim, intend, next_due, purge_claims, recover, release, settle_accepted, settle_later, settle_never,
+    block, claim, intend, next_due, purge_claims, recover, release, release_abandoned, settle_accepted, settle_later,
+    settle_never,
 };
 use super::Block;
 use crate::{

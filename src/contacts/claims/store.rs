@@ -340,6 +340,19 @@ pub async fn recover(tx: &WriteTx, now: Timestamp) -> Result<Vec<Contact>, Store
     rows.into_iter().map(domain).collect()
 }
 
+/// Sets free what a worker claimed, never intended, and left when it died. Answers how many.
+pub async fn release_abandoned(tx: &WriteTx) -> Result<u64, StoreError> {
+    let released = contact::Entity::update_many()
+        .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
+        .col_expr(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .filter(contact::Column::ClaimToken.is_not_null())
+        .filter(Expr::col(contact::Column::LeaseEnd).lt(lease_now(tx)))
+        .exec(tx)
+        .await?;
+    Ok(released.rows_affected)
+}
+
 /// Voids every lease: on SQLite, where this process is the only one, whoever held them is gone.
 pub async fn purge_claims(tx: &WriteTx) -> Result<(), StoreError> {
     contact::Entity::update_many()

@@ -1,0 +1,132 @@
+//! Campaigns onto the wire.
+
+use super::super::encode;
+use crate::{
+    calendar::Delay,
+    campaigns::{
+        Action, Anchor, Campaign, CampaignState, EndCause, Enrollment, EnrollmentState, Exit, ReentryMode, Step,
+        Trigger,
+    },
+    contacts::{BlockReason, ContactState, Tally},
+    rpc::{
+        etag,
+        proto::{self, block, delay, reentry},
+    },
+};
+
+/// A campaign.
+pub(super) fn campaign(of: Campaign) -> proto::Campaign {
+    let Trigger::Event { event_type } = of.plan.trigger;
+    let state = match of.state {
+        CampaignState::Draft => proto::campaign::State::Draft,
+        CampaignState::Active => proto::campaign::State::Active,
+        CampaignState::Paused => proto::campaign::State::Paused,
+    };
+    let mode = match of.plan.reentry.mode {
+        ReentryMode::Once => reentry::Mode::Once,
+        ReentryMode::OncePerSubject => reentry::Mode::OncePerSubject,
+        ReentryMode::Always => reentry::Mode::Always,
+        ReentryMode::Restart => reentry::Mode::Restart,
+    };
+    let exit = |exit: Exit| proto::Exit { event_type: exit.event_type, same_subject: exit.same_subject };
+    proto::Campaign {
+        campaign_id: of.campaign_id.to_string(),
+        display_name: of.plan.display_name,
+        description: of.plan.description,
+        topic_id: of.plan.topic_id.to_string(),
+        purpose: encode::purpose(of.purpose).into(),
+        trigger: Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type })),
+        reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
+        steps: of.plan.steps.into_iter().map(step).collect(),
+        exits: of.plan.exits.into_iter().map(exit).collect(),
+        policy: Some(proto::CampaignPolicy { expire_after_hours: of.plan.expire_after_hours }),
+        state: state.into(),
+        state_note: of.state_note,
+        version: of.version,
+        create_time: Some(encode::time(of.create_time)),
+        update_time: Some(encode::time(of.update_time)),
+        etag: etag(of.revision),
+    }
+}
+
+fn step(of: Step) -> proto::Step {
+    let length = match of.delay {
+        Delay::Elapsed { minutes } => delay::Length::Elapsed(proto::Elapsed {
+            hours: i32::try_from(minutes / 60).unwrap_or(i32::MAX),
+            minutes: i32::try_from(minutes % 60).unwrap_or(0),
+        }),
+        Delay::Calendar { days, at, weekdays } => delay::Length::Calendar(proto::CalendarDelay {
+            days: i32::try_from(days).unwrap_or(i32::MAX),
+            at: at.map(|at| at.format("%H:%M").to_string()).unwrap_or_default(),
+            weekdays: weekdays.names(),
+        }),
+    };
+    let anchor = match of.anchor {
+        Anchor::Trigger => delay::Anchor::Trigger,
+        Anchor::PreviousStep => delay::Anchor::PreviousStep,
+    };
+    let Action::Send { template_id, .. } = of.action;
+    proto::Step {
+        step_id: of.step_id,
+        delay: Some(proto::Delay { length: Some(length), anchor: anchor.into() }),
+        action: Some(proto::step::Action::Send(proto::SendAction { template_id: template_id.to_string() })),
+    }
+}
+
+/// A customer inside a follow-up.
+pub(super) fn enrollment(of: Enrollment) -> proto::Enrollment {
+    let state = match of.state {
+        EnrollmentState::Active => proto::enrollment::State::Active,
+        EnrollmentState::Completed => proto::enrollment::State::Completed,
+        EnrollmentState::Exited => proto::enrollment::State::Exited,
+    };
+    let cause = match of.end_cause {
+        None => proto::enrollment::EndCause::Unspecified,
+        Some(EndCause::ExitEvent) => proto::enrollment::EndCause::ExitEvent,
+        Some(EndCause::OptOut) => proto::enrollment::EndCause::OptOut,
+        Some(EndCause::CustomerDeleted) => proto::enrollment::EndCause::CustomerDeleted,
+        Some(EndCause::Restarted) => proto::enrollment::EndCause::Restarted,
+    };
+    proto::Enrollment {
+        enrollment_id: of.enrollment_id.to_string(),
+        campaign_id: of.campaign_id.to_string(),
+        campaign_version: of.campaign_version,
+        customer_id: of.customer_id.to_string(),
+        event_id: of.event_id.to_string(),
+        subject: of.subject,
+        state: state.into(),
+        end_cause: cause.into(),
+        next_step_id: of.next_step_id.unwrap_or_default(),
+        next_time: of.next_time.map(encode::time),
+        start_time: Some(encode::time(of.start_time)),
+        end_time: of.end_time.map(encode::time),
+    }
+}
+
+/// What became of a campaign's contacts.
+pub(super) fn stats(tally: &Tally) -> proto::CampaignStats {
+    let ended = |state: ContactState| match state {
+        ContactState::Suppressed => Some(block::Effect::Suppress),
+        ContactState::Expired => Some(block::Effect::Expire),
+        ContactState::Canceled => Some(block::Effect::Cancel),
+        _ => None,
+    };
+    let block = |(state, reason, count): &(ContactState, Option<BlockReason>, i64)| {
+        let (effect, reason) = (ended(*state)?.into(), encode::reason((*reason)?).into());
+        Some(proto::BlockCount { reason, count: *count, effect })
+    };
+    let mut blocks: Vec<proto::BlockCount> = tally.counts.iter().filter_map(block).collect();
+    blocks.sort_by_key(|block| (block.effect, block.reason));
+    proto::CampaignStats {
+        audience: tally.total(),
+        scheduled: tally.of(ContactState::Scheduled),
+        sending: tally.of(ContactState::Sending),
+        sent: tally.of(ContactState::Sent),
+        suppressed: tally.of(ContactState::Suppressed),
+        failed: tally.of(ContactState::Failed),
+        expired: tally.of(ContactState::Expired),
+        canceled: tally.of(ContactState::Canceled),
+        unknown_outcome: tally.of(ContactState::UnknownOutcome),
+        blocks,
+    }
+}

@@ -1,0 +1,166 @@
+//! Campaigns on the wire.
+
+mod encode;
+mod plan;
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, answer, decode, open};
+use crate::{
+    ids::CampaignId,
+    rpc::{
+        Fault, Mask, Violations,
+        proto::{
+            ActivateCampaignRequest, ActivateCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
+            DeleteCampaignRequest, DeleteCampaignResponse, GetCampaignRequest, GetCampaignResponse,
+            GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignsRequest, ListCampaignsResponse,
+            ListEnrollmentsRequest, ListEnrollmentsResponse, PauseCampaignRequest, PauseCampaignResponse,
+            ResumeCampaignRequest, ResumeCampaignResponse, UpdateCampaignRequest, UpdateCampaignResponse,
+            campaign_service_server::CampaignService,
+        },
+    },
+};
+
+const CAN_CHANGE: &[&str] =
+    &["display_name", "description", "topic_id", "event", "reentry", "steps", "exits", "policy"];
+const OUTPUT_ONLY: &[&str] =
+    &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
+
+#[async_trait]
+impl CampaignService for Api {
+    async fn create_campaign(
+        &self,
+        request: Request<CreateCampaignRequest>,
+    ) -> Result<Response<CreateCampaignResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, &caller, "CreateCampaign", &request_id, &message);
+        if message.campaign.is_none() {
+            violations.add("campaign", "is required");
+        }
+        let campaign = message.campaign.unwrap_or_default();
+        let id: Option<CampaignId> =
+            decode::parse_optional(&mut violations, "campaign.campaignId", &campaign.campaign_id);
+        let plan = plan::whole(plan::change(&mut violations, campaign, |_| true));
+        let plan = violations.finish(plan)?;
+        let key = key.filter(|_| !message.validate_only);
+        let reply = self.0.campaigns.create(id, plan, key.as_ref(), message.validate_only).await?;
+        Ok(answer(reply, |campaign| CreateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn get_campaign(
+        &self,
+        request: Request<GetCampaignRequest>,
+    ) -> Result<Response<GetCampaignResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let campaign = self.0.campaigns.get(&id(&message.campaign_id, violations)?).await?;
+        Ok(Response::new(GetCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn list_campaigns(
+        &self,
+        request: Request<ListCampaignsRequest>,
+    ) -> Result<Response<ListCampaignsResponse>, Status> {
+        let (_, message, violations) = open(request);
+        violations.check()?;
+        let selection = ListCampaignsRequest::default();
+        let page = self.0.pages.open("ListCampaigns", &selection, message.page_size, &message.page_token)?;
+        let found = self.0.campaigns.list(&page).await.map_err(Fault::from)?;
+        Ok(Response::new(ListCampaignsResponse {
+            next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
+            campaigns: found.rows.into_iter().map(encode::campaign).collect(),
+        }))
+    }
+
+    async fn update_campaign(
+        &self,
+        request: Request<UpdateCampaignRequest>,
+    ) -> Result<Response<UpdateCampaignResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let campaign = message.campaign.unwrap_or_default();
+        let id: Option<CampaignId> = decode::parse(&mut violations, "campaign.campaignId", &campaign.campaign_id);
+        let is_set = |path: &str| plan::is_set(&campaign, path);
+        let mask = Mask::decode(message.update_mask, CAN_CHANGE, OUTPUT_ONLY, is_set, &mut violations);
+        let etag = campaign.etag.clone();
+        let change = plan::change(&mut violations, campaign, |path| mask.has(path));
+        let id = violations.finish(id)?;
+        let campaign = self.0.campaigns.update(&id, &etag, change, message.validate_only).await?;
+        Ok(Response::new(UpdateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn delete_campaign(
+        &self,
+        request: Request<DeleteCampaignRequest>,
+    ) -> Result<Response<DeleteCampaignResponse>, Status> {
+        let (_, message, violations) = open(request);
+        self.0.campaigns.delete(&id(&message.campaign_id, violations)?, &message.etag).await?;
+        Ok(Response::new(DeleteCampaignResponse {}))
+    }
+
+    async fn activate_campaign(
+        &self,
+        request: Request<ActivateCampaignRequest>,
+    ) -> Result<Response<ActivateCampaignResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let id = id(&message.campaign_id, violations)?;
+        let campaign = self.0.campaigns.activate(&id, &message.etag, message.validate_only).await?;
+        Ok(Response::new(ActivateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn pause_campaign(
+        &self,
+        request: Request<PauseCampaignRequest>,
+    ) -> Result<Response<PauseCampaignResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let note = decode::line(&mut violations, "note", &message.note, 500);
+        let campaign = self.0.campaigns.pause(&id(&message.campaign_id, violations)?, note).await?;
+        Ok(Response::new(PauseCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn resume_campaign(
+        &self,
+        request: Request<ResumeCampaignRequest>,
+    ) -> Result<Response<ResumeCampaignResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let campaign = self.0.campaigns.resume(&id(&message.campaign_id, violations)?).await?;
+        // What waited for it may be due.
+        self.0.dispatcher.bell.ring();
+        Ok(Response::new(ResumeCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+    }
+
+    async fn get_campaign_stats(
+        &self,
+        request: Request<GetCampaignStatsRequest>,
+    ) -> Result<Response<GetCampaignStatsResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let id = id(&message.campaign_id, violations)?;
+        self.0.campaigns.get(&id).await?;
+        let tally = self.0.contacts.tally(&id).await.map_err(Fault::from)?;
+        Ok(Response::new(GetCampaignStatsResponse { stats: Some(encode::stats(&tally)) }))
+    }
+
+    async fn list_enrollments(
+        &self,
+        request: Request<ListEnrollmentsRequest>,
+    ) -> Result<Response<ListEnrollmentsResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let selection = ListEnrollmentsRequest {
+            campaign_id: message.campaign_id.clone(),
+            customer: message.customer.clone(),
+            ..Default::default()
+        };
+        let campaign: Option<CampaignId> = decode::parse_optional(&mut violations, "campaignId", &message.campaign_id);
+        let customer = self.resolve_optional(message.customer, "customer", violations).await?;
+        let page = self.0.pages.open("ListEnrollments", &selection, message.page_size, &message.page_token)?;
+        let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
+        Ok(Response::new(ListEnrollmentsResponse {
+            next_page_token: self.0.pages.seal("ListEnrollments", &selection, found.next.as_deref()),
+            enrollments: found.rows.into_iter().map(encode::enrollment).collect(),
+        }))
+    }
+}
+
+fn id(text: &str, mut violations: Violations) -> Result<CampaignId, Fault> {
+    let id = decode::parse(&mut violations, "campaignId", text);
+    violations.finish(id)
+}

@@ -1,0 +1,11 @@
+//! Stories about the whole service: a real one on a free port, over a real database, writing real mail, on a clock that the
+//! story moves. On SQLite, or on Postgres where `RAPPORT_TEST_POSTGRES` names a server.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on ends there")]
+
+mod harness;
+
+mod customers;
+mod errors;
+mod events;
+mod exits;
