@@ -16,8 +16,9 @@
 //! | who they are, what happened | `customers`, `events` |
 //! | planned messages, their texts | `contacts`, `templates` |
 //! | foundations | `calendar`, `workers`, `rpc` |
-//! | | `database`, `delivery` |
-//! | ground | `tokens`, `ids`, `clock`, `config`, `telemetry` |
+//! | mail; its channels are columns | `delivery` |
+//! | the record | `database` |
+//! | ground | `migrations`, `tokens`, `ids`, `clock`, `config`, `telemetry` |
 
 pub mod admin;
 pub mod api;

@@ -2,22 +2,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, fmt};
-
-use crate::config::WrongSetting;
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// Libraries that tell more than an operator asked for, unless the setting names them.
 const QUIET: &str = "sea_orm_migration=warn,tokio_cron_scheduler=warn";
 
-/// Starts logging as the `log` setting says; a second call in one process changes nothing.
-pub fn init(filter: &str) -> Result<(), WrongSetting> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|wrong| {
-        WrongSetting::new(
-            "log",
-            format!("{filter:?} ({wrong})"),
-            "error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug",
-        )
-    })?;
+/// Starts logging by a filter of levels and targets; a second call in one process changes nothing.
+pub fn init(filter: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))?;
     let colours = std::io::stderr().is_terminal();
     let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).compact();
     // An error here means that logging already runs, as it does in tests.

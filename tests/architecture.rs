@@ -20,7 +20,8 @@ const ROWS: &[&[&str]] = &[
     &["customers", "events"],
     &["contacts", "templates"],
     &["filter", "calendar", "workers", "rpc"],
-    &["database", "delivery"],
+    &["delivery"],
+    &["database"],
     &["tokens", "ids", "clock", "config", "telemetry", "migrations"],
 ];
 

@@ -105,6 +105,11 @@ where
     F: Future<Output = Result<(), CommandError>>,
 {
     let settings = place.read()?;
-    telemetry::init(settings.log.as_deref().unwrap_or(DEFAULT_LOG))?;
+    start_logging(settings.log.as_deref().unwrap_or(DEFAULT_LOG))?;
     command(Config::from_settings(&settings)?).await
+}
+
+fn start_logging(filter: &str) -> Result<(), WrongSetting> {
+    let allowed = "error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug";
+    telemetry::init(filter).map_err(|wrong| WrongSetting::new("log", format!("{filter:?} ({wrong})"), allowed))
 }

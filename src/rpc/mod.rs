@@ -12,6 +12,7 @@ mod mask;
 mod page;
 mod requests;
 mod status;
+mod store;
 mod violations;
 
 pub use self::{

@@ -177,7 +177,7 @@ impl World {
         let mut customer = Customer {
             external_ids: vec![name.to_owned()],
             given_name: name.to_owned(),
-            addresses: vec![email(&format!("{name}@example.com"))],
+            addresses: vec![email(&format!("{}@example.com", plain(name)))],
             ..Customer::default()
         };
         change(&mut customer);
@@ -324,7 +324,7 @@ impl Mail {
             from: address(message.from()),
             subject: message.subject().unwrap_or_default().to_owned(),
             text: message.body_text(0).unwrap_or_default().into_owned(),
-            html: message.html_part(0).map(|_| message.body_html(0).unwrap_or_default().into_owned()),
+            html: message.parts.iter().find(|part| part.is_text_html()).and_then(|part| part.text_contents()).map(str::to_owned),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             raw: String::from_utf8_lossy(&raw).into_owned(),
         }
@@ -425,6 +425,11 @@ async fn connect(service: &Service) -> Channel {
 /// How requests name a customer of the shop.
 pub fn by_name(name: &str) -> Option<CustomerRef> {
     Some(CustomerRef { key: Some(Key::ExternalId(name.to_owned())) })
+}
+
+/// A name with nothing in it that an address cannot hold.
+fn plain(name: &str) -> String {
+    name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect()
 }
 
 /// An e-mail address.

@@ -5,7 +5,10 @@
 
 mod harness;
 
+mod contacts;
 mod customers;
 mod errors;
 mod events;
 mod exits;
+mod preferences;
+mod templates;

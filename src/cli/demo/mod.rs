@@ -21,12 +21,12 @@ use tonic::{
 };
 
 use self::story::{Happening, Shop, earliest};
+use super::start_logging;
 use crate::{
     clock::{Clock, ClockHand, Timestamp},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
     rpc::proto::{RunJobRequest, admin_service_client::AdminServiceClient},
     service::{Service, StartError},
-    telemetry,
 };
 
 const FOLDER: &str = "demo";
@@ -75,7 +75,7 @@ impl From<WrongSetting> for DemoError {
 /// Plays the demo.
 pub async fn run() -> Result<(), DemoError> {
     let filter = std::env::var("RAPPORT_LOG").unwrap_or_else(|_| "warn".to_owned());
-    telemetry::init(&filter)?;
+    start_logging(&filter)?;
     let folder = fresh_folder(Path::new(FOLDER))?;
     let timeline = story::timeline(purchases::all().ok_or(DemoError::Purchases)?);
     let (clock, hand) = Clock::simulated(story::beginning(&timeline));
