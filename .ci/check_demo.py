@@ -41,6 +41,8 @@ class Contact:
     topic: str
     purpose: str
     address: str
+    display_name: str
+    given_name: str
     ordered: datetime
     sent: datetime
 
@@ -89,9 +91,10 @@ class Demo:
         self.sent = [
             Contact(contact_name(key), *rest, instant(ordered), instant(sent))
             for key, *rest, ordered, sent in self.rows(
-                "SELECT contact_id, c.customer_id, c.campaign_id, c.topic_id, c.purpose, a.value, e.occur_time,"
-                " c.send_time FROM contacts c LEFT JOIN addresses a USING (address_id)"
-                " LEFT JOIN events e USING (event_id) WHERE c.state = 'sent'"
+                "SELECT contact_id, c.customer_id, c.campaign_id, c.topic_id, c.purpose, a.value, k.display_name,"
+                " k.given_name, e.occur_time, c.send_time FROM contacts c JOIN addresses a USING (address_id)"
+                " JOIN customers k ON k.customer_id = c.customer_id JOIN events e USING (event_id)"
+                " WHERE c.state = 'sent'"
             )
         ]
 
@@ -139,8 +142,9 @@ def the_printed_numbers_add_up(demo, printed):
         explained = sum(row[column] for row in reasons.values())
         if held != explained:
             wrong.append(f"{campaign}: {held} were not sent, {explained} of them have a reason")
-        planned = sum(count for (id, _), count in counted.items() if id == campaign)
-        for name, count in {name: counted[campaign, state] for name, state in ENDS.items()} | {"planned": planned}.items():
+        recorded = {name: counted[campaign, state] for name, state in ENDS.items()}
+        recorded["planned"] = sum(count for (id, _), count in counted.items() if id == campaign)
+        for name, count in recorded.items():
             if column_of[name] != count:
                 wrong.append(f"{campaign}, {name}: printed is {column_of[name]}, the database has {count}")
     return len(table) + len(reasons), wrong
@@ -165,8 +169,9 @@ def every_file_is_a_flawless_message(demo, _):
         if path.exists():
             data = path.read_bytes()
             message = email.message_from_bytes(data, policy=modern)
-            message_ids[message["Message-ID"]] += 1
-            complaints = [*wrong_bytes(data), *wrong_structure(message), *wrong_envelope(message, contact)]
+            headers = message.items()
+            message_ids.update(value for name, value in headers if name == "Message-ID")
+            complaints = [*wrong_bytes(data), *wrong_envelope(headers, contact), *wrong_parts(message, contact)]
             wrong += [f"{contact.file}: {complaint}" for complaint in complaints]
     wrong += [f"{count} messages are {id}" for id, count in message_ids.items() if count > 1]
     return sum(message_ids.values()), wrong
@@ -180,27 +185,49 @@ def wrong_bytes(data):
         yield "a line does not end with CRLF"
     if max(map(len, lines), default=0) > 998:
         yield "a line is longer than 998 bytes"
+    if not data.isascii():
+        yield "a byte is not ASCII"
 
 
-def wrong_structure(message):
-    for part in message.walk():
-        if not part.is_multipart():
-            part.get_content()  # Decodes, and so finds what is wrong with the encoding.
-        defects = [*part.defects, *(flaw for value in part.values() for flaw in value.defects)]
-        for defect in defects:
-            yield f"{part.get_content_type()}: {defect!r}"
-
-
-def wrong_envelope(message, contact):
+def wrong_envelope(headers, contact):
+    yield from wrong_headers(headers)
     for name in ["Date", "From", "To", "Subject", "Message-ID"]:
-        if len(message.get_all(name, [])) != 1:
+        if [header for header, _ in headers].count(name) != 1:
             yield f"it has not one {name}"
             return
-    recipients = [address.addr_spec for address in message["To"].addresses]
-    if recipients != [contact.address]:
-        yield f"it goes to {recipients}, the database says {contact.address}"
-    if message["Date"].datetime != contact.sent:
-        yield f"it is of {message['Date']}, the database says {contact.sent}"
+    values = dict(headers)
+    recipients = [(address.display_name, address.addr_spec) for address in values["To"].addresses]
+    if recipients != [(contact.display_name, contact.address)]:
+        yield f"it goes to {recipients}, the database says {contact.display_name} <{contact.address}>"
+    if values["Date"].datetime != contact.sent:
+        yield f"it is of {values['Date']}, the database says {contact.sent}"
+
+
+def wrong_parts(message, contact):
+    texts = 0
+    for part in message.walk():
+        kind = part.get_content_type()
+        yield from (f"{kind}: {defect!r}" for defect in part.defects)
+        if part is not message:
+            yield from wrong_headers(part.items())
+        if part.is_multipart():
+            continue
+        if (encoding := part.get("Content-Transfer-Encoding", "7bit")) not in ("7bit", "quoted-printable", "base64"):
+            yield f"{kind}: it is encoded as {encoding}"
+        try:
+            texts += contact.given_name in part.get_content()
+        except (LookupError, ValueError) as error:
+            yield f"{kind}: {error!r}"
+        yield from (f"{kind}: {defect!r}" for defect in part.defects)  # Decoding finds more.
+    if texts != 2:
+        yield f"{contact.given_name} is named in {texts} parts instead of 2"
+
+
+def wrong_headers(headers):
+    for name, value in headers:
+        yield from (f"{name}: {defect!r}" for defect in value.defects)
+        if "=?" in value or "\N{REPLACEMENT CHARACTER}" in value:
+            yield f"{name} does not decode: {value}"
 
 
 def every_check_in_came_at_ten_or_when_the_quiet_was_over(demo, _):

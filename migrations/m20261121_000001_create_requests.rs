@@ -2,7 +2,7 @@
 
 use sea_orm_migration::{
     prelude::*,
-    schema::{binary, json_binary, text, timestamp_with_time_zone},
+    schema::{blob, json_binary, text, timestamp_with_time_zone},
 };
 
 #[derive(DeriveMigrationName)]
@@ -22,7 +22,7 @@ impl MigrationTrait for Migration {
                     .col(text("caller"))
                     .col(text("method"))
                     .col(text("request_id"))
-                    .col(binary("body_digest"))
+                    .col(blob("body_digest"))
                     .col(text("resource"))
                     .col(json_binary("counts"))
                     .col(timestamp_with_time_zone("create_time"))

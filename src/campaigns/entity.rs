@@ -100,3 +100,18 @@ pub mod enrollment {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(campaign::Entity).await;
+        migrated.check(version::Entity).await;
+        migrated.check(enrollment::Entity).await;
+        migrated.end().await;
+    }
+}

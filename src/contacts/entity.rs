@@ -126,3 +126,18 @@ pub mod attempt {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(contact::Entity).await;
+        migrated.check(decision::Entity).await;
+        migrated.check(attempt::Entity).await;
+        migrated.end().await;
+    }
+}

@@ -83,3 +83,18 @@ pub mod address {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(customer::Entity).await;
+        migrated.check(external_id::Entity).await;
+        migrated.check(address::Entity).await;
+        migrated.end().await;
+    }
+}

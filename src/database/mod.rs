@@ -4,6 +4,8 @@
 //! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Nothing else in the crate
 //! asks which database it is, but for lease arithmetic ([`Database::lease_now`]).
 
+#[cfg(test)]
+pub(crate) mod drift;
 mod error;
 mod ids;
 mod text_enum;

@@ -68,3 +68,17 @@ pub mod effect {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(event::Entity).await;
+        migrated.check(effect::Entity).await;
+        migrated.end().await;
+    }
+}

@@ -115,3 +115,19 @@ pub mod record {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(topic::Entity).await;
+        migrated.check(preference::Entity).await;
+        migrated.check(consent::Entity).await;
+        migrated.check(record::Entity).await;
+        migrated.end().await;
+    }
+}

@@ -9,6 +9,7 @@ pub struct Model {
     pub method: String,
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub request_id: String,
+    #[sea_orm(column_type = "Blob")]
     pub body_digest: Vec<u8>,
     #[sea_orm(column_type = "Text")]
     pub resource: String,
@@ -21,3 +22,16 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(Entity).await;
+        migrated.end().await;
+    }
+}

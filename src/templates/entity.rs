@@ -48,3 +48,17 @@ pub mod version {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::drift;
+
+    #[tokio::test]
+    async fn entities_say_what_the_migrations_made() {
+        let migrated = drift::migrated().await;
+        migrated.check(template::Entity).await;
+        migrated.check(version::Entity).await;
+        migrated.end().await;
+    }
+}

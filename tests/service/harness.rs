@@ -29,7 +29,7 @@ use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
 /// Names a server on which each story makes a database of its own.
-const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
+pub const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
 /// A Monday, far from every change of the clocks.
 pub const MONDAY: &str = "2026-02-02T09:00:00Z";
 
@@ -324,7 +324,12 @@ impl Mail {
             from: address(message.from()),
             subject: message.subject().unwrap_or_default().to_owned(),
             text: message.body_text(0).unwrap_or_default().into_owned(),
-            html: message.parts.iter().find(|part| part.is_text_html()).and_then(|part| part.text_contents()).map(str::to_owned),
+            html: message
+                .parts
+                .iter()
+                .find(|part| part.is_text_html())
+                .and_then(|part| part.text_contents())
+                .map(str::to_owned),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             raw: String::from_utf8_lossy(&raw).into_owned(),
         }
@@ -338,7 +343,7 @@ struct Place {
 }
 
 /// A database on a server that goes away with the story.
-struct OwnDatabase {
+pub struct OwnDatabase {
     server: String,
     name: String,
 }
@@ -371,14 +376,14 @@ impl Place {
 }
 
 impl OwnDatabase {
-    async fn make(server: String) -> Self {
+    pub async fn make(server: String) -> Self {
         let name = format!("rapport_test_{}", uuid::Uuid::new_v4().simple());
         let own = Self { server, name };
         own.tell_server(&format!("CREATE DATABASE {}", own.name)).await;
         own
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let (server, _) = self.server.rsplit_once('/').expect("a URL with a database");
         format!("{server}/{}", self.name)
     }

@@ -5,10 +5,16 @@
 
 mod harness;
 
+mod admin;
+mod campaigns;
 mod contacts;
 mod customers;
+mod engine;
 mod errors;
 mod events;
 mod exits;
+mod mail;
 mod preferences;
+mod schema;
+mod start;
 mod templates;

@@ -1,0 +1,198 @@
+//! What is due is sent, once, whatever dies in between.
+
+use rapport::{
+    contacts::claims,
+    database::{self, Database},
+    ids::{AddressId, ContactId},
+    rpc::proto::{Contact, Purpose, contact, contact_attempt, topic::OptIn},
+};
+
+use super::harness::{World, after_hours, campaign, step};
+
+/// What a worker leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
+async fn die_in_the_middle_of(db: &Database, world_time: rapport::clock::Timestamp, contacts: &[Contact]) {
+    let claim = claims::claim(db.writer(), world_time, &[], 100).await.unwrap();
+    let doomed = |contact: &&rapport::contacts::Contact| {
+        contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())
+    };
+    let intents = claim.contacts.iter().filter(doomed).map(|contact| claims::Intent {
+        contact_id: contact.contact_id,
+        number: contact.attempt_count + 1,
+        address_id: AddressId::generate(),
+        template_version: 1,
+        consent: None,
+    });
+    let intents: Vec<_> = intents.collect();
+    assert_eq!(intents.len(), contacts.len());
+    let tx = db.begin_write().await.unwrap();
+    let held: Vec<ContactId> = claims::intend(&tx, claim.token, &intents, "a dead worker", world_time).await.unwrap();
+    assert_eq!(held.len(), contacts.len());
+    // Its leases run out.
+    claims::purge_claims(&tx).await.unwrap();
+    database::commit(tx).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hand_over_whose_answer_was_lost_is_in_doubt_and_not_repeated_unless_it_is_transactional() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.topic("receipts", Purpose::Transactional, OptIn::None).await;
+    world.template("receipt").await;
+    world.customer("anna", "").await;
+    let steps = vec![step("one", after_hours(1), "check-in"), step("two", after_hours(1), "offer")];
+    world.campaign(campaign("two", "orders", steps)).await;
+    world.happens("order.placed", "anna", "o-1").await;
+    let mut receipt = super::harness::ad_hoc("anna", "receipts", "receipt");
+    receipt.due =
+        Some(rapport::rpc::proto::schedule_contact_request::Due::DueTime(super::harness::at("2026-02-02T10:00:00Z")));
+    let receipt = world.contacts.schedule_contact(receipt).await.unwrap().into_inner().contact.unwrap();
+    let service = world.contacts_of("anna").await.into_iter().find(|one| one.campaign_id == "two").unwrap();
+    let due = super::harness::moment("2026-02-02T10:00:00Z");
+    let doomed = [service.clone(), receipt.clone()];
+    let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &doomed).await).await;
+
+    world.advance_to("2026-02-02T10:00:00Z");
+    world.run_job("recover").await;
+    world.dispatch().await;
+    let doubtful = world.contact(&service.contact_id).await;
+    assert_eq!(doubtful.state(), contact::State::UnknownOutcome);
+    let why = world.explain(&service.contact_id).await;
+    assert!(why.summary.contains("the answer was lost"), "{}", why.summary);
+    assert_eq!(why.attempts[0].outcome(), contact_attempt::Outcome::Unknown);
+    let again = world.contact(&receipt.contact_id).await;
+    assert_eq!((again.state(), again.attempt_count), (contact::State::Sent, 2));
+    let mail = world.mail();
+    let receipts: Vec<_> = mail.iter().filter(|mail| mail.subject == "receipt for anna").collect();
+    assert_eq!(receipts.len(), 1);
+    assert_eq!(format!("<{}>", receipts[0].message_id), receipt.message_id, "the same Message-ID as before");
+    // The follow-up goes on behind the doubt.
+    world.dispatch_after_hours(1).await;
+    assert_eq!(world.subjects().iter().filter(|subject| *subject == "offer for anna").count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_had_only_claimed_is_sent_by_the_next() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    world.happens("order.placed", "anna", "o-1").await;
+    let due = super::harness::moment("2026-02-03T09:00:00Z");
+    let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &[]).await).await;
+    world.advance_to("2026-02-03T09:00:00Z");
+    world.run_job("recover").await;
+    world.dispatch().await;
+    assert_eq!(world.subjects(), ["check-in for anna"]);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_its_lease_settles_nothing() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let contact = world.send("anna", "orders", "check-in").await;
+    // It may be sent before the restart; then there is nothing to claim and this story tells nothing.
+    let now = world.now();
+    let world_after = world
+        .restart_after(async |db| {
+            let claim = claims::claim(db.writer(), now, &[], 10).await.unwrap();
+            let tx = db.begin_write().await.unwrap();
+            claims::purge_claims(&tx).await.unwrap();
+            claims::release_abandoned(&tx).await.unwrap();
+            let intents: Vec<_> = claim
+                .contacts
+                .iter()
+                .map(|contact| claims::Intent {
+                    contact_id: contact.contact_id,
+                    number: 1,
+                    address_id: AddressId::generate(),
+                    template_version: 1,
+                    consent: None,
+                })
+                .collect();
+            assert!(claims::intend(&tx, claim.token, &intents, "a zombie", now).await.unwrap().is_empty());
+            database::commit(tx).await.unwrap();
+        })
+        .await;
+    world = world_after;
+    world.dispatch().await;
+    assert_eq!(world.contact(&contact.contact_id).await.attempt_count, 1);
+    assert_eq!(world.mail().len(), 1);
+}
+
+#[tokio::test]
+async fn a_transport_that_refuses_for_now_is_tried_again_later_and_later() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let outbox = world.outbox();
+    std::fs::remove_dir(&outbox).unwrap();
+    let contact = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    let waiting = world.contact(&contact.contact_id).await;
+    assert_eq!((waiting.state(), waiting.attempt_count), (contact::State::Scheduled, 1));
+    assert_eq!(waiting.block.unwrap().reason(), rapport::rpc::proto::BlockReason::BackOff);
+    let first_wait = waiting.due_time.unwrap().seconds - world.now().timestamp();
+    assert!((20..=200).contains(&first_wait), "{first_wait} s");
+    world.dispatch_after_hours(1).await;
+    assert_eq!(world.contact(&contact.contact_id).await.attempt_count, 2);
+    std::fs::create_dir(&outbox).unwrap();
+    world.dispatch_after_hours(2).await;
+    let sent = world.contact(&contact.contact_id).await;
+    assert_eq!((sent.state(), sent.attempt_count), (contact::State::Sent, 3));
+    let why = world.explain(&contact.contact_id).await;
+    assert!(why.summary.contains("It took 3 attempts."), "{}", why.summary);
+}
+
+#[tokio::test]
+async fn the_worker_wakes_by_itself_when_the_next_message_is_due() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    world.happens("order.placed", "anna", "o-1").await;
+    world.advance_to("2026-02-03T09:00:00Z");
+    let waited = std::time::Instant::now();
+    while world.mail().is_empty() {
+        assert!(waited.elapsed().as_secs() < 20, "nothing woke the worker");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_due_at_once_are_each_sent_once() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let calls = (0..1_000).map(|number| {
+        let (mut customers, mut contacts) = (world.customers.clone(), world.contacts.clone());
+        async move {
+            let name = format!("customer-{number}");
+            let customer = rapport::rpc::proto::Customer {
+                external_ids: vec![name.clone()],
+                addresses: vec![super::harness::email(&format!("{name}@example.com"))],
+                ..Default::default()
+            };
+            let request = rapport::rpc::proto::CreateCustomerRequest { customer: Some(customer), ..Default::default() };
+            customers.create_customer(request).await.unwrap();
+            let mut request = super::harness::ad_hoc(&name, "orders", "check-in");
+            request.due = Some(rapport::rpc::proto::schedule_contact_request::Due::DueTime(super::harness::at(
+                "2026-02-02T12:00:00Z",
+            )));
+            contacts.schedule_contact(request).await.unwrap();
+        }
+    });
+    futures_util::StreamExt::collect::<Vec<_>>(futures_util::StreamExt::buffer_unordered(
+        futures_util::stream::iter(calls),
+        16,
+    ))
+    .await;
+    world.dispatch_at("2026-02-02T12:00:00Z").await;
+    let mut to: Vec<String> = world.mail().into_iter().map(|mail| mail.to).collect();
+    to.sort();
+    to.dedup();
+    assert_eq!(to.len(), 1_000);
+    let request = rapport::rpc::proto::ListContactsRequest {
+        states: vec![contact::State::Sent.into()],
+        include_total: true,
+        ..Default::default()
+    };
+    assert_eq!(world.contacts.list_contacts(request).await.unwrap().into_inner().total_size, 1_000);
+}
