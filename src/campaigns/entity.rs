@@ -104,11 +104,11 @@ pub mod enrollment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(campaign::Entity).await;
         migrated.check(version::Entity).await;
         migrated.check(enrollment::Entity).await;

@@ -130,11 +130,11 @@ pub mod attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(contact::Entity).await;
         migrated.check(decision::Entity).await;
         migrated.check(attempt::Entity).await;

@@ -87,11 +87,11 @@ pub mod address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(customer::Entity).await;
         migrated.check(external_id::Entity).await;
         migrated.check(address::Entity).await;

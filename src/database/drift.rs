@@ -35,10 +35,10 @@ pub async fn migrated() -> Migrated {
 }
 
 impl Migrated {
-    /// Makes a table of what the entity says beside the migrated one, and compares their columns.
-    pub async fn check<E: EntityTrait + EntityName>(&self, entity: E) {
+    /// Makes a table of what an entity says beside the migrated one, and compares their columns.
+    pub async fn check<E: EntityTrait + EntityName>(&self, table: E) {
         for database in &self.databases {
-            compare(database, entity).await;
+            compare(database, table).await;
         }
     }
 
@@ -53,11 +53,11 @@ impl Migrated {
     }
 }
 
-async fn compare<E: EntityTrait + EntityName>(database: &Database, entity: E) {
+async fn compare<E: EntityTrait + EntityName>(database: &Database, table: E) {
     let db = database.writer();
-    let name = entity.table_name();
+    let name = table.table_name();
     let twin = format!("drift_{name}");
-    let mut said = Schema::new(db.get_database_backend()).create_table_from_entity(entity);
+    let mut said = Schema::new(db.get_database_backend()).create_table_from_entity(table);
     db.execute(said.table(twin.clone())).await.unwrap();
     let (said, made) = (columns(database, &twin).await, columns(database, name).await);
     assert!(!made.is_empty(), "there is no table {name}");

@@ -5,7 +5,7 @@
 //! asks which database it is, but for lease arithmetic ([`Database::lease_now`]).
 
 #[cfg(test)]
-pub(crate) mod drift;
+mod drift;
 mod error;
 mod ids;
 mod text_enum;
@@ -20,6 +20,8 @@ use sea_orm::{
 };
 use sea_orm_migration::MigratorTrait;
 
+#[cfg(test)]
+pub(crate) use self::drift::migrated;
 pub use self::error::StoreError;
 pub use self::text_enum::UnknownText;
 pub(crate) use self::text_enum::text_enum;

@@ -72,11 +72,11 @@ pub mod effect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(event::Entity).await;
         migrated.check(effect::Entity).await;
         migrated.end().await;

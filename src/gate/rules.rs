@@ -247,3 +247,182 @@ fn back_off_over(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     let until = case.back_off.filter(|until| now < *until)?;
     defer(BlockReason::BackOff, Some(until), format!("the last attempt failed; the next is at {}", instant(until)))
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        calendar::{QuietHours, Weekdays, parse_time_of_day},
+        customers::{CustomerChange, NewAddress},
+        ids::ConsentRecordId,
+        preferences::ConsentMethod,
+    };
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    fn customer() -> Customer {
+        let mut customer = Customer::bare(at(0));
+        let value = "anna@example.com".parse().unwrap();
+        let addresses = vec![NewAddress { channel: Channel::Email, value, primary: true }];
+        customer.apply(CustomerChange { addresses, ..CustomerChange::default() }, at(0));
+        customer
+    }
+
+    fn said(customer: &Customer, state: ConsentState, change_time: Timestamp) -> Consent {
+        Consent {
+            topic_id: "offers".parse().unwrap(),
+            channel: Channel::Email,
+            state,
+            method: ConsentMethod::WebForm,
+            address_id: customer.addresses.first().map(|address| address.address_id),
+            change_time,
+            record_id: ConsentRecordId::generate(),
+        }
+    }
+
+    fn quiet(start: &str, end: &str) -> Option<QuietHours> {
+        let time = |text| parse_time_of_day(text).unwrap();
+        Some(QuietHours { start: time(start), end: time(end), days: Weekdays::parse::<&str>(&[]).unwrap() })
+    }
+
+    /// What is wrong with somebody who agreed to offers, and what the gate says to a message of a purpose at ten.
+    fn verdict(purpose: Purpose, wrong: impl Fn(&mut Customer, &mut Preferences, &mut Case<'_>)) -> Verdict {
+        let (mut customer, topic) = (customer(), "offers".parse().unwrap());
+        let mut preferences = Preferences::none(customer.customer_id);
+        preferences.consents.push(said(&customer, ConsentState::Granted, at(1)));
+        let (before, none) = (customer.clone(), preferences.clone());
+        let mut case = Case {
+            customer: &before,
+            preferences: &none,
+            topic_id: &topic,
+            purpose,
+            opt_in: if purpose.needs_consent() { OptIn::Single } else { OptIn::None },
+            channel: Channel::Email,
+            expire_time: Some(at(82)),
+            enrollment: None,
+            template_error: None,
+            back_off: None,
+        };
+        wrong(&mut customer, &mut preferences, &mut case);
+        decide(&Case { customer: &customer, preferences: &preferences, ..case }, at(10))
+    }
+
+    fn ends(verdict: &Verdict) -> Option<BlockReason> {
+        if let Verdict::End(block) = verdict { Some(block.reason) } else { None }
+    }
+
+    fn waits(verdict: &Verdict) -> Option<(BlockReason, Option<Timestamp>)> {
+        if let Verdict::Defer(block) = verdict { Some((block.reason, block.retry_time)) } else { None }
+    }
+
+    #[test]
+    fn what_nothing_stands_against_goes_out_and_names_its_consent() {
+        let sent = verdict(Purpose::Marketing, |_, _, _| ());
+        assert!(matches!(sent, Verdict::Send { consent: Some(_), .. }), "{sent:?}");
+        let sent = verdict(Purpose::Service, |_, preferences, _| preferences.consents.clear());
+        assert!(matches!(sent, Verdict::Send { consent: None, .. }), "{sent:?}");
+    }
+
+    #[test]
+    fn each_end_has_its_reason_and_the_first_in_the_list_is_named() {
+        type Wrong = fn(&mut Customer, &mut Preferences, &mut Case<'_>);
+        let wrongs: [(Wrong, BlockReason); 8] = [
+            (|customer, _, _| customer.delete_time = Some(at(2)), BlockReason::CustomerDeleted),
+            (|_, _, case| case.expire_time = Some(at(10)), BlockReason::Expired),
+            (
+                |_, _, case| case.enrollment = Some((EnrollmentState::Exited, None, CampaignState::Active)),
+                BlockReason::Exited,
+            ),
+            (|customer, _, _| customer.addresses.clear(), BlockReason::NoAddress),
+            (|_, preferences, _| preferences.silence_time = Some(at(2)), BlockReason::Objected),
+            (|_, preferences, _| preferences.consents[0].state = ConsentState::Denied, BlockReason::OptedOut),
+            (
+                |_, preferences, _| preferences.consents.retain(|one| one.state == ConsentState::Denied),
+                BlockReason::NoConsent,
+            ),
+            (|_, _, case| case.template_error = Some("line 1"), BlockReason::TemplateError),
+        ];
+        for (place, (wrong, reason)) in wrongs.iter().enumerate() {
+            assert_eq!(ends(&verdict(Purpose::Marketing, wrong)), Some(*reason));
+            let all = verdict(Purpose::Marketing, |customer, preferences, case| {
+                preferences.snooze_end_time = Some(at(20));
+                wrongs[place..].iter().for_each(|(wrong, _)| wrong(customer, preferences, case));
+            });
+            assert_eq!(ends(&all), Some(*reason), "the first of those from {reason:?} on");
+        }
+    }
+
+    #[test]
+    fn a_transactional_message_obeys_no_wish_and_a_service_message_no_missing_consent() {
+        let wishes = |_: &mut Customer, preferences: &mut Preferences, _: &mut Case<'_>| {
+            preferences.consents[0].state = ConsentState::Denied;
+            preferences.objection_time = Some(at(2));
+            preferences.silence_time = Some(at(2));
+            preferences.snooze_end_time = Some(at(20));
+            preferences.quiet_hours = quiet("09:00", "12:00");
+        };
+        assert!(matches!(verdict(Purpose::Transactional, wishes), Verdict::Send { .. }));
+        assert_eq!(ends(&verdict(Purpose::Service, wishes)), Some(BlockReason::Objected));
+        let objects = |_: &mut Customer, preferences: &mut Preferences, _: &mut Case<'_>| {
+            preferences.consents.clear();
+            preferences.objection_time = Some(at(2));
+        };
+        assert!(matches!(verdict(Purpose::Service, objects), Verdict::Send { .. }));
+        assert_eq!(ends(&verdict(Purpose::Survey, objects)), Some(BlockReason::Objected));
+    }
+
+    #[test]
+    fn it_waits_until_the_latest_of_its_moments_and_what_holds_there() {
+        let both = verdict(Purpose::Service, |_, preferences, _| {
+            preferences.quiet_hours = quiet("09:00", "12:00");
+            preferences.snooze_end_time = Some(at(24 + 10));
+        });
+        assert_eq!(waits(&both), Some((BlockReason::Snoozed, Some(at(24 + 12)))));
+        let unknown = verdict(Purpose::Service, |_, preferences, case| {
+            preferences.quiet_hours = quiet("09:00", "12:00");
+            case.enrollment = Some((EnrollmentState::Active, None, CampaignState::Paused));
+        });
+        assert_eq!(waits(&unknown), Some((BlockReason::CampaignPaused, None)));
+        let too_late = verdict(Purpose::Service, |_, preferences, _| preferences.snooze_end_time = Some(at(82)));
+        assert_eq!(ends(&too_late), Some(BlockReason::Expired));
+        let tried = verdict(Purpose::Transactional, |_, _, case| case.back_off = Some(at(11)));
+        assert_eq!(waits(&tried), Some((BlockReason::BackOff, Some(at(11)))));
+    }
+
+    proptest! {
+        #[test]
+        fn at_the_moment_it_is_put_off_to_nothing_puts_it_off_any_more(
+            start in 0..24 * 60u32, length in 1..24 * 60u32, snooze in 0..100i64, back_off in 0..100i64, now in 0..100i64,
+        ) {
+            let time = |minutes: u32| chrono::NaiveTime::from_num_seconds_from_midnight_opt(minutes % 1440 * 60, 0).unwrap();
+            let (customer, topic) = (customer(), "orders".parse().unwrap());
+            let mut preferences = Preferences::none(customer.customer_id);
+            let days = Weekdays::parse::<&str>(&[]).unwrap();
+            preferences.quiet_hours = Some(QuietHours { start: time(start), end: time(start + length), days });
+            preferences.snooze_end_time = Some(at(snooze));
+            let case = Case {
+                customer: &customer,
+                preferences: &preferences,
+                topic_id: &topic,
+                purpose: Purpose::Service,
+                opt_in: OptIn::None,
+                channel: Channel::Email,
+                expire_time: None,
+                enrollment: None,
+                template_error: None,
+                back_off: Some(at(back_off)),
+            };
+            if let Verdict::Defer(block) = decide(&case, at(now)) {
+                let retry = block.retry_time.unwrap();
+                prop_assert!(retry > at(now));
+                let sent = matches!(decide(&case, retry), Verdict::Send { .. });
+                prop_assert!(sent);
+            }
+        }
+    }
+}

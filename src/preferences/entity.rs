@@ -119,11 +119,11 @@ pub mod record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(topic::Entity).await;
         migrated.check(preference::Entity).await;
         migrated.check(consent::Entity).await;

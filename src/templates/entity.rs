@@ -52,11 +52,11 @@ pub mod version {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::drift;
+    use crate::database;
 
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
-        let migrated = drift::migrated().await;
+        let migrated = database::migrated().await;
         migrated.check(template::Entity).await;
         migrated.check(version::Entity).await;
         migrated.end().await;

@@ -5,19 +5,9 @@ use chrono::{NaiveDate, NaiveTime};
 use crate::calendar::{LocalTime, Zone};
 use crate::clock::Timestamp;
 
-/// All over the world, half hours, quarter hours and the date line included.
-const ZONES: [&str; 10] = [
-    "Pacific/Auckland",
-    "Australia/Lord_Howe",
-    "Asia/Kathmandu",
-    "Europe/Riga",
-    "Europe/Vilnius",
-    "Europe/Copenhagen",
-    "Europe/London",
-    "America/New_York",
-    "America/Los_Angeles",
-    "Pacific/Honolulu",
-];
+/// All over the world, half hours, quarter hours and places without summer time included.
+const ZONES: [&str; 6] =
+    ["Australia/Lord_Howe", "Asia/Kathmandu", "Europe/Riga", "Europe/Vilnius", "America/New_York", "Pacific/Honolulu"];
 
 /// First and last names by language.
 const NAMES: [(&str, [&str; 6], [&str; 6]); 5] = [
