@@ -47,8 +47,11 @@ pub struct Settings {
     /// Where mail goes: file:FOLDER writes each message as a file [default: file:outbox]
     #[arg(long, value_name = "URL", env = "RAPPORT_MAIL_URL")]
     pub mail_url: Option<String>,
-    /// Sender of all mail: "Name <address>" or an address [default: Rapport <rapport@localhost.localdomain>]
+    /// Sender of all mail: a name with an address in angle brackets, or an address alone.
     #[arg(long, value_name = "MAILBOX", env = "RAPPORT_MAIL_FROM")]
+    #[arg(
+        help = "Sender of all mail: \"Name <address>\" or an address [default: Rapport <rapport@localhost.localdomain>]"
+    )]
     pub mail_from: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "RAPPORT_LOG")]
@@ -232,7 +235,8 @@ mod tests {
 
     #[test]
     fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
-        let cases: [(fn(&mut Settings), &str, &str); 6] = [
+        type Change = fn(&mut Settings);
+        let cases: [(Change, &str, &str); 6] = [
             (|s| s.grpc_addr = Some("nowhere".into()), "RAPPORT_GRPC_ADDR", "\"nowhere\""),
             (|s| s.grpc_addr = Some("0.0.0.0:1".into()), "RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
             (|s| s.allow_remote = Some("yes".into()), "RAPPORT_ALLOW_REMOTE", "\"yes\""),

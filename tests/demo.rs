@@ -76,9 +76,9 @@ fn adds_up(table: &str) -> usize {
     };
     let planned = row("planned");
     assert_eq!(planned.len(), 3);
-    for column in 0..3 {
-        let parts = ["sent", "suppressed", "canceled", "expired", "failed", "in doubt"];
-        assert_eq!(planned[column], parts.iter().map(|name| row(name)[column]).sum::<i64>(), "{table}");
+    let parts = ["sent", "suppressed", "canceled", "expired", "failed", "in doubt"].map(row);
+    for (column, planned) in planned.iter().enumerate() {
+        assert_eq!(*planned, parts.iter().map(|part| part[column]).sum::<i64>(), "{table}");
     }
     // Every order asks for both; nothing is lost on a day without trouble.
     assert_eq!(planned, [6_919, 6_919, 13_838]);
@@ -123,7 +123,7 @@ impl Quiet {
     fn end_if_covers(&self, time: NaiveDateTime) -> Option<NaiveDateTime> {
         let begins = |date: chrono::NaiveDate| {
             let name = date.weekday().to_string().to_uppercase();
-            self.days.is_empty() || self.days.iter().any(|day| *day == name)
+            self.days.is_empty() || self.days.contains(&name)
         };
         let overnight = self.end <= self.start;
         for start_date in [time.date() - Days::new(1), time.date()] {

@@ -5,7 +5,7 @@ use crate::{
     dispatch::{Preview, PreviewSource},
     ids::TemplateId,
     rpc::{
-        Fault, Mask, Violations, etag,
+        Mask, Violations, etag,
         proto::{
             self, CreateTemplateRequest, CreateTemplateResponse, GetTemplateRequest, GetTemplateResponse,
             ListTemplatesRequest, ListTemplatesResponse, PreviewTemplateRequest, PreviewTemplateResponse,
@@ -69,7 +69,7 @@ impl TemplateService for Api {
         violations.check()?;
         let selection = ListTemplatesRequest::default();
         let page = self.0.pages.open("ListTemplates", &selection, message.page_size, &message.page_token)?;
-        let found = self.0.templates.list(&page).await.map_err(Fault::from)?;
+        let found = self.0.templates.list(&page).await?;
         Ok(Response::new(ListTemplatesResponse {
             next_page_token: self.0.pages.seal("ListTemplates", &selection, found.next.as_deref()),
             templates: found.rows.into_iter().map(|template| encode_template(template, false)).collect(),

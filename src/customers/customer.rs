@@ -158,7 +158,7 @@ impl Customer {
     /// Adds an address where it is new. The first of a channel is primary; one that asks to be takes it from another.
     fn add_address(&mut self, new: NewAddress) {
         let same_channel = |address: &Address| address.channel == new.channel;
-        let primary = new.primary || !self.addresses.iter().any(|address| same_channel(address));
+        let primary = new.primary || !self.addresses.iter().any(same_channel);
         if primary {
             for address in self.addresses.iter_mut().filter(|address| same_channel(address)) {
                 address.primary = false;

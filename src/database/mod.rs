@@ -1,8 +1,8 @@
 //! Connections and transactions on both databases, and what can go wrong with them.
 //!
 //! On SQLite there is one writing connection, and every writing transaction begins IMMEDIATE: it is alone from its first
-//! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Nothing else in the crate
-//! asks which database it is, but for lease arithmetic ([`Database::lease_now`]).
+//! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Code asks which database it
+//! is for two things only: the arithmetic of leases, and to save a query that would only lock.
 
 #[cfg(test)]
 mod drift;

@@ -155,8 +155,8 @@ impl Told<'_> {
             ContactState::Expired => format!("{what} came too late and was not sent: {why}."),
             ContactState::Suppressed | ContactState::Scheduled => format!("{what} was not sent: {why}."),
         };
-        let put_off = self.decisions.iter().filter(|decision| decision.block.effect == contacts::Effect::Defer);
-        if let Some(last) = put_off.last() {
+        let mut put_off = self.decisions.iter().filter(|decision| decision.block.effect == contacts::Effect::Defer);
+        if let Some(last) = put_off.next_back() {
             let _ = write!(summary, " It had been put off: {}.", last.block.detail);
         }
         if self.contact.attempt_count > 1 {

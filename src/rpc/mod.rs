@@ -28,7 +28,7 @@ pub use self::{
 };
 
 /// The generated code of the contract in `proto/`.
-#[allow(missing_docs, clippy::all, reason = "generated code")]
+#[allow(missing_docs, clippy::all, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod proto {
     tonic::include_proto!("rapport.v1");
 

@@ -377,7 +377,7 @@ impl Place {
 
 impl OwnDatabase {
     pub async fn make(server: String) -> Self {
-        let name = format!("rapport_test_{}", uuid::Uuid::new_v4().simple());
+        let name = format!("rapport_test_{}", uuid::Uuid::from(rapport::ids::EventId::generate()).simple());
         let own = Self { server, name };
         own.tell_server(&format!("CREATE DATABASE {}", own.name)).await;
         own
