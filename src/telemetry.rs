@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, filter::ParseError, fmt};
 
 /// Libraries that tell more than an operator asked for, unless the setting names them.
-const QUIET: &str = "sea_orm_migration=warn,tokio_cron_scheduler=warn";
+const QUIET: &str = "sea_orm_migration=warn,sqlx=warn,tokio_cron_scheduler=warn";
 
 /// Starts logging by a filter of levels and targets; a second call in one process changes nothing.
 pub fn init(filter: &str) -> Result<(), ParseError> {

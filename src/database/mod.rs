@@ -10,7 +10,12 @@ mod error;
 mod ids;
 mod text_enum;
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
@@ -42,6 +47,8 @@ pub type WriteTx = DatabaseTransaction;
 pub struct Database {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
+    /// Held by the only process that may use an SQLite file.
+    lock: Option<Arc<File>>,
 }
 
 impl Database {
@@ -75,9 +82,10 @@ impl Database {
             });
             options
         };
+        let lock = lock_file(path)?;
         let writer = sea_orm::Database::connect(options(1, false)).await.map_err(wrong)?;
         let reader = sea_orm::Database::connect(options(4, true)).await.map_err(wrong)?;
-        Ok(Self { reader, writer })
+        Ok(Self { reader, writer, lock: Some(Arc::new(lock)) })
     }
 
     async fn connect_server(url: &str) -> Result<Self, WrongSetting> {
@@ -89,7 +97,7 @@ impl Database {
             let found = format!("a URL that does not connect ({})", StoreError::from(error));
             WrongSetting::new("database_url", found, "the URL of a running Postgres server, version 15 or later")
         })?;
-        Ok(Self { reader: pool.clone(), writer: pool })
+        Ok(Self { reader: pool.clone(), writer: pool, lock: None })
     }
 
     /// For single queries that change nothing.
@@ -158,7 +166,28 @@ impl Database {
         self.reader.close().await?;
         // On Postgres both are one pool, and closing it again is harmless.
         self.writer.close().await?;
+        // Copies of this handle may live on; the next process need not wait for them.
+        if let Some(lock) = self.lock {
+            let _ = lock.unlock();
+        }
         Ok(())
+    }
+}
+
+/// Keeps an SQLite file from other processes, who would take each other's leases for those of the dead.
+fn lock_file(path: &Path) -> Result<File, WrongSetting> {
+    let lock = path.with_extension("lock");
+    let wrong = |found: &str| {
+        let found = format!("\"sqlite://{}\" ({found})", path.display());
+        let allowed = "a file of its own for each process, in a folder that exists; any number of them share Postgres";
+        WrongSetting::new("database_url", found, allowed)
+    };
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
+    let file = file.map_err(|error| wrong(&error.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(wrong("which another process has open")),
+        Err(TryLockError::Error(error)) => Err(wrong(&error.to_string())),
     }
 }
 

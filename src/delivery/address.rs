@@ -97,7 +97,8 @@ impl FromStr for Mailbox {
             return Ok(Self { name: String::new(), address: text.parse()? });
         };
         let address = rest.strip_suffix('>').ok_or("must end with \">\" after the address")?;
-        let name = name.trim().trim_matches('"');
+        let name = name.trim();
+        let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
         if name.chars().any(char::is_control) {
             return Err("must not hold control characters".to_owned());
         }
@@ -167,6 +168,7 @@ mod tests {
         assert_eq!((mailbox.name.as_str(), mailbox.address.as_str()), ("Rapport", "hello@example.com"));
         assert_eq!("hello@example.com".parse::<Mailbox>().unwrap().name, "");
         assert_eq!("\"Shop, Ltd\" <a@example.com>".parse::<Mailbox>().unwrap().name, "Shop, Ltd");
+        assert_eq!("Shop \"x\" <a@example.com>".parse::<Mailbox>().unwrap().name, "Shop \"x\"");
         for wrong in ["Rapport", "Rapport <hello@example.com", "Rapport <>", "a\u{7}b <a@example.com>"] {
             assert!(wrong.parse::<Mailbox>().is_err(), "{wrong}");
         }

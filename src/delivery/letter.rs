@@ -1,6 +1,9 @@
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use mail_builder::{
     MessageBuilder,
-    headers::{address::Address, content_type::ContentType},
+    headers::{HeaderType, address::Address, content_type::ContentType, raw::Raw, text::Text},
     mime::MimePart,
 };
 
@@ -50,9 +53,9 @@ impl Letter<'_> {
         check_letter(self.to_name, self.subject, self.text, self.html)?;
         let message = MessageBuilder::new()
             .date(self.date.timestamp())
-            .from(address(&self.from.name, &self.from.address))
-            .to(address(self.to_name, self.to))
-            .subject(self.subject)
+            .header("From", mailbox(&self.from.name, &self.from.address))
+            .header("To", mailbox(self.to_name, self.to))
+            .header("Subject", unstructured(self.subject))
             .message_id(self.message_id)
             .body(self.body());
         let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
@@ -64,8 +67,8 @@ impl Letter<'_> {
     }
 
     fn body(&self) -> MimePart<'_> {
-        let text = || MimePart::new("text/plain", self.text);
-        let html = || MimePart::new("text/html", self.html);
+        let text = || MimePart::new("text/plain", lines(self.text));
+        let html = || MimePart::new("text/html", lines(self.html));
         if self.html.is_empty() {
             return text();
         }
@@ -89,8 +92,47 @@ pub fn check_letter(to_name: &str, subject: &str, text: &str, html: &str) -> Res
     if text.is_empty() && html.is_empty() { Err(UnfitLetter::Empty) } else { Ok(()) }
 }
 
-fn address<'a>(name: &'a str, address: &'a EmailAddress) -> Address<'a> {
-    Address::new_address(Some(name).filter(|name| !name.is_empty()), address.as_str())
+/// Lines that all end, and all in the same way: a lone CR must not go onto the wire (RFC 5322, 2.3).
+fn lines(text: &str) -> Cow<'_, str> {
+    if text.ends_with('\n') && !text.contains('\r') {
+        return text.into();
+    }
+    let mut lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    if !lines.ends_with('\n') {
+        lines.push('\n');
+    }
+    lines.into()
+}
+
+fn mailbox<'a>(name: &'a str, address: &'a EmailAddress) -> HeaderType<'a> {
+    if looks_encoded(name) {
+        return Raw::new(format!("{} <{}>", encoded_words(name), address.as_str())).into();
+    }
+    Address::new_address(Some(name).filter(|name| !name.is_empty()), address.as_str()).into()
+}
+
+fn unstructured(text: &str) -> HeaderType<'_> {
+    if looks_encoded(text) { Raw::new(encoded_words(text)).into() } else { Text::new(text).into() }
+}
+
+/// Whether readers would take a part of the text for an encoded word (RFC 2047) when it is written as it is.
+fn looks_encoded(text: &str) -> bool {
+    text.contains("=?")
+}
+
+/// The text as encoded words of at most 75 characters (RFC 2047, 2), none of which splits a letter.
+fn encoded_words(text: &str) -> String {
+    const LONGEST: usize = 45;
+    let mut pieces = vec![String::new()];
+    for letter in text.chars() {
+        if let Some(piece) = pieces.last_mut().filter(|piece| piece.len() + letter.len_utf8() <= LONGEST) {
+            piece.push(letter);
+        } else {
+            pieces.push(letter.to_string());
+        }
+    }
+    let words: Vec<String> = pieces.iter().map(|piece| format!("=?utf-8?B?{}?=", STANDARD.encode(piece))).collect();
+    words.join(" ")
 }
 
 /// Control characters and line separators, and the marks that turn the direction of writing and so disguise an address.
@@ -142,6 +184,28 @@ mod tests {
             assert_eq!(compose(wrong, "x", "x", ""), Err(UnfitLetter::ControlCharacter("recipient's name")));
         }
         assert_eq!(compose("", "x", "", ""), Err(UnfitLetter::Empty));
+    }
+
+    #[test]
+    fn every_line_of_a_text_ends_in_crlf_however_it_was_written() {
+        for text in ["a\rb", "a\nb\n", "a\r\nb\r\n", "a\n\rb"] {
+            let bytes = compose("", "x", text, "").unwrap();
+            assert!(bytes.ends_with(b"b\r\n"), "{text:?}");
+            for (place, byte) in bytes.iter().enumerate() {
+                assert!(*byte != b'\r' || bytes[place + 1] == b'\n', "{text:?}");
+                assert!(*byte != b'\n' || bytes[place - 1] == b'\r', "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_an_encoded_word_arrives_as_it_was_written() {
+        for text in ["=?utf-8?q?abc?=", "Hello =?utf-8?B?QQ==?= and ūž", &"=?x?q?y?= ".repeat(30).trim().to_owned()] {
+            let bytes = compose(text, text, "x", "").unwrap();
+            let message = MessageParser::new().parse(&bytes).unwrap();
+            assert_eq!(message.subject(), Some(text));
+            assert_eq!(message.to().and_then(|to| to.first()).and_then(Addr::name), Some(text));
+        }
     }
 
     proptest! {

@@ -63,7 +63,7 @@ pub struct Rendered {
 
 /// Why a template cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} line {line}: {description}", part.field())]
+#[error("{}{}: {description}", part.field(), match line { 0 => String::new(), line => format!(" line {line}") })]
 pub struct RenderError {
     /// In which field.
     pub part: Part,

@@ -85,7 +85,7 @@ impl World {
     /// Stops the service in order, does something to what it left, and starts it again.
     pub async fn restart_after(mut self, change: impl AsyncFnOnce(&Database)) -> Self {
         self.service.take().expect("it runs").stop().await;
-        let db = self.database().await;
+        let db = Database::connect(&self.config.database).await.expect("the database opens");
         change(&db).await;
         db.close().await.expect("it closes");
         let service = Service::start(&self.config, self.clock.clone()).await.expect("the service starts again");
@@ -100,11 +100,6 @@ impl World {
         self.channel = channel;
         self.service = Some(service);
         self
-    }
-
-    /// The record itself, for what the API does not show.
-    pub async fn database(&self) -> Database {
-        Database::connect(&self.config.database).await.expect("the database opens")
     }
 
     /// Where the service listens.

@@ -159,3 +159,18 @@ fn a_second_process_on_the_same_port_says_so() {
     signal(&child, "TERM");
     child.wait().unwrap();
 }
+
+#[test]
+fn a_second_process_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, _) = serves(&mut rapport(&folder, &["serve"]));
+    for command in ["serve", "migrate"] {
+        let (good, said) = ends(rapport(&folder, &[command]).env("RAPPORT_GRPC_ADDR", "127.0.0.1:0"));
+        assert!(!good && said.contains("RAPPORT_DATABASE_URL") && said.contains("another process"), "{said}");
+    }
+    signal(&child, "KILL");
+    child.wait().unwrap();
+    let (mut child, _) = serves(&mut rapport(&folder, &["serve"]));
+    signal(&child, "TERM");
+    assert!(child.wait().unwrap().success(), "the file is free again when its process is dead");
+}
