@@ -1,5 +1,5 @@
 use rapport::rpc::proto::{
-    ActivateCampaignRequest, BlockReason, Campaign, CampaignPolicy, CreateCampaignRequest, DeleteCampaignRequest,
+    self, ActivateCampaignRequest, BlockReason, Campaign, CampaignPolicy, CreateCampaignRequest, DeleteCampaignRequest,
     GetCampaignRequest, GetCampaignStatsRequest, ListCampaignsRequest, ListEnrollmentsRequest, PauseCampaignRequest,
     Reentry, ResumeCampaignRequest, UpdateCampaignRequest, block::Effect, campaign::State, campaign_effect::Outcome,
     contact, enrollment, reentry::Mode, set_consent_request::Decision,
@@ -21,7 +21,7 @@ async fn resume(world: &mut World, id: &str) {
     assert_eq!(campaign.state(), State::Active);
 }
 
-async fn stats(world: &mut World, id: &str) -> rapport::rpc::proto::CampaignStats {
+async fn stats(world: &mut World, id: &str) -> proto::CampaignStats {
     let request = GetCampaignStatsRequest { campaign_id: id.into() };
     world.campaigns.get_campaign_stats(request).await.unwrap().into_inner().stats.unwrap()
 }
@@ -33,11 +33,8 @@ async fn steps_follow_each_other_by_hours_and_by_the_wall_clock() {
     for id in ["two-hours", "next-day", "next-friday"] {
         world.template(id).await;
     }
-    let friday = rapport::rpc::proto::CalendarDelay { days: 1, at: "09:30".into(), weekdays: vec!["FRI".into()] };
-    let friday = rapport::rpc::proto::Delay {
-        length: Some(rapport::rpc::proto::delay::Length::Calendar(friday)),
-        ..Default::default()
-    };
+    let friday = proto::CalendarDelay { days: 1, at: "09:30".into(), weekdays: vec!["FRI".into()] };
+    let friday = proto::Delay { length: Some(proto::delay::Length::Calendar(friday)), ..Default::default() };
     let steps = vec![
         step("a", after_hours(2), "two-hours"),
         step("b", after_days(1, "10:00"), "next-day"),
@@ -133,10 +130,8 @@ async fn a_newer_order_restarts_the_waiting_and_an_older_one_does_not() {
     let receipt = world.happens("order.placed", "anna", "o-2").await;
     let again = receipt.effects.iter().find(|effect| effect.campaign_id == "win-back").unwrap();
     assert_eq!(shown(again.due_time), "2026-05-01T18:00:00Z");
-    let old = rapport::rpc::proto::Event {
-        occur_time: Some(at("2026-02-20T09:00:00Z")),
-        ..world.event("order.placed", "anna", "o-0")
-    };
+    let old =
+        proto::Event { occur_time: Some(at("2026-02-20T09:00:00Z")), ..world.event("order.placed", "anna", "o-0") };
     let receipt = world.record(old).await.unwrap();
     let ignored = receipt.effects.iter().find(|effect| effect.campaign_id == "win-back").unwrap();
     assert_eq!(ignored.outcome(), Outcome::Ignored);
@@ -212,10 +207,7 @@ async fn a_draft_acts_on_nothing_and_only_a_draft_can_be_deleted() {
     let draft = campaign("draft", "orders", vec![step("a", after_hours(1), "offer")]);
     let request = CreateCampaignRequest { campaign: Some(draft), ..Default::default() };
     let created = world.campaigns.create_campaign(request.clone()).await.unwrap().into_inner().campaign.unwrap();
-    assert_eq!(
-        (created.state(), created.purpose(), created.version),
-        (State::Draft, rapport::rpc::proto::Purpose::Service, 1)
-    );
+    assert_eq!((created.state(), created.purpose(), created.version), (State::Draft, proto::Purpose::Service, 1));
     assert_eq!(refusal(world.campaigns.create_campaign(request).await), "CAMPAIGN_EXISTS");
     world.happens("order.placed", "anna", "o-1").await;
     assert_eq!(stats(&mut world, "draft").await.audience, 0);
@@ -234,11 +226,9 @@ async fn a_draft_acts_on_nothing_and_only_a_draft_can_be_deleted() {
 async fn a_campaign_starts_only_when_its_templates_are_published() {
     let mut world = World::new().await;
     world.shop().await;
-    let unpublished = rapport::rpc::proto::Template {
-        variants: vec![harness::variant("", "x", "x")],
-        ..harness::template("unpublished")
-    };
-    let request = rapport::rpc::proto::CreateTemplateRequest { template: Some(unpublished), ..Default::default() };
+    let unpublished =
+        proto::Template { variants: vec![harness::variant("", "x", "x")], ..harness::template("unpublished") };
+    let request = proto::CreateTemplateRequest { template: Some(unpublished), ..Default::default() };
     world.templates.create_template(request).await.unwrap();
     let plan = campaign("soon", "orders", vec![step("a", after_hours(1), "unpublished")]);
     let request = CreateCampaignRequest { campaign: Some(plan), ..Default::default() };
@@ -258,9 +248,9 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         steps: vec![
             step("a", after_hours(-1), "offer"),
             step("a", after_days(1, "25:00"), "offer"),
-            rapport::rpc::proto::Step { step_id: "b".into(), ..Default::default() },
+            proto::Step { step_id: "b".into(), ..Default::default() },
         ],
-        exits: vec![rapport::rpc::proto::Exit { event_type: "refund".into(), same_subject: false }],
+        exits: vec![proto::Exit { event_type: "refund".into(), same_subject: false }],
         ..campaign("x", "orders", vec![])
     };
     let request = CreateCampaignRequest { campaign: Some(plan), ..Default::default() };

@@ -1,5 +1,5 @@
 use rapport::rpc::proto::{
-    BlockReason, CampaignAndCustomer, CancelContactRequest, ExplainContactRequest, ListContactsRequest,
+    self, BlockReason, CampaignAndCustomer, CancelContactRequest, ExplainContactRequest, ListContactsRequest,
     ScheduleContactRequest, TimeRange, contact, explain_contact_request::About, schedule_contact_request::Due,
 };
 use serde_json::json;
@@ -151,7 +151,7 @@ async fn a_contact_can_be_explained_before_and_after_and_where_there_is_none() {
     );
     assert!(after.checks.iter().all(|check| check.passed));
     assert_eq!(after.attempts.len(), 1);
-    assert_eq!(after.attempts[0].outcome(), rapport::rpc::proto::contact_attempt::Outcome::Accepted);
+    assert_eq!(after.attempts[0].outcome(), proto::contact_attempt::Outcome::Accepted);
     world.happens("order.placed", "anna", "o-1").await;
     let again = world.contacts.explain_contact(between("anna")).await.unwrap().into_inner();
     assert_eq!(again.contact.unwrap().contact_id, planned);
@@ -162,7 +162,7 @@ async fn a_marketing_message_names_the_consent_that_allowed_it() {
     let mut world = World::new().await;
     world.shop().await;
     world.customer("anna", "").await;
-    world.consent("anna", "offers", rapport::rpc::proto::set_consent_request::Decision::Grant).await;
+    world.consent("anna", "offers", proto::set_consent_request::Decision::Grant).await;
     let contact = world.send("anna", "offers", "offer").await;
     world.dispatch().await;
     let why = world.explain(&contact.contact_id).await.summary;

@@ -1,10 +1,10 @@
 use rapport::rpc::proto::{
-    AddAddressRequest, CreateCustomerRequest, Customer, DeleteCustomerRequest, GetCustomerRequest,
+    self, AddAddressRequest, CreateCustomerRequest, Customer, DeleteCustomerRequest, GetCustomerRequest,
     ListCustomersRequest, UpdateCustomerRequest, contact, customer, customer_ref,
 };
 use serde_json::json;
 
-use super::harness::{World, by_name, email, refusal, shown, structure, wrong_fields};
+use super::harness::{self, World, by_name, email, refusal, shown, structure, wrong_fields};
 
 fn update(name: &str, customer: Customer, paths: &[&str]) -> UpdateCustomerRequest {
     let paths = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -28,7 +28,7 @@ async fn a_customer_is_found_by_id_by_external_id_and_by_address_however_it_is_w
         customer_ref::Key::Email("ANNA@Example.COM".into()),
     ];
     for key in keys {
-        let reference = Some(rapport::rpc::proto::CustomerRef { key: Some(key.clone()) });
+        let reference = Some(proto::CustomerRef { key: Some(key.clone()) });
         let request = GetCustomerRequest { customer: reference, ..Default::default() };
         let found = world.customers.get_customer(request).await;
         assert_eq!(found.unwrap().into_inner().customer.as_ref(), Some(&anna), "{key:?}");
@@ -119,7 +119,7 @@ async fn keys_and_addresses_belong_to_one_living_customer() {
     assert_eq!(refusal(taken), "EXTERNAL_ID_TAKEN");
     let taken = world.customers.create_customer(create("other", "Anna@example.com")).await;
     let taken = taken.unwrap_err();
-    assert_eq!(super::harness::reason(&taken), "EMAIL_TAKEN");
+    assert_eq!(harness::reason(&taken), "EMAIL_TAKEN");
     assert!(!format!("{taken:?}").to_lowercase().contains("anna@"), "an error shows an address: {taken:?}");
 
     let request = DeleteCustomerRequest { customer: by_name("anna"), ..Default::default() };
@@ -131,7 +131,7 @@ async fn keys_and_addresses_belong_to_one_living_customer() {
 async fn a_second_address_is_added_and_takes_the_first_place_if_it_asks_to() {
     let mut world = World::new().await;
     world.customer("anna", "").await;
-    let address = rapport::rpc::proto::Address { primary: true, ..email("anna@work.example") };
+    let address = proto::Address { primary: true, ..email("anna@work.example") };
     let request = AddAddressRequest { customer: by_name("anna"), address: Some(address), request_id: "add-1".into() };
     for replayed in [false, true] {
         let answer = world.customers.add_address(request.clone()).await.unwrap();
@@ -198,15 +198,12 @@ async fn a_list_goes_on_where_its_page_ended_even_when_customers_are_added_meanw
 async fn a_new_zone_plans_wall_clock_times_again_and_leaves_elapsed_ones() {
     let mut world = World::new().await;
     world.shop().await;
-    let by_the_wall = super::harness::campaign(
-        "at-ten",
-        "orders",
-        vec![super::harness::step("ask", super::harness::after_days(1, "10:00"), "check-in")],
-    );
+    let by_the_wall =
+        harness::campaign("at-ten", "orders", vec![harness::step("ask", harness::after_days(1, "10:00"), "check-in")]);
     world.campaign(by_the_wall).await;
     world.customer("anna", "Europe/Riga").await;
     world.happens("order.placed", "anna", "o-1").await;
-    let due = |contacts: &[rapport::rpc::proto::Contact], campaign: &str| {
+    let due = |contacts: &[proto::Contact], campaign: &str| {
         let contact = contacts.iter().find(|one| one.campaign_id == campaign).unwrap();
         (shown(contact.due_time), contact.due_local_time.clone())
     };

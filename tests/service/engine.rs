@@ -4,10 +4,10 @@ use rapport::{
     contacts::claims,
     database::{self, Database},
     ids::{AddressId, ContactId},
-    rpc::proto::{Contact, Purpose, contact, contact_attempt, topic::OptIn},
+    rpc::proto::{self, Contact, Purpose, contact, contact_attempt, topic::OptIn},
 };
 
-use super::harness::{World, after_hours, campaign, step};
+use super::harness::{self, World, after_hours, campaign, step};
 
 /// What a worker leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
 async fn die_in_the_middle_of(db: &Database, world_time: rapport::clock::Timestamp, contacts: &[Contact]) {
@@ -42,12 +42,11 @@ async fn a_hand_over_whose_answer_was_lost_is_in_doubt_and_not_repeated_unless_i
     let steps = vec![step("one", after_hours(1), "check-in"), step("two", after_hours(1), "offer")];
     world.campaign(campaign("two", "orders", steps)).await;
     world.happens("order.placed", "anna", "o-1").await;
-    let mut receipt = super::harness::ad_hoc("anna", "receipts", "receipt");
-    receipt.due =
-        Some(rapport::rpc::proto::schedule_contact_request::Due::DueTime(super::harness::at("2026-02-02T10:00:00Z")));
+    let mut receipt = harness::ad_hoc("anna", "receipts", "receipt");
+    receipt.due = Some(proto::schedule_contact_request::Due::DueTime(harness::at("2026-02-02T10:00:00Z")));
     let receipt = world.contacts.schedule_contact(receipt).await.unwrap().into_inner().contact.unwrap();
     let service = world.contacts_of("anna").await.into_iter().find(|one| one.campaign_id == "two").unwrap();
-    let due = super::harness::moment("2026-02-02T10:00:00Z");
+    let due = harness::moment("2026-02-02T10:00:00Z");
     let doomed = [service.clone(), receipt.clone()];
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &doomed).await).await;
 
@@ -76,7 +75,7 @@ async fn what_a_dead_worker_had_only_claimed_is_sent_by_the_next() {
     world.shop().await;
     world.customer("anna", "").await;
     world.happens("order.placed", "anna", "o-1").await;
-    let due = super::harness::moment("2026-02-03T09:00:00Z");
+    let due = harness::moment("2026-02-03T09:00:00Z");
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &[]).await).await;
     world.advance_to("2026-02-03T09:00:00Z");
     world.run_job("recover").await;
@@ -130,7 +129,7 @@ async fn a_transport_that_refuses_for_now_is_tried_again_later_and_later() {
     world.dispatch().await;
     let waiting = world.contact(&contact.contact_id).await;
     assert_eq!((waiting.state(), waiting.attempt_count), (contact::State::Scheduled, 1));
-    assert_eq!(waiting.block.unwrap().reason(), rapport::rpc::proto::BlockReason::BackOff);
+    assert_eq!(waiting.block.unwrap().reason(), proto::BlockReason::BackOff);
     let first_wait = waiting.due_time.unwrap().seconds - world.now().timestamp();
     assert!((20..=200).contains(&first_wait), "{first_wait} s");
     world.dispatch_after_hours(1).await;
@@ -165,17 +164,15 @@ async fn a_thousand_due_at_once_are_each_sent_once() {
         let (mut customers, mut contacts) = (world.customers.clone(), world.contacts.clone());
         async move {
             let name = format!("customer-{number}");
-            let customer = rapport::rpc::proto::Customer {
+            let customer = proto::Customer {
                 external_ids: vec![name.clone()],
-                addresses: vec![super::harness::email(&format!("{name}@example.com"))],
+                addresses: vec![harness::email(&format!("{name}@example.com"))],
                 ..Default::default()
             };
-            let request = rapport::rpc::proto::CreateCustomerRequest { customer: Some(customer), ..Default::default() };
+            let request = proto::CreateCustomerRequest { customer: Some(customer), ..Default::default() };
             customers.create_customer(request).await.unwrap();
-            let mut request = super::harness::ad_hoc(&name, "orders", "check-in");
-            request.due = Some(rapport::rpc::proto::schedule_contact_request::Due::DueTime(super::harness::at(
-                "2026-02-02T12:00:00Z",
-            )));
+            let mut request = harness::ad_hoc(&name, "orders", "check-in");
+            request.due = Some(proto::schedule_contact_request::Due::DueTime(harness::at("2026-02-02T12:00:00Z")));
             contacts.schedule_contact(request).await.unwrap();
         }
     });
@@ -189,7 +186,7 @@ async fn a_thousand_due_at_once_are_each_sent_once() {
     to.sort();
     to.dedup();
     assert_eq!(to.len(), 1_000);
-    let request = rapport::rpc::proto::ListContactsRequest {
+    let request = proto::ListContactsRequest {
         states: vec![contact::State::Sent.into()],
         include_total: true,
         ..Default::default()

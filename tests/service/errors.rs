@@ -1,6 +1,6 @@
 use rapport::rpc::proto::{
-    CreateCustomerRequest, CreateTopicRequest, Customer, GetCustomerRequest, GetTopicRequest, ListContactsRequest,
-    ListCustomersRequest, Topic,
+    self, CreateCustomerRequest, CreateTopicRequest, Customer, GetCustomerRequest, GetTopicRequest,
+    ListContactsRequest, ListCustomersRequest, Topic,
 };
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -48,7 +48,7 @@ async fn an_id_of_another_kind_or_with_a_typing_error_is_refused_by_its_field() 
     let event_like = anna.customer_id.replace("cus_", "evt_");
     let cut = anna.customer_id[..anna.customer_id.len() - 1].to_owned();
     for wrong in [event_like, cut, "anna".to_owned(), String::new()] {
-        let request = rapport::rpc::proto::GetContactRequest { contact_id: wrong.clone() };
+        let request = proto::GetContactRequest { contact_id: wrong.clone() };
         assert_eq!(wrong_fields(world.contacts.get_contact(request).await), ["contactId"], "{wrong:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! Exits before, between and after: what decision 12 of the design says.
 
-use rapport::rpc::proto::{Event, ListEnrollmentsRequest, campaign_effect::Outcome, contact, enrollment};
+use rapport::rpc::proto::{self, Event, ListEnrollmentsRequest, campaign_effect::Outcome, contact, enrollment};
 
 use super::harness::{World, after_hours, at, campaign, only, step};
 
@@ -26,7 +26,7 @@ async fn shop_with_anna() -> World {
     world
 }
 
-async fn enrollments(world: &mut World) -> Vec<rapport::rpc::proto::Enrollment> {
+async fn enrollments(world: &mut World) -> Vec<proto::Enrollment> {
     let request = ListEnrollmentsRequest { campaign_id: "check-in".into(), ..Default::default() };
     world.campaigns.list_enrollments(request).await.unwrap().into_inner().enrollments
 }
@@ -95,9 +95,9 @@ async fn a_refund_of_something_else_or_from_before_the_order_ends_nothing() {
 #[tokio::test]
 async fn an_event_that_is_both_trigger_and_exit_ends_what_was_and_begins_anew() {
     let mut world = shop_with_anna().await;
-    let exits = vec![rapport::rpc::proto::Exit { event_type: "order.placed".into(), same_subject: false }];
+    let exits = vec![proto::Exit { event_type: "order.placed".into(), same_subject: false }];
     let steps = vec![step("miss-you", after_hours(72), "offer")];
-    let plan = rapport::rpc::proto::Campaign { exits, ..campaign("silence", "orders", steps) };
+    let plan = proto::Campaign { exits, ..campaign("silence", "orders", steps) };
     world.campaign(plan).await;
     world.happens("order.placed", "anna", "o-1").await;
     world.dispatch_after_hours(24).await;
@@ -113,9 +113,9 @@ async fn a_refund_in_the_middle_of_several_steps_ends_the_rest() {
     let mut world = World::new().await;
     world.shop().await;
     world.customer("anna", "").await;
-    let exits = vec![rapport::rpc::proto::Exit { event_type: "order.refunded".into(), same_subject: false }];
+    let exits = vec![proto::Exit { event_type: "order.refunded".into(), same_subject: false }];
     let steps = vec![step("first", after_hours(1), "check-in"), step("second", after_hours(48), "offer")];
-    world.campaign(rapport::rpc::proto::Campaign { exits, ..campaign("two", "orders", steps) }).await;
+    world.campaign(proto::Campaign { exits, ..campaign("two", "orders", steps) }).await;
     world.happens("order.placed", "anna", "o-1").await;
     world.dispatch_after_hours(1).await;
     assert_eq!(world.mail().len(), 1);

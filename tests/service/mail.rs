@@ -1,5 +1,6 @@
 //! What a message looks like on the wire.
 
+use rapport::rpc::proto;
 use serde_json::json;
 
 use super::harness::{World, ad_hoc, structure};
@@ -22,7 +23,7 @@ async fn any_language_arrives_as_it_was_written() {
     world.customer("anna", "").await;
     for (number, text) in texts.iter().enumerate() {
         let subject = text.lines().next().unwrap().trim();
-        let request = rapport::rpc::proto::ScheduleContactRequest {
+        let request = proto::ScheduleContactRequest {
             data: Some(structure(json!({"subject": subject, "text": text}))),
             dedupe_key: number.to_string(),
             ..ad_hoc("anna", "orders", "echo")

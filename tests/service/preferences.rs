@@ -1,7 +1,7 @@
 //! What customers want, and that nothing is sent against it.
 
 use rapport::rpc::proto::{
-    BlockReason, CheckContactabilityRequest, ConsentMethod, CreateTopicRequest, GetPreferencesRequest,
+    self, BlockReason, CheckContactabilityRequest, ConsentMethod, CreateTopicRequest, GetPreferencesRequest,
     ListTopicsRequest, Preferences, Purpose, QuietHours, SetConsentRequest, Topic, UnsubscribeRequest,
     UpdatePreferencesRequest,
     block::Effect,
@@ -184,12 +184,8 @@ async fn a_consent_is_for_the_address_it_was_given_for() {
     world.shop().await;
     world.customer("anna", "").await;
     world.consent("anna", "offers", Decision::Grant).await;
-    let primary = rapport::rpc::proto::Address { primary: true, ..email("anna@new.example") };
-    let request = rapport::rpc::proto::AddAddressRequest {
-        customer: by_name("anna"),
-        address: Some(primary),
-        ..Default::default()
-    };
+    let primary = proto::Address { primary: true, ..email("anna@new.example") };
+    let request = proto::AddAddressRequest { customer: by_name("anna"), address: Some(primary), ..Default::default() };
     world.customers.add_address(request).await.unwrap();
     world.send("anna", "offers", "offer").await;
     world.send("anna", "orders", "check-in").await;

@@ -1,5 +1,5 @@
 use rapport::rpc::proto::{
-    CreateTemplateRequest, GetTemplateRequest, PreviewTemplateRequest, PublishTemplateRequest, Template,
+    self, CreateTemplateRequest, GetTemplateRequest, PreviewTemplateRequest, PublishTemplateRequest, Template,
     TemplateVariant, UpdateTemplateRequest, preview_template_request::Source, template, template_problem::Severity,
 };
 use serde_json::json;
@@ -18,7 +18,7 @@ fn bilingual() -> Template {
 #[tokio::test]
 async fn each_customer_reads_the_variant_of_their_language_or_the_one_to_fall_back_on() {
     let mut world = World::new().await;
-    world.topic("orders", rapport::rpc::proto::Purpose::Service, rapport::rpc::proto::topic::OptIn::None).await;
+    world.topic("orders", proto::Purpose::Service, proto::topic::OptIn::None).await;
     let request = CreateTemplateRequest { template: Some(bilingual()), ..Default::default() };
     world.templates.create_template(request).await.unwrap();
     let request = PublishTemplateRequest { template_id: "thanks".into(), ..Default::default() };
@@ -128,7 +128,7 @@ async fn a_hostile_template_is_cut_short_and_a_header_cannot_be_injected() {
     }
     world.customer("anna", "").await;
     for template in ["endless", "header"] {
-        let request = rapport::rpc::proto::ScheduleContactRequest {
+        let request = proto::ScheduleContactRequest {
             data: Some(structure(json!({"name": "you\r\nBcc: everybody@example.com"}))),
             ..harness::ad_hoc("anna", "orders", template)
         };
@@ -138,7 +138,7 @@ async fn a_hostile_template_is_cut_short_and_a_header_cannot_be_injected() {
     assert!(world.mail().is_empty());
     for contact in world.contacts_of("anna").await {
         let reason = contact.block.unwrap().reason();
-        assert_eq!(reason, rapport::rpc::proto::BlockReason::TemplateError);
+        assert_eq!(reason, proto::BlockReason::TemplateError);
     }
 }
 
