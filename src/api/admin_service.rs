@@ -1,6 +1,6 @@
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, encode, open};
+use super::{Api, decode, encode, open};
 use crate::{
     admin::JobStatus,
     rpc::proto::{
@@ -27,9 +27,10 @@ impl AdminService for Api {
     }
 
     async fn run_job(&self, request: Request<RunJobRequest>) -> Result<Response<RunJobResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let job_id = decode::required(&mut violations, "jobId", &message.job_id, 64);
         violations.check()?;
-        let (job, summary) = self.0.admin.run_job(&message.job_id).await?;
+        let (job, summary) = self.0.admin.run_job(&job_id).await?;
         Ok(Response::new(RunJobResponse { job: Some(encode_job(job)), summary }))
     }
 }

@@ -45,8 +45,8 @@ pub fn required(violations: &mut Violations, path: impl fmt::Display, text: &str
 
 /// A text of several lines, at most so many bytes, as it was written.
 pub fn text(violations: &mut Violations, path: impl fmt::Display, text: String, most: usize) -> String {
-    if text.len() > most {
-        violations.add(path.to_string(), format!("must be at most {most} bytes"));
+    if text.chars().count() > most {
+        violations.add(path.to_string(), format!("must be at most {most} characters"));
     } else if text.contains('\0') {
         violations.add(path.to_string(), "must not hold the character U+0000");
     }
@@ -108,6 +108,9 @@ pub fn between(violations: &mut Violations, path: impl fmt::Display, number: i32
     number
 }
 
+/// What is worked out from a time, years of delays included, stays one that JSON can write.
+const YEARS: std::ops::RangeInclusive<i32> = 1_900..=2_999;
+
 /// An instant, to the microsecond.
 pub fn time(violations: &mut Violations, path: impl fmt::Display, time: Option<WireTime>) -> Option<Timestamp> {
     let time = time?;
@@ -115,9 +118,9 @@ pub fn time(violations: &mut Violations, path: impl fmt::Display, time: Option<W
         .ok()
         .filter(|nanos| *nanos < 1_000_000_000)
         .and_then(|nanos| Timestamp::from_timestamp(time.seconds, nanos / 1_000 * 1_000))
-        .filter(|instant| (1..=9_999).contains(&chrono::Datelike::year(instant)));
+        .filter(|instant| YEARS.contains(&chrono::Datelike::year(instant)));
     if instant.is_none() {
-        violations.add(path.to_string(), "must be a time from the year 1 to the year 9999");
+        violations.add(path.to_string(), "must be a time from the year 1900 to the year 2999");
     }
     instant
 }
@@ -150,8 +153,8 @@ fn object_at(
     let mut object = Map::new();
     for (key, value) in fields.fields {
         let path = format!("{path}.{key}");
-        if key.chars().count() > 128 || key.chars().any(forbidden) {
-            violations.add(path, "keys must be at most 128 characters, without control characters");
+        if !(1..=128).contains(&key.chars().count()) || key.chars().any(forbidden) {
+            violations.add(path, "keys must be 1 to 128 characters, without control characters");
             continue;
         }
         object.insert(key, value_at(violations, &path, value, depth, keys));
@@ -293,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_cut_to_the_microsecond_and_must_be_a_year_of_four_digits() {
+    fn a_time_is_cut_to_the_microsecond_and_must_be_of_our_times() {
         let at = |seconds, nanos| time(&mut Violations::default(), "x", Some(WireTime { seconds, nanos }));
         assert_eq!(at(1, 1_999).unwrap().to_rfc3339(), "1970-01-01T00:00:01.000001+00:00");
-        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000), (-100_000_000_000, 0)] {
+        for (seconds, nanos) in [(i64::MAX, 0), (0, -1), (0, 1_000_000_000), (-2_300_000_000, 0), (32_600_000_000, 0)] {
             assert_eq!(at(seconds, nanos), None);
         }
     }

@@ -13,7 +13,7 @@ mod template_service;
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, metadata::AsciiMetadataValue, service::Routes};
+use tonic::{Request, Response, codec::CompressionEncoding, metadata::AsciiMetadataValue, service::Routes};
 
 use crate::{
     admin::Admin,
@@ -86,13 +86,15 @@ pub const SERVICES: [&str; 7] = [
 /// All services of the contract.
 pub fn routes(parts: Parts) -> Routes {
     let api = Api(Arc::new(parts));
-    Routes::new(CustomerServiceServer::new(api.clone()))
-        .add_service(EventServiceServer::new(api.clone()))
-        .add_service(PreferenceServiceServer::new(api.clone()))
-        .add_service(TemplateServiceServer::new(api.clone()))
-        .add_service(CampaignServiceServer::new(api.clone()))
-        .add_service(ContactServiceServer::new(api.clone()))
-        .add_service(AdminServiceServer::new(api))
+    // What a client compresses is read; answers are small and go out as they are.
+    macro_rules! reading_gzip {
+        ($first:ident $($server:ident)*) => {
+            Routes::new($first::new(api.clone()).accept_compressed(CompressionEncoding::Gzip))
+                $(.add_service($server::new(api.clone()).accept_compressed(CompressionEncoding::Gzip)))*
+        };
+    }
+    reading_gzip!(CustomerServiceServer EventServiceServer PreferenceServiceServer TemplateServiceServer
+        CampaignServiceServer ContactServiceServer AdminServiceServer)
 }
 
 impl Api {

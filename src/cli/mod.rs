@@ -111,5 +111,10 @@ where
 
 fn start_logging(filter: &str) -> Result<(), WrongSetting> {
     let allowed = "error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug";
+    // The filter language takes any other word for the name of a target, and so for "nothing else".
+    let word = |part: &str| part.contains('=') || part.parse::<tracing::level_filters::LevelFilter>().is_ok();
+    if let Some(part) = filter.split(',').find(|part| !word(part.trim())) {
+        return Err(WrongSetting::new("log", format!("{part:?}"), allowed));
+    }
     telemetry::init(filter).map_err(|wrong| WrongSetting::new("log", format!("{filter:?} ({wrong})"), allowed))
 }

@@ -16,8 +16,19 @@ use crate::{
     clock::{Clock, Timestamp},
     database::{self, Database, StoreError, WriteTx},
     ids::CustomerId,
-    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
 };
+
+/// How many external ids a customer has at most.
+const MOST_EXTERNAL_IDS: usize = 20;
+/// How many addresses a customer has at most.
+const MOST_ADDRESSES: usize = 20;
+/// How many tags a customer has at most.
+const MOST_TAGS: usize = 100;
+/// How many attributes a customer has at most.
+const MOST_ATTRIBUTES: usize = 100;
+/// How many bytes of JSON they are at most.
+const LARGEST_ATTRIBUTES: usize = 32 * 1_024;
 
 /// The customers of this deployment.
 #[derive(Debug, Clone)]
@@ -163,9 +174,32 @@ pub async fn change_locked(
 ) -> Result<Customer, Fault> {
     let mut after = before.clone();
     after.apply(change, now);
+    check_size(&after)?;
     check_free(tx, &after).await?;
     store::save(tx, before, &after).await?;
     Ok(after)
+}
+
+/// What a customer holds after many changes has the limits that one request has.
+fn check_size(customer: &Customer) -> Result<(), Fault> {
+    let mut violations = Violations::default();
+    let mut limit = |field: &str, count: usize, most: usize| {
+        if count > most {
+            violations.add(format!("customer.{field}"), format!("would be {count}; must be at most {most} together"));
+        }
+    };
+    limit("externalIds", customer.external_ids.len(), MOST_EXTERNAL_IDS);
+    limit("addresses", customer.addresses.len(), MOST_ADDRESSES);
+    limit("tags", customer.tags.len(), MOST_TAGS);
+    limit("attributes", customer.attributes.len(), MOST_ATTRIBUTES);
+    let bytes = serde_json::Value::Object(customer.attributes.clone()).to_string().len();
+    if bytes > LARGEST_ATTRIBUTES {
+        violations.add(
+            "customer.attributes",
+            format!("would be {bytes} bytes; must be at most {LARGEST_ATTRIBUTES} together"),
+        );
+    }
+    violations.check()
 }
 
 /// Marks a locked customer as deleted in the caller's transaction.

@@ -25,7 +25,7 @@ impl Folder {
         let written = tokio::task::spawn_blocking(move || write(&folder, &name, &letter)).await;
         match written {
             Ok(Ok(())) => Outcome::Accepted,
-            Ok(Err(error)) => refusal(&error),
+            Ok(Err(error)) => refusal(&self.0, &error),
             Err(_) => Outcome::Later { detail: "writing was interrupted".to_owned() },
         }
     }
@@ -38,8 +38,8 @@ fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
 }
 
 /// A letter that is too large for the file system, or cannot be named in it, stays so; everything else may pass.
-fn refusal(error: &io::Error) -> Outcome {
-    let detail = error.to_string();
+fn refusal(folder: &Path, error: &io::Error) -> Outcome {
+    let detail = format!("folder {}: {error}", folder.display());
     match error.kind() {
         io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename => Outcome::Never { detail },
         _ => Outcome::Later { detail },

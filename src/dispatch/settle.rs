@@ -44,6 +44,9 @@ impl Dispatcher {
                 Outcome::Never { detail } => never.push(setback(detail, contact.expire_time)),
             }
         }
+        if let Some(setback) = later.first() {
+            tracing::warn!(contacts = later.len(), detail = setback.detail, "the transport refused for now");
+        }
         let tx = self.db.begin_write().await?;
         let customers: Vec<_> = outcomes.iter().map(|(contact, _)| contact.customer_id).collect();
         customers::lock_shared(&tx, &customers).await?;

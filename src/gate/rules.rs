@@ -211,10 +211,11 @@ fn consent_given(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     if case.purpose == Purpose::Transactional || case.opt_in == OptIn::None {
         return None;
     }
-    let Some(consent) = case.consent().filter(|consent| consent.state == ConsentState::Granted) else {
+    let Some(consent) = case.consent() else {
         return suppress(BlockReason::NoConsent, format!("the customer never agreed to {}", case.topic_id));
     };
-    let bound = case.purpose.needs_consent();
+    // A withdrawal is the rule before this one.
+    let bound = case.purpose.needs_consent() && consent.state == ConsentState::Granted;
     if bound && consent.address_id != case.address().map(|address| address.address_id) {
         return suppress(BlockReason::NoConsent, format!("the consent to {} is for another address", case.topic_id));
     }

@@ -62,6 +62,10 @@ impl Intake {
         let updated = match customers::resolve(&tx, target).await? {
             Some(id) => {
                 let before = customers::lock(&tx, id).await?;
+                let mut change = change;
+                if options.allow_missing {
+                    keep_target(target, &mut change);
+                }
                 check_etag(&options.etag, before.revision, id)?;
                 let after = customers::change_locked(&tx, &before, change, now).await?;
                 if before.zone() != after.zone() {
@@ -113,6 +117,15 @@ impl Intake {
             contacts::replan(tx, contact.contact_id, planned, zone.name(), planned.instant + patience, now).await?;
         }
         Ok(())
+    }
+}
+
+/// An upsert by an external id finds its customer again: the id stays, whatever list replaces the others.
+fn keep_target(target: &CustomerKey, change: &mut CustomerChange) {
+    if let (CustomerKey::ExternalId(id), Some(ids)) = (target, &mut change.external_ids)
+        && !ids.contains(id)
+    {
+        ids.insert(0, id.clone());
     }
 }
 

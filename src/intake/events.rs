@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::Intake;
 use crate::{
     calendar::Zone,
@@ -14,6 +16,8 @@ use crate::{
 const TRIES: usize = 5;
 /// How many events of a batch share a transaction: enough to share its cost, few enough to keep others waiting only shortly.
 const CHUNK: usize = 100;
+/// After how long a transaction ends although its events are not all recorded, as others wait for it.
+const LONGEST_CHUNK: Duration = Duration::from_millis(250);
 
 /// An event as a caller reports it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,7 +75,9 @@ impl Intake {
         create_customer: bool,
     ) -> Result<Vec<Result<Recorded, Fault>>, Fault> {
         let mut outcomes = Vec::with_capacity(new.len());
-        for chunk in new.chunks(CHUNK) {
+        while outcomes.len() < new.len() {
+            let rest = &new[outcomes.len()..];
+            let chunk = &rest[..rest.len().min(CHUNK)];
             let mut tries = 1;
             let recorded = loop {
                 match self.try_record_chunk(chunk, create_customer).await {
@@ -85,7 +91,8 @@ impl Intake {
         Ok(outcomes)
     }
 
-    /// One transaction. An event that is refused has written nothing, so the others stand.
+    /// One transaction; answers for as many of the events as it got to, which is one at least. An event that is refused has
+    /// written nothing, so the others stand.
     async fn try_record_chunk(&self, chunk: &[NewEvent], create: bool) -> Result<Vec<Result<Recorded, Fault>>, Fault> {
         let tx = self.db.begin_write().await?;
         let mut customers = Vec::with_capacity(chunk.len());
@@ -94,8 +101,12 @@ impl Intake {
         }
         // In one order, so that two batches with the same customers wait for each other and do not get stuck.
         customers::lock_all(&tx, customers).await?;
+        let started = Instant::now();
         let mut outcomes = Vec::with_capacity(chunk.len());
         for new in chunk {
+            if !outcomes.is_empty() && started.elapsed() > LONGEST_CHUNK {
+                break;
+            }
             match self.record(&tx, new, create).await {
                 Err(Fault::Store(error)) => return Err(error.into()),
                 outcome => outcomes.push(outcome),

@@ -12,7 +12,7 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
@@ -77,7 +77,7 @@ where
         let guarded = async move {
             let _permit = permit;
             let mut response = match tokio::time::timeout(limit, call).await {
-                Ok(Ok(response)) => response?,
+                Ok(Ok(response)) => explained(response?),
                 Ok(Err(panic)) => status::internal(&sentence(panic.as_ref())).into_http(),
                 Err(_) => overdue(limit).into_http(),
             };
@@ -98,6 +98,23 @@ fn limit(method: &str) -> Duration {
         _ => 10,
     };
     Duration::from_secs(seconds)
+}
+
+/// Gives the errors that arise before a method is reached (a message that does not decode or is too large, a deadline of the
+/// caller's own) the details that all others have.
+fn explained(response: Response<Body>) -> Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty()) else {
+        return response;
+    };
+    let wrong = match status.code() {
+        Code::Internal if status.message().contains("decode") => "the message does not decode",
+        Code::OutOfRange | Code::ResourceExhausted => "the message is larger than the 4 MiB that a request may have",
+        Code::Cancelled if status.message().contains("Timeout") => {
+            return status::plain(Reason::ServerDeadline, "the deadline that the call came with passed").into_http();
+        }
+        _ => return response,
+    };
+    status::plain(Reason::InvalidFields, wrong).into_http()
 }
 
 fn overdue(limit: Duration) -> Status {

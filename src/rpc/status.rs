@@ -53,7 +53,8 @@ fn refused(refusal: &Refusal) -> Status {
         Code::FailedPrecondition => {
             details.add_precondition_failure_violation(reason_name(reason), subject, cut(&refusal.message));
         }
-        Code::Aborted | Code::Unavailable | Code::ResourceExhausted => {
+        // Whoever holds an old etag has to read first: a pause alone helps nothing.
+        Code::Aborted | Code::Unavailable | Code::ResourceExhausted if reason != Reason::EtagMismatch => {
             details.set_retry_info(Some(Duration::from_millis(if code == Code::Aborted { 50 } else { 1_000 })));
         }
         _ => {}

@@ -92,16 +92,16 @@ fn trial_problems(content: &Content) -> Vec<Problem> {
         return Vec::new();
     };
     let data = sample().overlaid(content.sample_data.clone());
-    let severity = if content.sample_data.is_empty() { Severity::Warning } else { Severity::Error };
-    let hint = if content.sample_data.is_empty() { "; give sample_data to have it tried" } else { "" };
-    content
-        .variants
-        .iter()
-        .filter_map(|variant| {
-            let RenderError { part, line, description } = compiled.render(variant.locale.as_ref(), &data).err()?;
-            Some(problem(severity, variant, part, line, format!("with the sample data it {description}{hint}")))
-        })
-        .collect()
+    let no_sample = content.sample_data.is_empty();
+    let of = |variant: &Variant| {
+        let wrong = compiled.render(variant.locale.as_ref(), &data).err()?;
+        let may_work = no_sample && wrong.depends_on_data;
+        let severity = if may_work { Severity::Warning } else { Severity::Error };
+        let hint = if may_work { "; give sampleData to have it tried" } else { "" };
+        let description = format!("rendered with the sample data: {}{hint}", wrong.description);
+        Some(problem(severity, variant, wrong.part, wrong.line, description))
+    };
+    content.variants.iter().filter_map(of).collect()
 }
 
 fn problem(severity: Severity, variant: &Variant, part: Part, line: usize, description: String) -> Problem {

@@ -71,6 +71,8 @@ pub struct RenderError {
     pub line: usize,
     /// What is wrong; names of variables, never their values.
     pub description: String,
+    /// Other data would help: a name is not there.
+    pub depends_on_data: bool,
 }
 
 /// A version made ready for rendering.
@@ -98,14 +100,14 @@ impl Compiled {
     pub fn render(&self, locale: Option<&Locale>, data: &Data) -> Result<Rendered, RenderError> {
         let Some(variant) = self.content.variant(locale) else {
             let description = "there is no variant without a locale to fall back on".to_owned();
-            return Err(RenderError { part: Part::Subject, line: 0, description });
+            return Err(RenderError { part: Part::Subject, line: 0, description, depends_on_data: false });
         };
         let context = Value::from(Serde(&data.0));
         let render = |part| self.render_part(variant, part, &context);
         let subject = render(Part::Subject)?.trim().to_owned();
         if subject.chars().any(char::is_control) {
             let description = "renders to more than one line or holds a control character".to_owned();
-            return Err(RenderError { part: Part::Subject, line: 0, description });
+            return Err(RenderError { part: Part::Subject, line: 0, description, depends_on_data: false });
         }
         Ok(Rendered { locale: variant.locale.clone(), subject, text: render(Part::Text)?, html: render(Part::Html)? })
     }
@@ -160,7 +162,12 @@ pub(super) fn refusal(part: Part, error: &minijinja::Error) -> RenderError {
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
-    RenderError { part, line: error.line().unwrap_or(0), description }
+    RenderError {
+        part,
+        line: error.line().unwrap_or(0),
+        description,
+        depends_on_data: error.kind() == ErrorKind::UndefinedError,
+    }
 }
 
 struct Bounded(Vec<u8>);

@@ -1,6 +1,6 @@
 use rapport::rpc::proto::{
     self, CreateCustomerRequest, CreateTopicRequest, Customer, GetCustomerRequest, GetTopicRequest,
-    ListContactsRequest, ListCustomersRequest, Topic,
+    ListContactsRequest, ListCustomersRequest, Topic, UpdateCustomerRequest,
 };
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -156,6 +156,48 @@ async fn a_message_that_is_too_large_is_refused_and_the_service_goes_on() {
     let mut world = World::new().await;
     let customer = Customer { given_name: "x".repeat(5_000_000), ..Customer::default() };
     let request = CreateCustomerRequest { customer: Some(customer), ..Default::default() };
-    assert!(world.customers.create_customer(request).await.is_err());
+    let status = world.customers.create_customer(request).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_FIELDS"));
     world.customer("anna", "").await;
+}
+
+#[tokio::test]
+async fn a_caller_may_compress_what_it_sends() {
+    let world = World::new().await;
+    let mut customers = world.customers.clone().send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let customer = Customer { given_name: "x".repeat(100), external_ids: vec!["anna".into()], ..Customer::default() };
+    let request = CreateCustomerRequest { customer: Some(customer), ..Default::default() };
+    customers.create_customer(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_small_changes_do_not_make_a_customer_larger_than_one_may_be() {
+    let mut world = World::new().await;
+    world.customer("anna", "").await;
+    let tags = |from: usize| UpdateCustomerRequest {
+        target: by_name("anna"),
+        customer: Some(Customer::default()),
+        add_tags: (from..from + 60).map(|number| format!("tag-{number}")).collect(),
+        ..Default::default()
+    };
+    world.customers.update_customer(tags(0)).await.unwrap();
+    assert_eq!(wrong_fields(world.customers.update_customer(tags(60)).await), ["customer.tags"]);
+}
+
+#[tokio::test]
+async fn an_upsert_that_is_repeated_finds_its_customer_again() {
+    let mut world = World::new().await;
+    let request = UpdateCustomerRequest {
+        target: by_name("crm-1"),
+        customer: Some(Customer { external_ids: vec!["shop-1".into()], ..Customer::default() }),
+        allow_missing: true,
+        ..Default::default()
+    };
+    for created in [true, false, false] {
+        let answer = world.customers.update_customer(request.clone()).await.unwrap().into_inner();
+        assert_eq!(
+            (answer.created, answer.customer.unwrap().external_ids),
+            (created, vec!["crm-1".into(), "shop-1".into()])
+        );
+    }
 }

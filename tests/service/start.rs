@@ -69,12 +69,13 @@ async fn it_serves_over_a_file_that_it_makes_and_stops_in_order_when_told_to() {
 fn a_wrong_setting_stops_the_start_with_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     type Case = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static [&'static str]);
-    let cases: [Case; 7] = [
+    let cases: [Case; 8] = [
         (&["serve", "--grpc-addr", "nowhere"], &[], &["RAPPORT_GRPC_ADDR", "\"nowhere\"", "127.0.0.1:50051"]),
         (&["serve"], &[("RAPPORT_GRPC_ADDR", "0.0.0.0:50051")], &["RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"]),
         (&["serve"], &[("RAPPORT_MAIL_FROM", "nobody")], &["RAPPORT_MAIL_FROM", "\"nobody\""]),
         (&["serve"], &[("RAPPORT_MAIL_URL", "smtp://localhost")], &["RAPPORT_MAIL_URL", "file:FOLDER"]),
         (&["serve"], &[("RAPPORT_LOG", "rapport=loud")], &["RAPPORT_LOG", "rapport=loud", "debug"]),
+        (&["serve"], &[("RAPPORT_LOG", "verbose")], &["RAPPORT_LOG", "verbose", "debug"]),
         (&["serve"], &[("RAPPORT_DATABASE_URL", "sqlite://no/such/folder/a.db")], &["RAPPORT_DATABASE_URL"]),
         (&["serve", "--config", "missing.toml"], &[], &["--config", "missing.toml"]),
     ];

@@ -118,7 +118,7 @@ async fn a_template_that_fails_for_one_customer_ends_alone_and_says_why() {
 async fn a_hostile_template_is_cut_short_and_a_header_cannot_be_injected() {
     let mut world = World::new().await;
     world.shop().await;
-    let endless = "{% for a in 'xxxxxxxxxx' %}".repeat(9) + "x" + &"{% endfor %}".repeat(9);
+    let endless = "{% for a in data.list %}".repeat(9) + "x" + &"{% endfor %}".repeat(9);
     for (id, subject, text) in [("endless", "Hello", endless.as_str()), ("header", "Hello {{ data.name }}", "x")] {
         let template = Template { variants: vec![variant("", subject, text)], ..harness::template(id) };
         let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
@@ -129,7 +129,9 @@ async fn a_hostile_template_is_cut_short_and_a_header_cannot_be_injected() {
     world.customer("anna", "").await;
     for template in ["endless", "header"] {
         let request = proto::ScheduleContactRequest {
-            data: Some(structure(json!({"name": "you\r\nBcc: everybody@example.com"}))),
+            data: Some(structure(
+                json!({"name": "you\r\nBcc: everybody@example.com", "list": [1, 2, 3, 4, 5, 6, 7, 8]}),
+            )),
             ..harness::ad_hoc("anna", "orders", template)
         };
         world.contacts.schedule_contact(request).await.unwrap();
@@ -153,4 +155,20 @@ async fn a_template_without_texts_or_with_a_language_twice_is_refused() {
     let twice = vec![variant("lv", "a", "b"), variant("lv", "a", "b")];
     let fields = wrong_fields(world.templates.create_template(request(twice)).await);
     assert!(fields.contains(&"template.variants[1].locale".to_owned()), "{fields:?}");
+}
+
+#[tokio::test]
+async fn a_mistake_that_no_data_repairs_keeps_a_template_from_being_published() {
+    let mut world = World::new().await;
+    let endless = "{% for a in 'xxxxxxxxxx' %}".repeat(9) + "x" + &"{% endfor %}".repeat(9);
+    let texts = ["{{ customer.given_name | nofilter }}", "{% include 'x' %}", "{{ 1 / 0 }}", &endless];
+    for (number, text) in texts.into_iter().enumerate() {
+        let id = format!("mistake-{number}");
+        let template = Template { variants: vec![variant("", "Hello", text)], ..harness::template(&id) };
+        let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
+        let problems = world.templates.create_template(request).await.unwrap().into_inner().problems;
+        assert_eq!(problems[0].severity(), Severity::Error, "{problems:?}");
+        let request = PublishTemplateRequest { template_id: id, ..Default::default() };
+        assert_eq!(refusal(world.templates.publish_template(request).await), "TEMPLATE_HAS_ERRORS");
+    }
 }

@@ -136,7 +136,11 @@ fn delay(violations: &mut Violations, path: &str, of: Option<&proto::Delay>) -> 
             let hours = decode::between(violations, format_args!("{path}.elapsed.hours"), elapsed.hours, 0, most);
             let minutes =
                 decode::between(violations, format_args!("{path}.elapsed.minutes"), elapsed.minutes, 0, most * 60);
-            Some(Delay::Elapsed { minutes: i64::from(hours) * 60 + i64::from(minutes) })
+            let together = i64::from(hours) * 60 + i64::from(minutes);
+            if together > i64::from(most) * 60 {
+                violations.add(format!("{path}.elapsed"), format!("must be at most {MOST_DAYS} days together"));
+            }
+            Some(Delay::Elapsed { minutes: together })
         }
         Some(delay::Length::Calendar(calendar)) => {
             let days = decode::between(violations, format_args!("{path}.calendar.days"), calendar.days, 0, MOST_DAYS);
