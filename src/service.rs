@@ -89,12 +89,12 @@ pub struct Service {
 impl Service {
     /// Builds everything, migrates an SQLite file, and listens.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
+        let listener = TcpListener::bind(config.grpc_addr).await.map_err(|error| cannot_listen(config, &error))?;
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
         let parts = build(config, &db, &clock, &key, &stop_workers)?;
         let workers = parts.workers;
-        let listener = TcpListener::bind(config.grpc_addr).await.map_err(|error| cannot_listen(config, &error))?;
         let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
 
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -152,8 +152,10 @@ impl Service {
             // Open streams would keep the server for ever.
             aborter.abort();
         }
-        if let Err(error) = self.db.close().await {
-            tracing::warn!(%error, "the database did not close in order");
+        match tokio::time::timeout(LAST_CALLS, self.db.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the database did not close in order"),
+            Err(_) => tracing::warn!("the database did not close in time"),
         }
         tracing::info!("stopped");
     }

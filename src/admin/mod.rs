@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     clock::{Clock, Timestamp},
-    database::Database,
+    database::{Database, StoreError},
     rpc::{Fault, Reason},
     workers::{Report, Worker},
 };
@@ -90,7 +90,12 @@ impl Admin {
                 format!("there is no job {job_id:?}; there are {}", known.join(", ")),
             )
         })?;
-        let done = worker.run_once().await?;
+        // A pass is not cut off in the middle because somebody hangs up.
+        let pass = tokio::spawn({
+            let worker = Arc::clone(worker);
+            async move { worker.run_once().await }
+        });
+        let done = pass.await.map_err(|_| StoreError::Raced)??;
         Ok((status_of(worker), done.summary))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Number, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
+    calendar::YEARS,
     clock::Timestamp,
     customers::CustomerKey,
     delivery::Channel,
@@ -108,9 +109,6 @@ pub fn between(violations: &mut Violations, path: impl fmt::Display, number: i32
     number
 }
 
-/// What is worked out from a time, years of delays included, stays one that JSON can write.
-const YEARS: std::ops::RangeInclusive<i32> = 1_900..=2_999;
-
 /// An instant, to the microsecond.
 pub fn time(violations: &mut Violations, path: impl fmt::Display, time: Option<WireTime>) -> Option<Timestamp> {
     let time = time?;
@@ -191,9 +189,10 @@ fn number(violations: &mut Violations, path: &str, number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < EXACT {
         return Value::from(number as i64);
     }
-    Number::from_f64(number).map_or_else(
+    // Beyond it databases and readers of JSON disagree about what a number is.
+    Number::from_f64(number).filter(|_| number.abs() < 1e300).map_or_else(
         || {
-            violations.add(path, "must be a finite number");
+            violations.add(path, "must be a number between -1e300 and 1e300");
             Value::Null
         },
         Value::Number,

@@ -83,14 +83,22 @@ impl fmt::Display for LocalTime {
     }
 }
 
+/// The years that are served: what is worked out from a time, years of delays included, stays one that JSON and both databases
+/// can write, in order.
+pub const YEARS: std::ops::RangeInclusive<i32> = 1_900..=2_999;
+
 impl FromStr for LocalTime {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M")
             .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S"))
+            .ok()
+            .filter(|time| YEARS.contains(&chrono::Datelike::year(time)))
             .map(Self)
-            .map_err(|_| "must be a date and a wall-clock time, such as \"2026-12-01T10:00\"".to_owned())
+            .ok_or_else(|| {
+                "must be a date and a wall-clock time, such as \"2026-12-01T10:00\", from 1900 to 2999".to_owned()
+            })
     }
 }
 

@@ -8,7 +8,7 @@ mod quiet;
 
 pub use self::{
     delay::{Delay, Planned},
-    local::{LocalTime, Zone, parse_time_of_day},
+    local::{LocalTime, YEARS, Zone, parse_time_of_day},
     quiet::QuietHours,
 };
 use chrono::Weekday;

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -10,6 +11,9 @@ use crate::{
         TopicId,
     },
 };
+
+/// How long an ad-hoc contact waits beyond its due time, unless said otherwise.
+pub const PATIENCE: TimeDelta = TimeDelta::hours(72);
 
 text_enum! {
     /// What a message is for: fixed by its topic, and what decides which rules apply.

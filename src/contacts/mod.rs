@@ -9,10 +9,10 @@ mod store;
 pub use self::{
     contact::{
         Attempt, AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, NewContact,
-        Purpose, Selection, StepOf,
+        PATIENCE, Purpose, Selection, StepOf,
     },
     store::{
-        CallOff, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
+        CallOff, ask_again, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
         waiting_by_wall_clock,
     },
 };

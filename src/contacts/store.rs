@@ -196,6 +196,7 @@ pub async fn replan(
 ) -> Result<(), StoreError> {
     contact::Entity::update_many()
         .col_expr(contact::Column::DueTime, planned.instant.into())
+        .col_expr(contact::Column::OriginalDueTime, planned.instant.into())
         .col_expr(contact::Column::DueZone, zone.into())
         .col_expr(contact::Column::ExpireTime, expire_time.into())
         .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
@@ -204,6 +205,18 @@ pub async fn replan(
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::ContactId.eq(id))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Has what a customer's snooze or quiet hours put off asked about again, from the moment on for which it was planned.
+pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreError> {
+    contact::Entity::update_many()
+        .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
+        .filter(contact::Column::CustomerId.eq(customer))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .filter(contact::Column::BlockReason.is_in([BlockReason::Snoozed, BlockReason::QuietHours]))
         .exec(tx)
         .await?;
     Ok(())

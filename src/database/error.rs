@@ -28,6 +28,13 @@ pub enum StoreError {
     Other(#[source] DbErr),
 }
 
+impl StoreError {
+    /// Whether the same transaction may succeed when it is repeated after a while.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Raced | Self::Unavailable(_))
+    }
+}
+
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         if let Some(SqlErr::UniqueConstraintViolation(_)) = error.sql_err() {

@@ -35,8 +35,8 @@ use crate::{
     clock::{Clock, Timestamp},
     contacts::{Claim, Contact, claims},
     database::{self, Database, StoreError},
-    delivery::{Mailbox, Transport},
-    ids::ContactId,
+    delivery::{Mailbox, Outcome, Transport},
+    ids::{ClaimToken, ContactId},
     templates::Templates,
     tokens::SecretKey,
     workers::{Bell, Done, Job},
@@ -71,6 +71,9 @@ pub struct Dispatcher {
     /// Wakes this worker.
     pub bell: Arc<Bell>,
 }
+
+/// How long a transaction that failed rests before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What there is to do.
 enum Look {
@@ -146,9 +149,28 @@ impl Dispatcher {
             let drafts = self.prepare(lot).await?;
             let sends = self.decide(claim.token, &drafts, tally).await?;
             let outcomes = self.hand_over(sends).await;
-            self.settle(claim.token, outcomes, tally).await?;
+            self.settle_surely(claim.token, &outcomes, tally).await?;
         }
         Ok(())
+    }
+
+    /// Settles however often that takes within the lease: what is not settled would be in doubt.
+    async fn settle_surely(
+        &self,
+        token: ClaimToken,
+        outcomes: &[(&Contact, Outcome)],
+        tally: &mut Tally,
+    ) -> Result<(), StoreError> {
+        let started = Instant::now();
+        loop {
+            match self.settle(token, outcomes, tally).await {
+                Err(error) if error.may_pass() && started.elapsed() < claims::LEASE / 2 => {
+                    tracing::warn!(%error, "outcomes could not be written; trying again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                settled => return settled,
+            }
+        }
     }
 
     /// Gives back what was not intended.

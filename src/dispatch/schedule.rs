@@ -1,4 +1,3 @@
-use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use super::Dispatcher;
@@ -12,9 +11,6 @@ use crate::{
     rpc::{Fault, Reason, Reply, RequestKey, Violations},
     templates,
 };
-
-/// How long a contact waits beyond its due time, unless said otherwise.
-const PATIENCE: TimeDelta = TimeDelta::hours(72);
 
 /// An ad-hoc message.
 #[derive(Debug, Clone)]
@@ -80,7 +76,7 @@ impl Dispatcher {
         let template = templates::find_latest(&tx, &new.template_id).await?;
         templates::check_published(&tx, std::slice::from_ref(&new.template_id)).await?;
         let planned = planned(new.due, zone, now);
-        let expire_time = new.expire_time.unwrap_or(planned.instant + PATIENCE);
+        let expire_time = new.expire_time.unwrap_or(planned.instant + contacts::PATIENCE);
         check_expiry(expire_time, planned.instant)?;
         let contact = NewContact {
             customer_id: new.customer_id,
@@ -98,7 +94,7 @@ impl Dispatcher {
         let contact = contact.plan(now);
         let existed = !contacts::insert_once(&tx, &contact).await?;
         let contact = match contact.dedupe_key.as_deref().filter(|_| existed) {
-            Some(key) => find_first(&tx, key).await?,
+            Some(key) => find_first(&tx, key, &contact).await?,
             None => contact,
         };
         if let Some(key) = key {
@@ -130,7 +126,16 @@ fn check_expiry(expire_time: Timestamp, due: Timestamp) -> Result<(), Fault> {
     violations.check()
 }
 
-async fn find_first(tx: &database::WriteTx, key: &str) -> Result<Contact, Fault> {
-    let found = contacts::find_by_dedupe_key(tx, key).await?;
-    found.ok_or_else(|| Fault::refused(Reason::WriteConflict, key, "the key was taken and set free at the same time"))
+/// The contact that has the key, if it is the same message.
+async fn find_first(tx: &database::WriteTx, key: &str, asked: &Contact) -> Result<Contact, Fault> {
+    let Some(first) = contacts::find_by_dedupe_key(tx, key).await? else {
+        let message = "the key was taken and set free at the same time";
+        return Err(Fault::refused(Reason::WriteConflict, key, message));
+    };
+    let about = |contact: &Contact| (contact.customer_id, contact.topic_id.clone(), contact.template_id.clone());
+    if about(&first) != about(asked) {
+        let message = format!("{} has this key, and another customer, topic or template", first.contact_id);
+        return Err(Fault::refused(Reason::DedupeKeyTaken, key, message));
+    }
+    Ok(first)
 }

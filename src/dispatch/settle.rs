@@ -24,7 +24,7 @@ impl Dispatcher {
     pub(super) async fn settle(
         &self,
         token: ClaimToken,
-        outcomes: Vec<(&Contact, Outcome)>,
+        outcomes: &[(&Contact, Outcome)],
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         if outcomes.is_empty() {
@@ -32,7 +32,7 @@ impl Dispatcher {
         }
         let now = self.clock.now();
         let (mut accepted, mut later, mut never) = (Vec::new(), Vec::new(), Vec::new());
-        for (contact, outcome) in &outcomes {
+        for (contact, outcome) in outcomes {
             let setback = |detail: &str, retry_time| Setback {
                 contact_id: contact.contact_id,
                 detail: detail.to_owned(),

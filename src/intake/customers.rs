@@ -114,7 +114,13 @@ impl Intake {
             let old_zone: Zone = old_zone.parse().unwrap_or(Zone::UTC);
             let patience = contact.expire_time - old_zone.instant(local.0);
             let planned = Planned::local(local, zone);
-            contacts::replan(tx, contact.contact_id, planned, zone.name(), planned.instant + patience, now).await?;
+            // An ad-hoc message with a time limit of its own keeps it, wherever the customer goes.
+            let keeps_expiry = contact.step.is_none() && patience != contacts::PATIENCE;
+            let expire_time = if keeps_expiry { contact.expire_time } else { planned.instant + patience };
+            contacts::replan(tx, contact.contact_id, planned, zone.name(), expire_time, now).await?;
+            if let Some(step) = contact.step {
+                enrollments::replan(tx, step.enrollment_id, &step.step_id, planned.instant).await?;
+            }
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::Intake;
 use crate::{
@@ -95,11 +98,19 @@ impl Intake {
     /// written nothing, so the others stand.
     async fn try_record_chunk(&self, chunk: &[NewEvent], create: bool) -> Result<Vec<Result<Recorded, Fault>>, Fault> {
         let tx = self.db.begin_write().await?;
-        let mut customers = Vec::with_capacity(chunk.len());
+        let (mut customers, mut missing) = (Vec::with_capacity(chunk.len()), BTreeMap::new());
         for new in chunk {
-            customers.extend(customers::resolve(&tx, &new.customer).await?);
+            match customers::resolve(&tx, &new.customer).await? {
+                Some(id) => customers.push(id),
+                None => drop(missing.entry(format!("{:?}", new.customer)).or_insert(new)),
+            }
         }
-        // In one order, so that two batches with the same customers wait for each other and do not get stuck.
+        // Each in one order, so that two batches with the same customers wait for each other and do not get stuck.
+        if create {
+            for new in missing.into_values() {
+                create_missing(&tx, new, self.clock.now()).await?;
+            }
+        }
         customers::lock_all(&tx, customers).await?;
         let started = Instant::now();
         let mut outcomes = Vec::with_capacity(chunk.len());
@@ -177,6 +188,16 @@ async fn duplicate(
     }
     let effects = events::effects(tx, first.event_id).await?;
     Ok(Recorded { event: first, duplicate: true, effects })
+}
+
+/// Creates the customer of an event, unless the event will be refused.
+async fn create_missing(tx: &WriteTx, new: &NewEvent, now: Timestamp) -> Result<(), Fault> {
+    let body = &new.body;
+    let known = events::find_by_key(tx, &body.source, &body.source_event_id).await?.is_some();
+    if !known && known_by(&new.customer).is_some() {
+        create_bare(tx, &new.customer, now).await?;
+    }
+    Ok(())
 }
 
 async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<CustomerId, Fault> {

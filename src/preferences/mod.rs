@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    customers,
+    contacts, customers,
     database::{self, Database, StoreError},
     ids::{CustomerId, TopicId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
@@ -98,6 +98,7 @@ impl PreferenceBook {
         preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
         preferences.revision += 1;
         store::save(&tx, &preferences, now).await?;
+        contacts::ask_again(&tx, customer).await?;
         if let Some(key) = key {
             key.finish(&tx, customer, &[]).await?;
         }

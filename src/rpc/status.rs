@@ -108,7 +108,8 @@ fn code(reason: Reason) -> Code {
         | Reason::TopicExists
         | Reason::TemplateExists
         | Reason::CampaignExists
-        | Reason::EventConflict => Code::AlreadyExists,
+        | Reason::EventConflict
+        | Reason::DedupeKeyTaken => Code::AlreadyExists,
         Reason::CustomerDeleted
         | Reason::CustomerHasNoAddress
         | Reason::ConsentWithdrawn
@@ -137,7 +138,7 @@ fn kind(reason: Reason) -> &'static str {
         "TOPIC" => "topic",
         "TEMPLATE" => "template",
         "CAMPAIGN" => "campaign",
-        "CONTACT" => "contact",
+        "CONTACT" | "DEDUPE" => "contact",
         _ => "job",
     }
 }
@@ -183,6 +184,6 @@ mod tests {
                 comment.clear();
             }
         }
-        assert_eq!(checked, 34);
+        assert_eq!(checked, contract.matches("\n  ERROR_REASON_").count() - 1, "all but the unspecified one");
     }
 }

@@ -69,3 +69,28 @@ async fn reflection_of_both_ages_lists_every_service_and_knows_the_error_details
         );
     }
 }
+
+#[tokio::test]
+async fn a_pass_that_was_asked_for_goes_on_when_the_caller_hangs_up() {
+    let mut world = World::new().await;
+    world.shop().await;
+    for number in 0..200 {
+        let name = format!("customer-{number}");
+        world.customer(&name, "").await;
+        let mut request = super::harness::ad_hoc(&name, "orders", "check-in");
+        let due = super::harness::at("2026-02-02T10:00:00Z");
+        request.due = Some(rapport::rpc::proto::schedule_contact_request::Due::DueTime(due));
+        world.contacts.schedule_contact(request).await.unwrap();
+    }
+    world.advance_to("2026-02-02T10:00:00Z");
+    let mut admin = world.admin.clone();
+    let call = tokio::spawn(async move { admin.run_job(RunJobRequest { job_id: "dispatch".into() }).await });
+    while world.mail().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    world.dispatch().await;
+    assert_eq!(world.mail().len(), 200);
+    let status = world.admin.get_status(GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.jobs[0].failure_count, 0);
+}

@@ -1,6 +1,7 @@
 use rapport::rpc::proto::{
-    self, BlockReason, CampaignAndCustomer, CancelContactRequest, ExplainContactRequest, ListContactsRequest,
-    ScheduleContactRequest, TimeRange, contact, explain_contact_request::About, schedule_contact_request::Due,
+    self, BlockReason, CampaignAndCustomer, CancelContactRequest, Customer, ExplainContactRequest, ListContactsRequest,
+    ScheduleContactRequest, TimeRange, UpdateCustomerRequest, contact, explain_contact_request::About,
+    schedule_contact_request::Due,
 };
 use serde_json::json;
 
@@ -167,4 +168,42 @@ async fn a_marketing_message_names_the_consent_that_allowed_it() {
     world.dispatch().await;
     let why = world.explain(&contact.contact_id).await.summary;
     assert!(why.ends_with("The consent was given at 2026-02-02T09:00:00Z (web_form)."), "{why}");
+}
+
+#[tokio::test]
+async fn a_key_of_another_customer_is_refused_and_no_time_is_too_far_for_the_database() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    world.customer("bo", "").await;
+    let request = |name: &str| ScheduleContactRequest { dedupe_key: "k".into(), ..ad_hoc(name, "orders", "check-in") };
+    world.contacts.schedule_contact(request("anna")).await.unwrap();
+    assert_eq!(refusal(world.contacts.schedule_contact(request("bo")).await), "DEDUPE_KEY_TAKEN");
+    for local in ["+10001-01-01T00:00", "-4800-01-01T00:00", "+262142-12-31T23:00", "3000-01-01T00:00"] {
+        let due = Some(Due::DueLocalTime(local.into()));
+        let request = ScheduleContactRequest { due, ..ad_hoc("anna", "orders", "check-in") };
+        assert_eq!(wrong_fields(world.contacts.schedule_contact(request).await), ["dueLocalTime"], "{local}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_limit_of_its_own_stays_when_the_customer_moves() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "Europe/Riga").await;
+    let request = ScheduleContactRequest {
+        due: Some(Due::DueLocalTime("2026-02-03T10:00".into())),
+        expire_time: Some(at("2026-02-03T12:00:00Z")),
+        ..ad_hoc("anna", "orders", "check-in")
+    };
+    let contact = world.contacts.schedule_contact(request).await.unwrap().into_inner().contact.unwrap();
+    let customer = Customer { time_zone: "America/Los_Angeles".into(), ..Customer::default() };
+    let request =
+        UpdateCustomerRequest { target: by_name("anna"), customer: Some(customer), ..UpdateCustomerRequest::default() };
+    world.customers.update_customer(request).await.unwrap();
+    let contact = world.contact(&contact.contact_id).await;
+    assert_eq!(shown(contact.due_time), "2026-02-03T18:00:00Z");
+    assert_eq!(shown(contact.expire_time), "2026-02-03T12:00:00Z");
+    world.dispatch_at("2026-02-03T18:00:00Z").await;
+    assert_eq!(world.contact(&contact.contact_id).await.state(), contact::State::Expired);
 }

@@ -231,3 +231,49 @@ async fn a_customers_events_are_listed_in_the_order_in_which_they_were_recorded(
     }
     assert_eq!(subjects, ["2026-01-03", "2026-01-01", "2026-01-02"]);
 }
+
+#[tokio::test]
+async fn a_number_is_the_same_number_when_the_event_comes_again() {
+    let mut world = World::new().await;
+    world.customer("anna", "").await;
+    for (place, number) in [123_456_789.123_456_79, 0.1 + 0.2, 1e299, 5e-324, -1.5e-300].into_iter().enumerate() {
+        let event = Event {
+            source_event_id: place.to_string(),
+            properties: Some(structure(json!({"n": number}))),
+            ..world.event("order.placed", "anna", "o-1")
+        };
+        assert!(!world.record(event.clone()).await.unwrap().duplicate);
+        assert!(world.record(event).await.unwrap().duplicate, "{number}");
+    }
+    let event =
+        Event { properties: Some(structure(json!({"n": f64::MAX}))), ..world.event("order.placed", "anna", "o-2") };
+    assert_eq!(wrong_fields(world.record(event).await), ["event.properties.n"]);
+}
+
+#[tokio::test]
+async fn batches_with_the_same_new_customers_do_not_get_stuck() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let batches = (0..6).map(|client| {
+        let mut events = world.events.clone();
+        let mut all: Vec<Event> = (0..30)
+            .map(|number| Event {
+                source_event_id: format!("{client}-{number}"),
+                ..world.event("order.placed", &format!("new-{number}"), &format!("o-{client}"))
+            })
+            .collect();
+        if client % 2 == 1 {
+            all.reverse();
+        }
+        tokio::spawn(async move {
+            let request = BatchRecordEventsRequest { events: all, create_customer: true };
+            events.batch_record_events(request).await.unwrap().into_inner().results
+        })
+    });
+    for results in futures_util::future::join_all(batches).await {
+        let results = results.unwrap();
+        assert_eq!(results.len(), 30);
+        assert!(results.iter().all(|result| result.outcome() == event_result::Outcome::Recorded), "{results:?}");
+    }
+    assert_eq!(world.contacts_of("new-0").await.len(), 6);
+}

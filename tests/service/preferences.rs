@@ -318,3 +318,24 @@ async fn nothing_is_sent_against_a_word_that_came_while_the_message_was_due() {
     }
     assert!(sent.len() >= 20);
 }
+
+#[tokio::test]
+async fn lifting_a_snooze_sets_free_what_it_put_off() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let snooze = Preferences { snooze_end_time: Some(at("2026-02-04T09:00:00Z")), ..Preferences::default() };
+    prefer(&mut world, "anna", snooze).await;
+    world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    assert!(world.mail().is_empty());
+    let request = UpdatePreferencesRequest {
+        customer: by_name("anna"),
+        preferences: Some(Preferences::default()),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["snooze_end_time".into()] }),
+        ..Default::default()
+    };
+    world.preferences.update_preferences(request).await.unwrap();
+    world.dispatch().await;
+    assert_eq!(world.mail().len(), 1);
+}

@@ -104,7 +104,13 @@ impl Reentry {
             ReentryMode::OncePerSubject if !event.subject.is_empty() => format!("subject:{}", event.subject),
             _ => format!("event:{}", event.event_id),
         };
-        if let Some(same) = earlier.iter().find(|enrollment| enrollment.entry_key == entry_key) {
+        // Not by the key alone: the earlier ones may have entered under another mode.
+        let same = |enrollment: &&&Enrollment| match self.mode {
+            ReentryMode::Once => true,
+            ReentryMode::OncePerSubject if !event.subject.is_empty() => enrollment.subject == event.subject,
+            _ => enrollment.entry_key == entry_key,
+        };
+        if let Some(same) = earlier.iter().find(same) {
             let what = if self.mode == ReentryMode::Once {
                 "a customer enters once".to_owned()
             } else {

@@ -16,6 +16,7 @@ use crate::{
     contacts::{self, Contact, StepOf},
     customers,
     database::{StoreError, WriteTx},
+    ids::EnrollmentId,
 };
 
 /// Plans what comes after steps that have ended, in the transaction that ends them: the next step's contact, or the end of the
@@ -54,6 +55,11 @@ pub async fn advance(
     store::complete(tx, &done, now).await?;
     store::move_on(tx, &moves).await?;
     Ok(contacts)
+}
+
+/// Notes another moment for the step that waits.
+pub async fn replan(tx: &WriteTx, id: EnrollmentId, step_id: &str, due: Timestamp) -> Result<(), StoreError> {
+    store::move_on(tx, &[(id, step_id.to_owned(), due)]).await
 }
 
 fn place(of: &Enrollment, zone: Zone, now: Timestamp) -> Place<'_> {
