@@ -202,7 +202,14 @@ async fn create_missing(tx: &WriteTx, new: &NewEvent, now: Timestamp) -> Result<
 
 async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<CustomerId, Fault> {
     let change = known_by(key).ok_or_else(|| customers::not_found(key))?;
-    Ok(customers::insert(tx, change, now).await?.customer_id)
+    match customers::insert(tx, change, now).await {
+        Ok(customer) => Ok(customer.customer_id),
+        // It was not there a moment ago: somebody else has just created it, and the next try finds it.
+        Err(fault) if matches!(fault.reason(), Some(Reason::ExternalIdTaken | Reason::EmailTaken)) => {
+            Err(StoreError::Raced.into())
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// What is known about a customer of whom only a key is known; nothing for one of our own ids, which nobody can choose.
