@@ -66,8 +66,9 @@ impl ContactService for Api {
         let paged =
             ListContactsRequest { page_size: 0, page_token: String::new(), include_total: false, ..message.clone() };
         let mut which = selection(&mut violations, &message);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         which.customer_id = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self.0.pages.open("ListContacts", &paged, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListContacts", &paged, page_size, &message.page_token)?;
         let found = self.0.contacts.list(&which, &page).await.map_err(Fault::from)?;
         let total_size = match message.include_total {
             true => self.0.contacts.count(&which).await.map_err(Fault::from)?,
@@ -193,14 +194,17 @@ fn selection(violations: &mut Violations, message: &ListContactsRequest) -> Sele
         ..Selection::default()
     };
     for (place, number) in message.states.iter().enumerate() {
-        match decode::choice(violations, format_args!("states[{place}]"), *number) {
-            Some(wanted) => which.states.extend(ALL_STATES.iter().copied().filter(|own| state(*own) == wanted)),
-            None => violations.add(format!("states[{place}]"), "must be a state"),
-        }
+        let wanted = decode::required_choice(violations, format_args!("states[{place}]"), *number, "must be a state");
+        which.states.extend(ALL_STATES.iter().copied().filter(|own| Some(state(*own)) == wanted));
     }
     if let Some(range) = &message.due_range {
         which.due_from = decode::time(violations, "dueRange.startTime", range.start_time);
         which.due_before = decode::time(violations, "dueRange.endTime", range.end_time);
+        if let (Some(from), Some(before)) = (which.due_from, which.due_before)
+            && before <= from
+        {
+            violations.add("dueRange.endTime", "must be after startTime");
+        }
     }
     which
 }

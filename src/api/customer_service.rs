@@ -65,10 +65,11 @@ impl CustomerService for Api {
         &self,
         request: Request<ListCustomersRequest>,
     ) -> Result<Response<ListCustomersResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         violations.check()?;
         let selection = ListCustomersRequest { show_deleted: message.show_deleted, ..Default::default() };
-        let page = self.0.pages.open("ListCustomers", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListCustomers", &selection, page_size, &message.page_token)?;
         let found = self.0.customers.list(message.show_deleted, &page).await.map_err(Fault::from)?;
         let next_page_token = self.0.pages.seal("ListCustomers", &selection, found.next.as_deref());
         let total_size = match message.include_total {

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    calendar::YEARS,
+    calendar::{Weekdays, YEARS},
     clock::Timestamp,
     customers::CustomerKey,
     delivery::Channel,
@@ -93,6 +93,43 @@ pub fn choice<E: TryFrom<i32> + PartialEq + Default>(
             None
         }
     }
+}
+
+/// A value of an enum that must be given.
+pub fn required_choice<E: TryFrom<i32> + PartialEq + Default>(
+    violations: &mut Violations,
+    path: impl fmt::Display,
+    number: i32,
+    allowed: &str,
+) -> Option<E> {
+    let known = violations.len();
+    let value = choice(violations, &path, number);
+    if value.is_none() && violations.len() == known {
+        violations.add(path.to_string(), allowed);
+    }
+    value
+}
+
+/// How many rows a page is to hold: 50 unless said otherwise, 500 at most.
+pub fn page_size(violations: &mut Violations, size: i32) -> u64 {
+    match u64::try_from(size) {
+        Ok(0) => 50,
+        Ok(size) => size.min(500),
+        Err(_) => {
+            violations.add("pageSize", "must be 0 (for 50) to 500");
+            0
+        }
+    }
+}
+
+/// Days of the week, each wrong one noted.
+pub fn weekdays(violations: &mut Violations, path: impl fmt::Display, names: &[String]) -> Option<Weekdays> {
+    for (place, name) in names.iter().enumerate() {
+        if Weekdays::parse(std::slice::from_ref(name)).is_err() {
+            violations.add(format!("{path}[{place}]"), format!("{name:?} is none of MON … SUN"));
+        }
+    }
+    Weekdays::parse(names).ok()
 }
 
 /// A channel; e-mail where none is named.

@@ -102,10 +102,11 @@ impl EventService for Api {
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         let selection = ListEventsRequest { customer: message.customer.clone(), ..Default::default() };
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self.0.pages.open("ListEvents", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListEvents", &selection, page_size, &message.page_token)?;
         let found = self.0.events.list(customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEventsResponse {
             next_page_token: self.0.pages.seal("ListEvents", &selection, found.next.as_deref()),

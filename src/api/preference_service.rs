@@ -3,7 +3,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, answer, decode, encode, open};
 use crate::{
-    calendar::{QuietHours, Weekdays, parse_time_of_day},
+    calendar::{QuietHours, parse_time_of_day},
     contacts::Purpose,
     delivery::Channel,
     ids::TopicId,
@@ -142,10 +142,11 @@ impl PreferenceService for Api {
     }
 
     async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Result<Response<ListTopicsResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         violations.check()?;
         let selection = ListTopicsRequest::default();
-        let page = self.0.pages.open("ListTopics", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListTopics", &selection, page_size, &message.page_token)?;
         let found = self.0.preferences.list_topics(&page).await.map_err(Fault::from)?;
         Ok(Response::new(ListTopicsResponse {
             next_page_token: self.0.pages.seal("ListTopics", &selection, found.next.as_deref()),
@@ -161,10 +162,8 @@ fn statement(
 ) -> Option<Statement> {
     let topic_id = decode::parse(violations, "topicId", &message.topic_id);
     let channel = decode::channel(violations, "channel", message.channel);
-    let decision: Option<Decision> = decode::choice(violations, "decision", message.decision);
-    if decision.is_none() {
-        violations.add("decision", "must be DECISION_GRANT or DECISION_WITHDRAW");
-    }
+    let allowed = "must be DECISION_GRANT or DECISION_WITHDRAW";
+    let decision: Option<Decision> = decode::required_choice(violations, "decision", message.decision, allowed);
     let method = method(violations, message.method);
     let grant = decision == Some(Decision::Grant);
     if grant && method.is_some_and(|method| !method.can_grant()) {
@@ -195,10 +194,8 @@ fn unsubscription(violations: &mut Violations, scope: Option<Scope>, channel: i3
 }
 
 fn method(violations: &mut Violations, number: i32) -> Option<ConsentMethod> {
-    let method: Option<proto::ConsentMethod> = decode::choice(violations, "method", number);
-    if method.is_none() {
-        violations.add("method", "is required: how the customer said so, such as CONSENT_METHOD_WEB_FORM");
-    }
+    let allowed = "is required: how the customer said so, such as CONSENT_METHOD_WEB_FORM";
+    let method: Option<proto::ConsentMethod> = decode::required_choice(violations, "method", number, allowed);
     Some(match method? {
         proto::ConsentMethod::Unspecified => return None,
         proto::ConsentMethod::WebForm => ConsentMethod::WebForm,
@@ -216,8 +213,7 @@ fn method(violations: &mut Violations, number: i32) -> Option<ConsentMethod> {
 fn quiet_hours(violations: &mut Violations, path: &str, hours: &proto::QuietHours) -> Option<QuietHours> {
     let start = violations.take(format!("{path}.start"), parse_time_of_day(&hours.start));
     let end = violations.take(format!("{path}.end"), parse_time_of_day(&hours.end));
-    let days = Weekdays::parse(&hours.days).map_err(|name| format!("{name:?} is none of MON … SUN"));
-    let days = violations.take(format!("{path}.days"), days);
+    let days = decode::weekdays(violations, format_args!("{path}.days"), &hours.days);
     if start.is_some() && start == end {
         violations.add(format!("{path}.end"), "must differ from start");
     }
@@ -249,11 +245,8 @@ fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Top
         violations.add("topic.optIn", "must be OPT_IN_NONE for a transactional topic");
     }
     for (place, channel) in topic.channels.iter().enumerate() {
-        let channel: Option<proto::Channel> =
-            decode::choice(violations, format_args!("topic.channels[{place}]"), *channel);
-        if channel.is_none() {
-            violations.add(format!("topic.channels[{place}]"), "must be CHANNEL_EMAIL");
-        }
+        let path = format_args!("topic.channels[{place}]");
+        let _: Option<proto::Channel> = decode::required_choice(violations, path, *channel, "must be CHANNEL_EMAIL");
     }
     Some(Topic { topic_id: topic_id?, names, purpose, opt_in, channels: vec![Channel::Email], revision: 1 })
 }

@@ -65,10 +65,11 @@ impl TemplateService for Api {
         &self,
         request: Request<ListTemplatesRequest>,
     ) -> Result<Response<ListTemplatesResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         violations.check()?;
         let selection = ListTemplatesRequest::default();
-        let page = self.0.pages.open("ListTemplates", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListTemplates", &selection, page_size, &message.page_token)?;
         let found = self.0.templates.list(&page).await?;
         Ok(Response::new(ListTemplatesResponse {
             next_page_token: self.0.pages.seal("ListTemplates", &selection, found.next.as_deref()),

@@ -48,6 +48,9 @@ pub mod version {
         pub version: i32,
         #[sea_orm(column_type = "JsonBinary")]
         pub plan: Json,
+        /// The event types that end its enrollments, each between bars: "|order.refunded|order.canceled|".
+        #[sea_orm(column_type = "Text")]
+        pub exit_types: String,
         pub create_time: DateTimeUtc,
     }
 

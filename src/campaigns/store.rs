@@ -36,6 +36,7 @@ pub async fn save(tx: &WriteTx, changed: &Campaign, plan: PlanIs) -> Result<(), 
         PlanIs::ChangedDraft => {
             version::Entity::update_many()
                 .col_expr(version::Column::Plan, Expr::val(json(&changed.plan)?))
+                .col_expr(version::Column::ExitTypes, Expr::val(exit_types(&changed.plan)))
                 .filter(version::Column::CampaignId.eq(changed.campaign_id.clone()))
                 .filter(version::Column::Version.eq(changed.version))
                 .exec(tx)
@@ -163,6 +164,7 @@ async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
         campaign_id: Set(of.campaign_id.clone()),
         version: Set(of.version),
         plan: Set(json(&of.plan)?),
+        exit_types: Set(exit_types(&of.plan)),
         create_time: Set(of.update_time),
     };
     version::Entity::insert(row).exec_without_returning(tx).await?;
@@ -182,6 +184,10 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         update_time: Set(of.update_time),
         revision: Set(of.revision),
     }
+}
+
+fn exit_types(plan: &Plan) -> String {
+    format!("|{}|", plan.exit_types().join("|"))
 }
 
 fn json(plan: &Plan) -> Result<serde_json::Value, StoreError> {

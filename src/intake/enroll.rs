@@ -45,22 +45,25 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Vec<EventEffect>, Fault> {
         let triggered = campaigns::triggered_by(tx, &event.body.event_type).await?;
-        let campaigns = triggered.iter().map(|(id, ..)| id.clone()).collect();
-        let mut related = enrollments::related(tx, event.customer_id, campaigns).await?;
+        let started = self.plans.load(tx, triggered.iter().map(|(id, version, _)| (id.clone(), *version))).await?;
+        let entering: Vec<_> =
+            started.iter().map(|((campaign_id, _), plan)| (campaign_id.clone(), plan.reentry)).collect();
+        let body = &event.body;
+        let mut related =
+            enrollments::related(tx, event.customer_id, &body.event_type, applicant(event), &entering).await?;
         let followed = related.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
-        let started = triggered.iter().map(|(id, version, _)| (id.clone(), *version));
-        let plans = self.plans.load(tx, followed.chain(started)).await?;
+        let followed = self.plans.load(tx, followed).await?;
 
-        let mut effects = exit(tx, event, &mut related, &plans, now).await?;
+        let mut effects = exit(tx, event, &mut related, &followed, now).await?;
         let mut entries = Entries::default();
         for (campaign_id, version, purpose) in &triggered {
-            let Some(plan) = plans.get(&(campaign_id.clone(), *version)) else {
+            let Some(plan) = started.get(&(campaign_id.clone(), *version)) else {
                 continue;
             };
             let campaign = Started { campaign_id, version: *version, purpose: *purpose, plan };
             effects.push(enter(tx, &campaign, event, &related, zone, now, &mut entries).await?);
         }
-        let detail = format!("{} {} started it again", event.body.event_type, event.event_id);
+        let detail = format!("{} {} started it again", body.event_type, event.event_id);
         end(tx, entries.restarts, EndCause::Restarted, &detail, now).await?;
         enrollments::insert(tx, &entries.enrollments).await?;
         contacts::insert(tx, &entries.contacts).await?;
@@ -121,10 +124,8 @@ async fn enter(
         contact_id: None,
         due: None,
     };
-    let applicant =
-        Applicant { event_id: event.event_id, subject: &event.body.subject, occur_time: event.body.occur_time };
     let earlier: Vec<&Enrollment> = related.iter().filter(|one| one.campaign_id == *campaign.campaign_id).collect();
-    let entry_key = match campaign.plan.reentry.judge(applicant, &earlier) {
+    let entry_key = match campaign.plan.reentry.judge(applicant(event), &earlier) {
         Entry::Stay(why) => return Ok(EventEffect { detail: why, ..effect }),
         Entry::Enter { entry_key, restarts } => {
             entries.restarts.extend(restarts);
@@ -152,6 +153,10 @@ async fn enter(
     }
     entries.enrollments.push(enrollment);
     Ok(EventEffect { outcome: EffectOutcome::Enrolled, ..effect })
+}
+
+fn applicant(event: &Event) -> Applicant<'_> {
+    Applicant { event_id: event.event_id, subject: &event.body.subject, occur_time: event.body.occur_time }
 }
 
 fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestamp) -> Enrollment {

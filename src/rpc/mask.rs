@@ -22,16 +22,21 @@ impl Mask {
         if mask.paths == ["*"] {
             return Self(can_change.to_vec());
         }
-        let mut fields = Vec::with_capacity(mask.paths.len());
+        let (mut fields, mut all_known) = (Vec::with_capacity(mask.paths.len()), true);
         for path in &mask.paths {
             match can_change.iter().find(|known| *known == path) {
                 Some(known) => fields.push(*known),
                 None if output_only.contains(&path.as_str()) => {}
                 None => {
+                    all_known = false;
                     let allowed = can_change.join(", ");
                     violations.add("updateMask", format!("names {path:?}; allowed are {allowed} and, alone, *"));
                 }
             }
+        }
+        // Nothing will change, but the caller is to hear what is wrong with the fields as well.
+        if !all_known {
+            fields.extend(can_change.iter().copied().filter(|path| is_set(path)));
         }
         Self(fields)
     }

@@ -3,14 +3,12 @@ use chrono::TimeDelta;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Reason, Violations};
+use super::{Fault, Reason};
 use crate::{
     clock::{Clock, Timestamp},
     tokens::{SecretKey, Use},
 };
 
-const DEFAULT_SIZE: u64 = 50;
-const LARGEST_SIZE: u64 = 500;
 const VERSION: u8 = 1;
 const SIGNATURE: usize = 16;
 const SELECTION: usize = 8;
@@ -64,16 +62,7 @@ impl PageTokens {
     }
 
     /// The page that a request asks for. `selection` is the request without its page fields.
-    pub fn open(&self, method: &str, selection: &impl Message, size: i32, token: &str) -> Result<Page, Fault> {
-        let size = match u64::try_from(size) {
-            Ok(0) => DEFAULT_SIZE,
-            Ok(size) => size.min(LARGEST_SIZE),
-            Err(_) => {
-                let mut violations = Violations::default();
-                violations.add("pageSize", "must be 0 (for 50) to 500");
-                return Err(Fault::Invalid(violations));
-            }
-        };
+    pub fn open(&self, method: &str, selection: &impl Message, size: u64, token: &str) -> Result<Page, Fault> {
         let after = if token.is_empty() { None } else { Some(self.unseal(method, selection, token)?) };
         Ok(Page { size, after })
     }
@@ -158,15 +147,5 @@ mod tests {
         for wrong in ["x", "AAAA", "=====", &"A".repeat(1_000)] {
             assert!(tokens.open("List", &all, 0, wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_page_has_fifty_rows_unless_asked_and_never_more_than_five_hundred() {
-        let tokens = PageTokens::new(SecretKey::from_text("key"), Clock::system());
-        let size = |asked| tokens.open("List", &ListCustomersRequest::default(), asked, "").map(|page| page.size);
-        assert_eq!(size(0).unwrap(), 50);
-        assert_eq!(size(7).unwrap(), 7);
-        assert_eq!(size(9_999).unwrap(), 500);
-        assert!(size(-1).is_err());
     }
 }

@@ -201,3 +201,29 @@ async fn an_upsert_that_is_repeated_finds_its_customer_again() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_list_with_several_wrong_fields_is_told_all_of_them() {
+    let mut world = World::new().await;
+    let request = ListContactsRequest {
+        campaign_id: "No Slug".into(),
+        states: vec![99],
+        due_range: Some(proto::TimeRange {
+            start_time: Some(super::harness::at("2026-02-02T10:00:00Z")),
+            end_time: Some(super::harness::at("2026-02-02T09:00:00Z")),
+        }),
+        page_size: -1,
+        ..Default::default()
+    };
+    let fields = wrong_fields(world.contacts.list_contacts(request).await);
+    assert_eq!(fields, ["campaignId", "states[0]", "dueRange.endTime", "pageSize"]);
+
+    let customer = Customer { time_zone: "Mars/Olympus".into(), ..Customer::default() };
+    let request = UpdateCustomerRequest {
+        target: by_name("anna"),
+        customer: Some(customer),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["nickname".into()] }),
+        ..Default::default()
+    };
+    assert_eq!(wrong_fields(world.customers.update_customer(request).await), ["updateMask", "customer.timeZone"]);
+}

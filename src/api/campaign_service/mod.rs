@@ -61,10 +61,11 @@ impl CampaignService for Api {
         &self,
         request: Request<ListCampaignsRequest>,
     ) -> Result<Response<ListCampaignsResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         violations.check()?;
         let selection = ListCampaignsRequest::default();
-        let page = self.0.pages.open("ListCampaigns", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListCampaigns", &selection, page_size, &message.page_token)?;
         let found = self.0.campaigns.list(&page).await.map_err(Fault::from)?;
         Ok(Response::new(ListCampaignsResponse {
             next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
@@ -150,8 +151,9 @@ impl CampaignService for Api {
             ..Default::default()
         };
         let campaign: Option<CampaignId> = decode::parse_optional(&mut violations, "campaignId", &message.campaign_id);
+        let page_size = decode::page_size(&mut violations, message.page_size);
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
-        let page = self.0.pages.open("ListEnrollments", &selection, message.page_size, &message.page_token)?;
+        let page = self.0.pages.open("ListEnrollments", &selection, page_size, &message.page_token)?;
         let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEnrollmentsResponse {
             next_page_token: self.0.pages.seal("ListEnrollments", &selection, found.next.as_deref()),

@@ -2,7 +2,7 @@
 
 use super::super::{decode, event_service::event_type};
 use crate::{
-    calendar::{Delay, Weekdays, parse_time_of_day},
+    calendar::{Delay, parse_time_of_day},
     campaigns::{Action, Anchor, Exit, Plan, PlanChange, Reentry, ReentryMode, Step, Trigger},
     delivery::Channel,
     ids::is_slug,
@@ -146,8 +146,7 @@ fn delay(violations: &mut Violations, path: &str, of: Option<&proto::Delay>) -> 
             let days = decode::between(violations, format_args!("{path}.calendar.days"), calendar.days, 0, MOST_DAYS);
             let at = (!calendar.at.is_empty())
                 .then(|| violations.take(format!("{path}.calendar.at"), parse_time_of_day(&calendar.at)));
-            let weekdays = Weekdays::parse(&calendar.weekdays).map_err(|name| format!("{name:?} is none of MON … SUN"));
-            let weekdays = violations.take(format!("{path}.calendar.weekdays"), weekdays)?;
+            let weekdays = decode::weekdays(violations, format_args!("{path}.calendar.weekdays"), &calendar.weekdays)?;
             Some(Delay::Calendar { days: u32::try_from(days).unwrap_or(0), at: at.flatten(), weekdays })
         }
         None => {

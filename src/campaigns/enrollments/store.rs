@@ -1,17 +1,18 @@
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, IntoIden, Query, TableRef, ValueTuple},
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, IntoIden, Query, SimpleExpr, TableRef, ValueTuple},
 };
 
 use super::{
     super::{
-        CampaignState,
-        entity::{campaign, enrollment},
+        CampaignState, Reentry, ReentryMode,
+        entity::{campaign, enrollment, version},
     },
-    EndCause, Enrollment, EnrollmentState,
+    Applicant, EndCause, Enrollment, EnrollmentState,
 };
 use crate::{
     clock::Timestamp,
@@ -29,19 +30,64 @@ pub async fn insert(tx: &WriteTx, new: &[Enrollment]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// A customer's enrollments that still have steps to come, and all that ever were in these campaigns; the latest event last.
+/// The enrollments of a customer that an event can concern, the latest event last: those it may end, and, campaign by campaign,
+/// those that the campaign's rule asks for before it lets the event enter.
 pub async fn related(
     tx: &WriteTx,
     customer: CustomerId,
-    campaigns: Vec<CampaignId>,
+    event_type: &str,
+    event: Applicant<'_>,
+    entering: &[(CampaignId, Reentry)],
 ) -> Result<Vec<Enrollment>, StoreError> {
-    let active = enrollment::Column::State.eq(EnrollmentState::Active);
+    let exits = Query::select()
+        .expr(Expr::val(1))
+        .from(version::Entity)
+        .and_where(version_column(version::Column::CampaignId).eq(own(enrollment::Column::CampaignId)))
+        .and_where(version_column(version::Column::Version).eq(own(enrollment::Column::CampaignVersion)))
+        // "_" stands for any letter here, so a few may be found too many; the plan decides.
+        .and_where(version_column(version::Column::ExitTypes).like(format!("%|{event_type}|%")))
+        .to_owned();
+    let may_end = Condition::all().add(is_active()).add(Expr::exists(exits));
+    let concerned = entering.iter().fold(Condition::any().add(may_end), |any, (campaign, reentry)| {
+        let own = Condition::all().add(enrollment::Column::CampaignId.eq(campaign.clone()));
+        any.add(own.add(asked_for_by(*reentry, event)))
+    });
     let query = enrollment::Entity::find()
         .filter(enrollment::Column::CustomerId.eq(customer))
-        .filter(active.or(enrollment::Column::CampaignId.is_in(campaigns)))
+        .filter(concerned)
         .order_by_asc(enrollment::Column::TriggerTime)
         .order_by_asc(enrollment::Column::EnrollmentId);
     Ok(query.all(tx).await?.into_iter().map(domain).collect())
+}
+
+/// What [`Reentry::judge`] looks at among the earlier enrollments of its campaign.
+fn asked_for_by(reentry: Reentry, event: Applicant<'_>) -> Condition {
+    let trigger = enrollment::Column::TriggerTime;
+    let of_mode = match reentry.mode {
+        ReentryMode::Once => Condition::all().add(Expr::cust("1 = 1")),
+        ReentryMode::OncePerSubject if !event.subject.is_empty() => {
+            Condition::all().add(enrollment::Column::Subject.eq(event.subject))
+        }
+        ReentryMode::Restart => Condition::any().add(is_active()).add(trigger.gt(event.occur_time)),
+        // Every event is another entry.
+        ReentryMode::OncePerSubject | ReentryMode::Always => Condition::all().add(Expr::cust("1 = 0")),
+    };
+    let cooldown = TimeDelta::days(reentry.cooldown_days.into());
+    let near =
+        Condition::all().add(trigger.gt(event.occur_time - cooldown)).add(trigger.lt(event.occur_time + cooldown));
+    Condition::any().add(of_mode).add(near)
+}
+
+fn is_active() -> SimpleExpr {
+    enrollment::Column::State.eq(EnrollmentState::Active)
+}
+
+fn own(column: enrollment::Column) -> SimpleExpr {
+    Expr::col((enrollment::Entity, column))
+}
+
+fn version_column(column: version::Column) -> SimpleExpr {
+    Expr::col((version::Entity, column))
 }
 
 /// Everything that ever was between a campaign and a customer, the latest event last.
