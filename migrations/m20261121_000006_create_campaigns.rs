@@ -40,7 +40,6 @@ impl MigrationTrait for Migration {
                     .col(text("campaign_id"))
                     .col(integer("version"))
                     .col(json_binary("plan"))
-                    .col(text("exit_types"))
                     .col(timestamp_with_time_zone("create_time"))
                     .primary_key(Index::create().col("campaign_id").col("version"))
                     .foreign_key(

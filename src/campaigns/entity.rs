@@ -48,9 +48,10 @@ pub mod version {
         pub version: i32,
         #[sea_orm(column_type = "JsonBinary")]
         pub plan: Json,
-        /// The event types that end its enrollments, each between bars: "|order.refunded|order.canceled|".
-        #[sea_orm(column_type = "Text")]
-        pub exit_types: String,
+        /// The event types that end its enrollments, each between bars: "|order.refunded|order.canceled|". None = written before
+        /// there was this column, and not known.
+        #[sea_orm(column_type = "Text", nullable)]
+        pub exit_types: Option<String>,
         pub create_time: DateTimeUtc,
     }
 

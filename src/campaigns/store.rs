@@ -164,7 +164,7 @@ async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
         campaign_id: Set(of.campaign_id.clone()),
         version: Set(of.version),
         plan: Set(json(&of.plan)?),
-        exit_types: Set(exit_types(&of.plan)),
+        exit_types: Set(Some(exit_types(&of.plan))),
         create_time: Set(of.update_time),
     };
     version::Entity::insert(row).exec_without_returning(tx).await?;

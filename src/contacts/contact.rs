@@ -298,6 +298,8 @@ pub struct Attempt {
     pub end_time: Option<Timestamp>,
     /// What the transport answered; none = still under way.
     pub outcome: Option<AttemptOutcome>,
+    /// The reply code, with the enhanced one: "451 4.7.1". Empty where there is none.
+    pub reply_code: String,
     /// What it said.
     pub detail: String,
     /// Which process did it.

@@ -115,6 +115,8 @@ pub mod attempt {
         #[sea_orm(column_type = "Text", nullable)]
         pub outcome: Option<AttemptOutcome>,
         #[sea_orm(column_type = "Text", nullable)]
+        pub reply_code: Option<String>,
+        #[sea_orm(column_type = "Text", nullable)]
         pub detail: Option<String>,
         #[sea_orm(column_type = "Text")]
         pub replica: String,

@@ -103,6 +103,7 @@ pub async fn attempts(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<At
         start_time: row.start_time,
         end_time: row.end_time,
         outcome: row.outcome,
+        reply_code: row.reply_code.unwrap_or_default(),
         detail: row.detail.unwrap_or_default(),
         replica: row.replica,
         consent: row.consent_record_id,

@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Outcome;
+use super::{Envelope, Outcome, Refusal};
 
 /// Writes each letter as a file, so that real mail can be seen without a server.
 #[derive(Debug, Clone)]
@@ -19,14 +19,14 @@ impl Folder {
 
     /// Writes `name`.eml: whole or not at all. It survives a crash of this process; a power cut may take the last ones, as
     /// nothing waits for the disk here.
-    pub async fn hand_over(&self, name: &str, letter: &[u8]) -> Outcome {
+    pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
         let folder = Arc::clone(&self.0);
-        let (name, letter) = (name.to_owned(), letter.to_owned());
+        let (name, letter) = (envelope.name.to_owned(), envelope.letter.to_owned());
         let written = tokio::task::spawn_blocking(move || write(&folder, &name, &letter)).await;
         match written {
             Ok(Ok(())) => Outcome::Accepted,
             Ok(Err(error)) => refusal(&self.0, &error),
-            Err(_) => Outcome::Later { detail: "writing was interrupted".to_owned() },
+            Err(_) => Outcome::Unknown { detail: "writing was interrupted".to_owned() },
         }
     }
 }
@@ -41,8 +41,8 @@ fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
 fn refusal(folder: &Path, error: &io::Error) -> Outcome {
     let detail = format!("folder {}: {error}", folder.display());
     match error.kind() {
-        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename => Outcome::Never { detail },
-        _ => Outcome::Later { detail },
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidFilename => Outcome::Never(Refusal::plain(detail)),
+        _ => Outcome::Later(Refusal::plain(detail)),
     }
 }
 
@@ -50,12 +50,17 @@ fn refusal(folder: &Path, error: &io::Error) -> Outcome {
 mod tests {
     use super::*;
 
+    async fn hand_over(folder: &Folder, name: &str, letter: &str) -> Outcome {
+        let address = "anna@example.com".parse().unwrap();
+        folder.hand_over(Envelope { name, from: &address, to: &address, letter: letter.as_bytes() }).await
+    }
+
     #[tokio::test]
     async fn a_letter_becomes_one_file_however_often_it_is_handed_over() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::open(&place.path().join("a/b")).unwrap();
         for letter in ["first", "second"] {
-            assert_eq!(folder.hand_over("cnt_1", letter.as_bytes()).await, Outcome::Accepted);
+            assert_eq!(hand_over(&folder, "cnt_1", letter).await, Outcome::Accepted);
         }
         let files: Vec<_> =
             fs::read_dir(place.path().join("a/b")).unwrap().map(|file| file.unwrap().file_name()).collect();
@@ -67,10 +72,10 @@ mod tests {
     async fn a_folder_that_vanished_may_come_back_and_a_name_that_is_too_long_stays_so() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::open(&place.path().join("gone")).unwrap();
-        let outcome = folder.hand_over(&"x".repeat(300), b"letter").await;
-        assert!(matches!(outcome, Outcome::Never { .. }), "{outcome:?}");
+        let outcome = hand_over(&folder, &"x".repeat(300), "letter").await;
+        assert!(matches!(outcome, Outcome::Never(_)), "{outcome:?}");
         fs::remove_dir(place.path().join("gone")).unwrap();
-        let outcome = folder.hand_over("cnt_1", b"letter").await;
-        assert!(matches!(outcome, Outcome::Later { .. }), "{outcome:?}");
+        let outcome = hand_over(&folder, "cnt_1", "letter").await;
+        assert!(matches!(outcome, Outcome::Later(_)), "{outcome:?}");
     }
 }

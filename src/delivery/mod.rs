@@ -28,29 +28,61 @@ pub enum Transport {
     Folder(Folder),
 }
 
+/// A composed letter and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// The same at every attempt for one contact, so that a second hand-over replaces the first where the transport can do that.
+    pub name: &'a str,
+    /// Who hears of it when it cannot be delivered.
+    pub from: &'a EmailAddress,
+    /// Who gets it.
+    pub to: &'a EmailAddress,
+    /// As it goes onto the wire: headers and body, lines end in CRLF.
+    pub letter: &'a [u8],
+}
+
 /// What became of a hand-over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The transport has taken responsibility.
     Accepted,
-    /// Not now; the letter may be handed over again.
-    Later {
-        /// What it said.
+    /// The transport has not looked at it: no connection, or no time for anybody. Surely not sent, and no attempt.
+    Returned {
+        /// Why; no personal data.
         detail: String,
     },
-    /// Never; the same letter would be refused again.
-    Never {
-        /// What it said.
+    /// Refused for now; the letter may be handed over again.
+    Later(Refusal),
+    /// Refused for good; the same letter would be refused again.
+    Never(Refusal),
+    /// The answer was lost: it may have been taken.
+    Unknown {
+        /// How; no personal data.
         detail: String,
     },
 }
 
+/// What a transport said when it refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reply code with the enhanced one (RFC 3463): "451 4.7.1". Empty where there is none.
+    pub code: String,
+    /// In its own words.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal without a code.
+    pub fn plain(detail: impl Into<String>) -> Self {
+        Self { code: String::new(), detail: detail.into() }
+    }
+}
+
 impl Transport {
-    /// Hands one composed letter over. `name` is the same at every attempt for one contact, so that a second hand-over of the
-    /// same letter replaces the first where the transport can do that.
-    pub async fn hand_over(&self, name: &str, letter: &[u8]) -> Outcome {
+    /// Hands one composed letter over.
+    pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
         match self {
-            Self::Folder(folder) => folder.hand_over(name, letter).await,
+            Self::Folder(folder) => folder.hand_over(envelope).await,
         }
     }
 }

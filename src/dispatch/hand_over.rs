@@ -5,7 +5,7 @@ use futures_util::{StreamExt, stream};
 use super::{Dispatcher, decide::Send};
 use crate::{
     contacts::Contact,
-    delivery::{Letter, Outcome},
+    delivery::{Envelope, Letter, Outcome, Refusal},
 };
 
 /// How many letters are on their way at once.
@@ -25,11 +25,12 @@ impl Dispatcher {
         let name = contact.contact_id.to_string();
         let outcome = match self.compose(&send) {
             Ok(letter) => {
-                let handed = self.transport.hand_over(&name, &letter);
-                let overdue = || Outcome::Later { detail: format!("no answer within {} s", LIMIT.as_secs()) };
+                let (from, to) = (&self.from.address, &send.address.value);
+                let handed = self.transport.hand_over(Envelope { name: &name, from, to, letter: &letter });
+                let overdue = || Outcome::Unknown { detail: format!("no answer within {} s", LIMIT.as_secs()) };
                 tokio::time::timeout(LIMIT, handed).await.unwrap_or_else(|_| overdue())
             }
-            Err(detail) => Outcome::Never { detail },
+            Err(detail) => Outcome::Never(Refusal::plain(detail)),
         };
         (contact, outcome)
     }

@@ -40,8 +40,11 @@ impl Dispatcher {
             };
             match outcome {
                 Outcome::Accepted => accepted.push(contact.contact_id),
-                Outcome::Later { detail } => later.push(setback(detail, next_attempt(contact, now))),
-                Outcome::Never { detail } => never.push(setback(detail, contact.expire_time)),
+                Outcome::Returned { detail } | Outcome::Unknown { detail } => {
+                    later.push(setback(detail, next_attempt(contact, now)));
+                }
+                Outcome::Later(refusal) => later.push(setback(&refusal.detail, next_attempt(contact, now))),
+                Outcome::Never(refusal) => never.push(setback(&refusal.detail, contact.expire_time)),
             }
         }
         if let Some(setback) = later.first() {

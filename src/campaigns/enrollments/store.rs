@@ -45,7 +45,11 @@ pub async fn related(
         .and_where(version_column(version::Column::CampaignId).eq(own(enrollment::Column::CampaignId)))
         .and_where(version_column(version::Column::Version).eq(own(enrollment::Column::CampaignVersion)))
         // "_" stands for any letter here, so a few may be found too many; the plan decides.
-        .and_where(version_column(version::Column::ExitTypes).like(format!("%|{event_type}|%")))
+        .cond_where(
+            Condition::any()
+                .add(version_column(version::Column::ExitTypes).like(format!("%|{event_type}|%")))
+                .add(version_column(version::Column::ExitTypes).is_null()),
+        )
         .to_owned();
     let may_end = Condition::all().add(is_active()).add(Expr::exists(exits));
     let concerned = entering.iter().fold(Condition::any().add(may_end), |any, (campaign, reentry)| {

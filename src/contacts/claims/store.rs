@@ -137,6 +137,7 @@ pub async fn intend(
             start_time: Set(now),
             end_time: Set(None),
             outcome: Set(None),
+            reply_code: Set(None),
             detail: Set(None),
             replica: Set(replica.to_owned()),
             consent_record_id: Set(intent.consent),
