@@ -24,7 +24,7 @@ use crate::{
     customers::Customers,
     database::{self, Database, StoreError},
     delivery::{Folder, Mailbox, Transport},
-    dispatch::{Dispatcher, ForgetRequests, Recover},
+    dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
     events::Events,
     gate::Gate,
     ids,
@@ -41,9 +41,9 @@ const DISPATCHER: &str = "dispatcher";
 /// How often the database and the workers are asked for a sign of life.
 const PULSE: Duration = Duration::from_secs(5);
 /// How long what is under way may take once the service was told to stop.
-const FAREWELL: Duration = Duration::from_secs(25);
+const FAREWELL: Duration = Duration::from_secs(22);
 /// How long open connections may take after that.
-const LAST_CALLS: Duration = Duration::from_secs(3);
+const LAST_CALLS: Duration = Duration::from_secs(2);
 
 /// Why the service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,7 @@ pub struct Service {
     db: Database,
     health: HealthReporter,
     bells: Bells,
+    lease: Kept,
     stop_workers: CancellationToken,
     workers: Vec<JoinHandle<()>>,
     stop_server: CancellationToken,
@@ -93,7 +94,8 @@ impl Service {
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
-        let parts = build(config, &db, &clock, &key, &stop_workers)?;
+        let lease = Lease::take(db.clone(), replica()).await?;
+        let parts = build(config, &db, &clock, &key, &lease, &stop_workers)?;
         let workers = parts.workers;
         let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
 
@@ -116,10 +118,13 @@ impl Service {
         let server = tokio::spawn(server);
         let bells = Bells::start(&workers).await?;
         let pulse = pulse(health.clone(), db.clone(), workers.clone(), stop_workers.clone());
+        let stop_lease = CancellationToken::new();
+        let keeper = tokio::spawn(Arc::clone(&lease).keep(stop_lease.clone()));
         let mut tasks = vec![tokio::spawn(pulse)];
         tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
         tracing::info!(%grpc_addr, "serving");
-        Ok(Self { grpc_addr, db, health, bells, stop_workers, workers: tasks, stop_server, server })
+        let lease = Kept { lease, stop: stop_lease, keeper };
+        Ok(Self { grpc_addr, db, health, bells, lease, stop_workers, workers: tasks, stop_server, server })
     }
 
     /// Where the API listens.
@@ -144,8 +149,9 @@ impl Service {
             }
         };
         if tokio::time::timeout(FAREWELL, finish).await.is_err() {
-            tracing::warn!("workers did not finish in time; their leases run out by themselves");
+            tracing::warn!("workers did not finish in time; what they held is recovered when the lease is over");
         }
+        self.lease.give_up().await;
         self.stop_server.cancel();
         let aborter = self.server.abort_handle();
         if tokio::time::timeout(LAST_CALLS, self.server).await.is_err() {
@@ -161,6 +167,26 @@ impl Service {
     }
 }
 
+/// The lease, and the task that renews it.
+#[derive(Debug)]
+struct Kept {
+    lease: Arc<Lease>,
+    stop: CancellationToken,
+    keeper: JoinHandle<()>,
+}
+
+impl Kept {
+    async fn give_up(self) {
+        self.stop.cancel();
+        let _ = self.keeper.await;
+        match tokio::time::timeout(LAST_CALLS, self.lease.give_up()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease was not given up; it ends by itself"),
+            Err(_) => tracing::warn!("the lease was not given up in time; it ends by itself"),
+        }
+    }
+}
+
 struct Built {
     api: Parts,
     workers: Vec<Arc<Worker>>,
@@ -171,25 +197,31 @@ fn build(
     db: &Database,
     clock: &Clock,
     key: &SecretKey,
+    lease: &Arc<Lease>,
     stop: &CancellationToken,
 ) -> Result<Built, StartError> {
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
     let bell = Arc::default();
-    let dispatcher = Arc::new(Dispatcher {
+    let dispatcher = Dispatcher::new(Equipment {
         db: db.clone(),
         clock: clock.clone(),
         templates: Arc::clone(&templates),
         plans: plans.clone(),
         transport: open_transport(config)?,
+        width: 8,
+        rate: None,
         from: mail_from(config)?,
         key: key.clone(),
         replica: replica(),
+        lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
     });
-    let jobs: [(Arc<dyn Job>, Arc<_>); 3] = [
-        (dispatcher.clone(), Arc::clone(&bell)),
-        (Arc::new(Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(&bell))), Arc::default()),
+    let recover = Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(lease), Arc::clone(&bell));
+    let jobs: [(Arc<dyn Job>, Arc<_>); 4] = [
+        (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
+        (Arc::new(recover), Arc::default()),
+        (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
     ];
     let workers: Vec<_> =
@@ -218,7 +250,7 @@ async fn open_database(config: &Config) -> Result<Database, StartError> {
             db.migrate().await?;
             // This process is the only one, so whoever held a lease before is gone.
             let tx = db.begin_write().await?;
-            claims::purge_claims(&tx).await?;
+            claims::expire_all(&tx).await?;
             database::commit(tx).await?;
         }
         DatabaseLocation::Postgres(_) => match db.pending_migrations().await? {

@@ -66,6 +66,7 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::Snoozed => proto::BlockReason::Snoozed,
         BlockReason::CampaignPaused => proto::BlockReason::CampaignPaused,
         BlockReason::QuietHours => proto::BlockReason::QuietHours,
+        BlockReason::Throttled => proto::BlockReason::Throttled,
         BlockReason::BackOff => proto::BlockReason::BackOff,
     }
 }

@@ -63,7 +63,7 @@ impl PreferenceService for Api {
         let id = self.resolve(message.customer, "customer", violations).await?;
         let reply = self.0.preferences.update(id, &new.etag, change, key.as_ref()).await?;
         // What they put off may be due now.
-        self.0.dispatcher.bell.ring();
+        self.0.dispatcher.ring();
         Ok(answer(reply, |preferences| UpdatePreferencesResponse {
             preferences: Some(encode_preferences(preferences)),
         }))

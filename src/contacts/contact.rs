@@ -1,15 +1,13 @@
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
+use super::{Lane, Queue};
 use crate::{
     calendar::{LocalTime, Planned, Zone},
     clock::Timestamp,
     database::text_enum,
     delivery::Channel,
-    ids::{
-        AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, TemplateId,
-        TopicId,
-    },
+    ids::{AddressId, CampaignId, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
 };
 
 /// How long an ad-hoc contact waits beyond its due time, unless said otherwise.
@@ -30,6 +28,11 @@ text_enum! {
 }
 
 impl Purpose {
+    /// Whether a message whose answer was lost goes out again: it may then arrive twice, and otherwise not at all.
+    pub fn is_repeated_in_doubt(self) -> bool {
+        self == Self::Transactional
+    }
+
     /// Whether a customer must have agreed before.
     pub fn needs_consent(self) -> bool {
         matches!(self, Self::Marketing | Self::Survey)
@@ -101,6 +104,8 @@ text_enum! {
         CampaignPaused = "campaign_paused",
         /// It is quiet time where the customer lives.
         QuietHours = "quiet_hours",
+        /// It has to wait for its turn: a limited campaign, a slow receiver.
+        Throttled = "throttled",
         /// An attempt failed for now.
         BackOff = "back_off",
     }
@@ -192,6 +197,14 @@ pub struct Contact {
     pub update_time: Timestamp,
     /// Counts its changes.
     pub revision: i32,
+}
+
+impl Contact {
+    /// Where it waits.
+    pub fn queue(&self) -> Queue {
+        let campaign_id = self.step.as_ref().map(|step| step.campaign_id.clone());
+        Queue { lane: Lane::of(self.purpose, campaign_id.is_some()), campaign_id }
+    }
 }
 
 /// A step of an enrollment.
@@ -321,13 +334,4 @@ pub struct Selection {
     pub due_from: Option<Timestamp>,
     /// Due before this moment.
     pub due_before: Option<Timestamp>,
-}
-
-/// Contacts of a batch that one worker holds for a while.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// What fences off whoever held them before.
-    pub token: ClaimToken,
-    /// In the order in which they were due.
-    pub contacts: Vec<Contact>,
 }

@@ -35,6 +35,9 @@ pub mod contact {
         pub data: Json,
         #[sea_orm(column_type = "Text", nullable, unique)]
         pub dedupe_key: Option<String>,
+        /// Lane and campaign: "2/check-in".
+        #[sea_orm(column_type = "Text", default_value = "")]
+        pub queue: String,
         pub due_time: DateTimeUtc,
         pub original_due_time: DateTimeUtc,
         #[sea_orm(column_type = "Text", nullable)]
@@ -53,7 +56,6 @@ pub mod contact {
         pub block_retry_time: Option<DateTimeUtc>,
         pub attempt_count: i32,
         pub claim_token: Option<ClaimToken>,
-        pub lease_end: Option<DateTimeUtc>,
         pub send_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,

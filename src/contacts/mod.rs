@@ -4,13 +4,15 @@
 pub mod claims;
 mod contact;
 mod entity;
+mod lane;
 mod store;
 
 pub use self::{
     contact::{
-        Attempt, AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, NewContact,
-        PATIENCE, Purpose, Selection, StepOf,
+        Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, NewContact, PATIENCE,
+        Purpose, Selection, StepOf,
     },
+    lane::{Lane, Queue},
     store::{
         CallOff, ask_again, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
         waiting_by_wall_clock,

@@ -163,7 +163,6 @@ pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp)
         .col_expr(contact::Column::BlockDetail, block.detail.clone().into())
         .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
         .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
-        .col_expr(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>))
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
@@ -201,7 +200,6 @@ pub async fn replan(
         .col_expr(contact::Column::DueZone, zone.into())
         .col_expr(contact::Column::ExpireTime, expire_time.into())
         .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
-        .col_expr(contact::Column::LeaseEnd, Expr::val(None::<Timestamp>))
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::ContactId.eq(id))
@@ -303,6 +301,7 @@ fn row(contact: &Contact) -> contact::ActiveModel {
         template_version: Set(contact.template_version),
         data: Set(contact.data.clone().into()),
         dedupe_key: Set(contact.dedupe_key.clone()),
+        queue: Set(contact.queue().to_string()),
         due_time: Set(contact.due_time),
         original_due_time: Set(contact.original_due_time),
         due_local_time: Set(local.map(|(time, _)| time.to_string())),
@@ -315,7 +314,6 @@ fn row(contact: &Contact) -> contact::ActiveModel {
         block_retry_time: Set(contact.block.as_ref().and_then(|block| block.retry_time)),
         attempt_count: Set(contact.attempt_count),
         claim_token: Set(None),
-        lease_end: Set(None),
         send_time: Set(contact.send_time),
         create_time: Set(contact.create_time),
         update_time: Set(contact.update_time),

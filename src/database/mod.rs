@@ -2,7 +2,7 @@
 //!
 //! On SQLite there is one writing connection, and every writing transaction begins IMMEDIATE: it is alone from its first
 //! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Code asks which database it
-//! is for two things only: the arithmetic of leases, and to save a query that would only lock.
+//! is for two things only: leases, and to save a query that would only lock.
 
 #[cfg(test)]
 mod drift;
@@ -91,13 +91,21 @@ impl Database {
     async fn connect_server(url: &str) -> Result<Self, WrongSetting> {
         let mut options = quiet(url);
         options.max_connections(20).min_connections(2).test_before_acquire_if_idle_for(Duration::from_secs(5));
-        options.map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(STATEMENTS));
+        options.map_sqlx_postgres_opts(|postgres| {
+            // A process that is stopped in the middle of a transaction must not keep its locks.
+            postgres.statement_cache_capacity(STATEMENTS).options([("idle_in_transaction_session_timeout", "5s")])
+        });
         let pool = sea_orm::Database::connect(options).await.map_err(|error| {
             // The URL may hold a password, so it is not repeated.
             let found = format!("a URL that does not connect ({})", StoreError::from(error));
             WrongSetting::new("database_url", found, "the URL of a running Postgres server, version 15 or later")
         })?;
         Ok(Self { reader: pool.clone(), writer: pool, lock: None })
+    }
+
+    /// Whether other processes use this database too.
+    pub fn is_shared(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// For single queries that change nothing.
@@ -204,6 +212,14 @@ pub fn lease_end(tx: &impl ConnectionTrait, length: Duration) -> SimpleExpr {
     match tx.get_database_backend() {
         DbBackend::Sqlite => Expr::val(clock::real_now() + length),
         _ => Expr::cust(format!("now() + interval '{} milliseconds'", length.as_millis())),
+    }
+}
+
+/// What time it is for leases, in microseconds since 1970.
+pub fn lease_micros(tx: &impl ConnectionTrait) -> SimpleExpr {
+    match tx.get_database_backend() {
+        DbBackend::Sqlite => Expr::val(clock::real_now().timestamp_micros()),
+        _ => Expr::cust("(extract(epoch FROM now()) * 1000000)::bigint"),
     }
 }
 

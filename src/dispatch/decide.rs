@@ -1,88 +1,100 @@
-use super::{Dispatcher, Tally, prepare::Draft};
+use super::{Dispatcher, conductor::Tally, hand_over::Order, lot::Lot, prepare::Draft};
 use crate::{
     campaigns::enrollments,
     contacts::{
-        Contact, Effect, StepOf,
+        Block, BlockReason, Contact, Effect, StepOf,
         claims::{self, Blocked, Intent},
     },
     customers::Address,
     database::{self, StoreError},
     gate::{self, Facts, Verdict},
-    ids::{ClaimToken, ContactId},
+    ids::ContactId,
 };
-
-/// A letter whose intent is recorded.
-#[derive(Debug)]
-pub(super) struct Send<'a> {
-    /// The contact, its message and who gets it.
-    pub draft: &'a Draft<'a>,
-    /// Where it goes.
-    pub address: Address,
-}
 
 /// What one lot comes to.
 #[derive(Default)]
-struct Lot<'a> {
-    sends: Vec<Send<'a>>,
+struct Decisions {
+    orders: Vec<Order>,
     intents: Vec<Intent>,
     blocked: Vec<Blocked>,
     steps: Vec<(ContactId, StepOf)>,
 }
 
 impl Dispatcher {
-    /// Lets the gate judge a lot, records every decision, and records the intents of what goes out: one transaction.
-    pub(super) async fn decide<'a>(
+    /// Lets the gate judge a lot, records every decision, and records the intents of what goes out: one transaction. Nothing is
+    /// decided by a process that has lost its lease.
+    pub(super) async fn decide(
         &self,
-        token: ClaimToken,
-        drafts: &'a [Draft<'a>],
+        lot: &Lot,
+        drafts: &[Draft<'_>],
         tally: &mut Tally,
-    ) -> Result<Vec<Send<'a>>, StoreError> {
-        let now = self.clock.now();
+    ) -> Result<Vec<Order>, StoreError> {
+        let now = self.of.clock.now();
         let contacts: Vec<&Contact> = drafts.iter().map(|draft| draft.contact).collect();
-        let tx = self.db.begin_write().await?;
+        let tx = self.of.db.begin_write().await?;
+        if !claims::is_held(&tx, lot.token).await? {
+            return Ok(Vec::new());
+        }
         let facts = Facts::lock(&tx, &contacts).await?;
-        let mut lot = Lot::default();
-        for draft in drafts {
+        let mut decisions = Decisions::default();
+        for (place, draft) in drafts.iter().enumerate() {
             let template_error = draft.message.as_ref().err().map(String::as_str);
             let case = facts.case(draft.contact, template_error)?;
-            lot.add(draft, gate::decide(&case, now));
+            match gate::decide(&case, now) {
+                Verdict::Send { address, consent } => {
+                    if let Some(block) = self.slow_receiver(draft.contact, &address) {
+                        decisions.block(draft.contact, block);
+                    } else if let Ok((message, template_version)) = &draft.message {
+                        decisions.intents.push(Intent {
+                            contact_id: draft.contact.contact_id,
+                            number: draft.contact.attempt_count + 1,
+                            address_id: address.address_id,
+                            template_version: *template_version,
+                            consent,
+                        });
+                        decisions.orders.push(Order {
+                            place,
+                            contact_id: draft.contact.contact_id,
+                            to_name: draft.to_name.clone(),
+                            to: address.value,
+                            message: message.clone(),
+                        });
+                    }
+                }
+                Verdict::Defer(block) => decisions.block(draft.contact, block),
+                Verdict::End(block) => {
+                    decisions.block(draft.contact, block);
+                    decisions.steps.extend(draft.contact.step.clone().map(|step| (draft.contact.contact_id, step)));
+                }
+            }
         }
-        let intended = claims::intend(&tx, token, &lot.intents, &self.replica, now).await?;
-        let blocked = claims::block(&tx, token, &lot.blocked, now).await?;
-        let ended = lot.steps.into_iter().filter(|(id, _)| blocked.contains(id)).map(|(_, step)| step);
-        let planned = enrollments::advance(&tx, &self.plans, &ended.collect::<Vec<_>>(), now).await?;
+        let intended = claims::intend(&tx, lot.token, &decisions.intents, &self.of.replica, now).await?;
+        let blocked = claims::block(&tx, lot.token, &decisions.blocked, now).await?;
+        let ended = decisions.steps.into_iter().filter(|(id, _)| blocked.contains(id)).map(|(_, step)| step);
+        let planned = enrollments::advance(&tx, &self.of.plans, &ended.collect::<Vec<_>>(), now).await?;
         database::commit(tx).await?;
         self.ring_for(&planned);
-        for blocked in lot.blocked.iter().filter(|one| blocked.contains(&one.contact_id)) {
+        for blocked in decisions.blocked.iter().filter(|one| blocked.contains(&one.contact_id)) {
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
         }
-        lot.sends.retain(|send| intended.contains(&send.draft.contact.contact_id));
-        Ok(lot.sends)
+        decisions.orders.retain(|order| intended.contains(&order.contact_id));
+        Ok(decisions.orders)
+    }
+
+    /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.
+    fn slow_receiver(&self, contact: &Contact, address: &Address) -> Option<Block> {
+        let wait = self.domains.wait(address.value.domain())?;
+        Some(Block {
+            reason: BlockReason::Throttled,
+            effect: Effect::Defer,
+            detail: "the receiver takes letters slowly".to_owned(),
+            retry_time: Some((self.of.clock.now() + wait).min(contact.expire_time)),
+        })
     }
 }
 
-impl<'a> Lot<'a> {
-    fn add(&mut self, draft: &'a Draft<'a>, verdict: Verdict) {
-        let contact = draft.contact;
-        let contact_id = contact.contact_id;
-        match (verdict, &draft.message) {
-            (Verdict::Send { address, consent }, Ok((_, template_version))) => {
-                self.intents.push(Intent {
-                    contact_id,
-                    number: contact.attempt_count + 1,
-                    address_id: address.address_id,
-                    template_version: *template_version,
-                    consent,
-                });
-                self.sends.push(Send { draft, address });
-            }
-            (Verdict::Defer(block), _) => self.blocked.push(Blocked { contact_id, revision: contact.revision, block }),
-            (Verdict::End(block), _) => {
-                self.blocked.push(Blocked { contact_id, revision: contact.revision, block });
-                self.steps.extend(contact.step.clone().map(|step| (contact_id, step)));
-            }
-            // The gate sends nothing whose template does not render.
-            (Verdict::Send { .. }, Err(_)) => {}
-        }
+impl Decisions {
+    fn block(&mut self, contact: &Contact, block: Block) {
+        self.blocked.push(Blocked { contact_id: contact.contact_id, revision: contact.revision, block });
     }
 }

@@ -1,52 +1,141 @@
-use std::time::Duration;
-
-use futures_util::{StreamExt, stream};
-
-use super::{Dispatcher, decide::Send};
-use crate::{
-    contacts::Contact,
-    delivery::{Envelope, Letter, Outcome, Refusal},
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// How many letters are on their way at once.
-const AT_ONCE: usize = 8;
-/// How long one hand-over may take: less than half of a lease.
-const LIMIT: Duration = Duration::from_secs(25);
+use tokio_util::sync::CancellationToken;
+
+use super::{Dispatcher, domains::Admission, lot::Lot};
+use crate::{
+    clock::Timestamp,
+    contacts::Lane,
+    delivery::{EmailAddress, Envelope, Letter, Outcome, Refusal},
+    ids::{ClaimToken, ContactId},
+    templates::Rendered,
+};
+
+/// How long a hand-over that is under way may still take when the process stops.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// A letter whose intent is recorded.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Its contact's place in the lot.
+    pub place: usize,
+    /// Its contact.
+    pub contact_id: ContactId,
+    /// How the customer is addressed.
+    pub to_name: String,
+    /// Where it goes.
+    pub to: EmailAddress,
+    /// What it says.
+    pub message: Rendered,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(super) enum Handed {
+    /// The transport said so.
+    Over(Outcome),
+    /// It was not begun.
+    Back,
+    /// It was not begun, because its receiver is slow: its turn comes at this moment.
+    PutOff(Timestamp),
+}
+
+/// What a hand-over needs beside its order.
+struct Errand {
+    dispatcher: Arc<Dispatcher>,
+    lane: Lane,
+    token: ClaimToken,
+    moment: Option<Instant>,
+    stop: CancellationToken,
+}
 
 impl Dispatcher {
-    /// Hands letters over, a few at a time; answers what became of each.
-    pub(super) async fn hand_over<'a>(&self, sends: Vec<Send<'a>>) -> Vec<(&'a Contact, Outcome)> {
-        let letters: Vec<_> = sends.into_iter().map(|send| self.hand_over_one(send)).collect();
-        stream::iter(letters).buffer_unordered(AT_ONCE).collect().await
-    }
-
-    async fn hand_over_one<'a>(&self, send: Send<'a>) -> (&'a Contact, Outcome) {
-        let contact = send.draft.contact;
-        let name = contact.contact_id.to_string();
-        let outcome = match self.compose(&send) {
-            Ok(letter) => {
-                let (from, to) = (&self.from.address, &send.address.value);
-                let handed = self.transport.hand_over(Envelope { name: &name, from, to, letter: &letter });
-                let overdue = || Outcome::Unknown { detail: format!("no answer within {} s", LIMIT.as_secs()) };
-                tokio::time::timeout(LIMIT, handed).await.unwrap_or_else(|_| overdue())
-            }
-            Err(detail) => Outcome::Never(Refusal::plain(detail)),
+    /// Hands one letter over, when it is its turn and its moment has come.
+    pub(super) fn hand_over(
+        self: &Arc<Self>,
+        lot: &Lot,
+        order: Order,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = (usize, Handed)> + Send + 'static {
+        let errand = Errand {
+            dispatcher: Arc::clone(self),
+            lane: lot.lane,
+            token: lot.token,
+            moment: lot.moments.iter().map(|moments| moments.at(order.place)).max(),
+            stop: stop.clone(),
         };
-        (contact, outcome)
+        async move { (order.place, errand.run(order).await) }
     }
 
-    fn compose(&self, send: &Send<'_>) -> Result<Vec<u8>, String> {
-        let (rendered, _) = send.draft.message.as_ref().map_err(Clone::clone)?;
+    fn compose(&self, order: &Order) -> Result<Vec<u8>, String> {
         let letter = Letter {
-            from: &self.from,
-            to_name: &send.draft.to_name,
-            to: &send.address.value,
-            subject: &rendered.subject,
-            text: &rendered.text,
-            html: &rendered.html,
-            date: self.clock.now(),
-            message_id: &self.message_id(send.draft.contact.contact_id),
+            from: &self.of.from,
+            to_name: &order.to_name,
+            to: &order.to,
+            subject: &order.message.subject,
+            text: &order.message.text,
+            html: &order.message.html,
+            date: self.of.clock.now(),
+            message_id: &self.message_id(order.contact_id),
         };
         letter.compose().map_err(|unfit| unfit.to_string())
+    }
+}
+
+impl Errand {
+    async fn run(self, order: Order) -> Handed {
+        let own = &self.dispatcher;
+        let letter = match own.compose(&order) {
+            Ok(letter) => letter,
+            Err(detail) => return Handed::Over(Outcome::Never(Refusal::plain(detail))),
+        };
+        let waited = tokio::select! {
+            waited = self.wait_for_turn(&order) => waited,
+            () = self.stop.cancelled() => return Handed::Back,
+        };
+        let (mut visit, _slot) = match waited {
+            Ok(turn) => turn,
+            Err(handed) => return handed,
+        };
+        // From here on it is begun; whoever lost the lease while it waited begins nothing.
+        if !own.of.lease.holds(self.token) || own.breaker.rest().is_some() {
+            return Handed::Back;
+        }
+        visit.begin();
+        let (from, name) = (&own.of.from.address, order.contact_id.to_string());
+        let envelope = Envelope { name: &name, from, to: &order.to, letter: &letter };
+        let outcome = tokio::select! {
+            outcome = own.of.transport.hand_over(envelope) => outcome,
+            () = self.overdue() => Outcome::Unknown { detail: "the process stopped before the answer came".to_owned() },
+        };
+        match &outcome {
+            Outcome::Returned { detail } => own.breaker.came_back(detail),
+            Outcome::Unknown { .. } => {}
+            Outcome::Accepted | Outcome::Later(_) | Outcome::Never(_) => own.breaker.is_well(),
+        }
+        match outcome {
+            Outcome::Returned { .. } => Handed::Back,
+            outcome => Handed::Over(outcome),
+        }
+    }
+
+    async fn wait_for_turn(&self, order: &Order) -> Result<(super::domains::Visit, super::capacity::Slot), Handed> {
+        let own = &self.dispatcher;
+        if let Some(moment) = self.moment {
+            tokio::time::sleep_until(moment.into()).await;
+        }
+        let visit = match own.domains.visit(order.to.domain()).await {
+            Admission::Go(visit) => visit,
+            Admission::Later(wait) => return Err(Handed::PutOff(own.of.clock.now() + wait)),
+        };
+        Ok((visit, own.width.enter(self.lane).await))
+    }
+
+    async fn overdue(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(FAREWELL).await;
     }
 }

@@ -1,57 +1,74 @@
 //! Carries out what is due: claim, prepare, decide, hand over, settle; and ad-hoc messages and previews, which go the same way.
 //!
-//! 1. **Claim** a batch under a lease, in a short transaction. What is claimed still waits and can be called off.
-//! 2. **Prepare**: render each message, outside any transaction.
-//! 3. **Decide** in lots: with the customers' rows shared-locked the gate judges each contact, and intents are written for those
-//!    that go out. Whatever a customer said before that commit counts.
-//! 4. **Hand over** to the transport, outside any transaction.
-//! 5. **Settle**: write every outcome and plan what comes next, guarded by the claim token.
+//! The **conductor** looks which queues have something due, lets lanes and campaigns take turns, and starts **lots**. A lot
+//!
+//! 1. is **claimed** under the lease of this process, in a short transaction. What is claimed still waits and can be called off;
+//! 2. is **prepared**: each message is rendered, outside any transaction;
+//! 3. is **decided**: with the customers' rows locked the gate judges each contact, and intents are written for those that go
+//!    out. Whatever a customer said before that commit counts;
+//! 4. is **handed over** to the transport, outside any transaction: each letter waits for its place and its moment, and is given
+//!    back if the lease is lost or the process stops before it has begun;
+//! 5. is **settled** as the answers come: every outcome is written, guarded by the claim, and what comes next is planned.
+//!
+//! What may go on at once: [`capacity`]; how fast: [`rates`]; which receivers wait: [`domains`]; when the transport is left
+//! alone: [`breaker`]; who may hold contacts: [`lease`].
 
+mod breaker;
+mod capacity;
+mod conductor;
 mod decide;
+mod domains;
+mod expire;
 mod forget;
 mod hand_over;
+mod lease;
+mod lot;
 mod prepare;
 mod preview;
+mod rates;
 mod recover;
 mod schedule;
 mod settle;
+mod turns;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    breaker::Breaker,
+    capacity::{Intents, Width},
+    domains::Domains,
+    rates::Rate,
+    turns::Turns,
+};
 pub use self::{
+    expire::Expire,
     forget::ForgetRequests,
+    lease::Lease,
     preview::{Preview, PreviewSource},
     recover::Recover,
     schedule::{Due, NewMessage, Planned},
 };
 use crate::{
-    campaigns::{self, Plans},
-    clock::{Clock, Timestamp},
-    contacts::{Claim, Contact, claims},
-    database::{self, Database, StoreError},
-    delivery::{Mailbox, Outcome, Transport},
-    ids::{ClaimToken, ContactId},
+    campaigns::Plans,
+    clock::Clock,
+    contacts::Contact,
+    database::{Database, StoreError},
+    delivery::{Mailbox, Transport},
+    ids::ContactId,
     templates::Templates,
     tokens::SecretKey,
     workers::{Bell, Done, Job},
 };
 
-/// How many contacts are claimed at once.
-const BATCH: u64 = 500;
-/// How many intents are open at once: what a kill leaves in doubt at most.
-const LOT: usize = 128;
-/// How long a pass goes on claiming before it lets others have a turn.
-const PASS: Duration = Duration::from_secs(20);
+/// How many contacts a lot has at most.
+const LOT: usize = 64;
 
-/// Sends what is due.
+/// What a dispatcher is made of.
 #[derive(Debug)]
-pub struct Dispatcher {
+pub struct Equipment {
     /// The record.
     pub db: Database,
     /// Business time.
@@ -62,132 +79,74 @@ pub struct Dispatcher {
     pub plans: Plans,
     /// Where letters go.
     pub transport: Transport,
+    /// How many letters the transport takes at once.
+    pub width: usize,
+    /// How many letters a second the transport takes from all processes; none = as many as it can.
+    pub rate: Option<NonZeroU32>,
     /// Who sends.
     pub from: Mailbox,
     /// Makes Message-IDs.
     pub key: SecretKey,
     /// This process.
     pub replica: String,
+    /// This process's right to hold contacts.
+    pub lease: Arc<Lease>,
     /// Wakes this worker.
     pub bell: Arc<Bell>,
 }
 
-/// How long a transaction that failed rests before it is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// What there is to do.
-enum Look {
-    /// These, now.
-    Due(Claim),
-    /// Nothing before this moment.
-    Next(Option<Timestamp>),
-}
-
-/// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Tally {
-    claimed: usize,
-    sent: usize,
-    deferred: usize,
-    ended: usize,
-    later: usize,
-    failed: usize,
+/// Sends what is due.
+#[derive(Debug)]
+pub struct Dispatcher {
+    of: Equipment,
+    rate: Option<Rate>,
+    breaker: Breaker,
+    intents: Intents,
+    width: Width,
+    domains: Domains,
 }
 
 impl Dispatcher {
+    /// A dispatcher that has sent nothing yet.
+    pub fn new(of: Equipment) -> Arc<Self> {
+        let per_second = |count| Rate { name: "transport".to_owned(), count, per: Duration::from_secs(1) };
+        Arc::new(Self {
+            rate: of.rate.map(per_second),
+            breaker: Breaker::default(),
+            intents: Intents::default(),
+            width: Width::new(of.width),
+            domains: Domains::new(of.width),
+            of,
+        })
+    }
+
     /// The Message-ID of a contact, without angle brackets.
     pub fn message_id(&self, contact: ContactId) -> String {
-        crate::delivery::message_id(&self.key, contact, self.from.address.domain())
+        crate::delivery::message_id(&self.of.key, contact, self.of.from.address.domain())
     }
 
-    async fn make_pass(&self, stop: &CancellationToken) -> Result<(Tally, Option<Timestamp>), StoreError> {
-        let started = Instant::now();
-        let mut tally = Tally::default();
-        while !stop.is_cancelled() {
-            if started.elapsed() > PASS {
-                self.bell.ring();
-                break;
-            }
-            let claim = match self.claim().await? {
-                Look::Due(claim) => claim,
-                Look::Next(next) => return Ok((tally, next)),
-            };
-            tally.claimed += claim.contacts.len();
-            let sent = self.carry_out(&claim, stop, &mut tally).await;
-            if sent.is_err() || stop.is_cancelled() {
-                self.release(&claim).await?;
-            }
-            sent?;
-        }
-        Ok((tally, None))
+    /// Why nothing is handed over, if that is so.
+    pub fn trouble(&self) -> Option<String> {
+        self.breaker.trouble()
     }
 
-    /// Looks before it claims, so that an idle service writes nothing.
-    async fn claim(&self) -> Result<Look, StoreError> {
-        let (db, now) = (self.db.reader(), self.clock.now());
-        let mut due = claims::next_due(db, &[]).await?;
-        let mut paused = Vec::new();
-        if due.is_some_and(|due| due <= now) {
-            paused = campaigns::paused(db).await?;
-            if !paused.is_empty() {
-                due = claims::next_due(db, &paused).await?;
-            }
-        }
-        if due.is_none_or(|due| due > now) {
-            return Ok(Look::Next(due));
-        }
-        let claim = claims::claim(self.db.writer(), now, &paused, BATCH).await?;
-        // Another process was quicker, and looks after what is due now.
-        if claim.contacts.is_empty() { Ok(Look::Next(None)) } else { Ok(Look::Due(claim)) }
-    }
-
-    async fn carry_out(&self, claim: &Claim, stop: &CancellationToken, tally: &mut Tally) -> Result<(), StoreError> {
-        for lot in claim.contacts.chunks(LOT) {
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-            let drafts = self.prepare(lot).await?;
-            let sends = self.decide(claim.token, &drafts, tally).await?;
-            let outcomes = self.hand_over(sends).await;
-            self.settle_surely(claim.token, &outcomes, tally).await?;
-        }
-        Ok(())
-    }
-
-    /// Settles however often that takes within the lease: what is not settled would be in doubt.
-    async fn settle_surely(
-        &self,
-        token: ClaimToken,
-        outcomes: &[(&Contact, Outcome)],
-        tally: &mut Tally,
-    ) -> Result<(), StoreError> {
-        let started = Instant::now();
-        loop {
-            match self.settle(token, outcomes, tally).await {
-                Err(error) if error.may_pass() && started.elapsed() < claims::LEASE / 2 => {
-                    tracing::warn!(%error, "outcomes could not be written; trying again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                settled => return settled,
-            }
-        }
-    }
-
-    /// Gives back what was not intended.
-    async fn release(&self, claim: &Claim) -> Result<(), StoreError> {
-        let tx = self.db.begin_write().await?;
-        claims::release(&tx, claim.token).await?;
-        database::commit(tx).await
+    /// Has it look again.
+    pub fn ring(&self) {
+        self.of.bell.ring();
     }
 
     fn ring_for(&self, planned: &[Contact]) {
         for contact in planned {
-            self.bell.ring_for(contact.due_time);
+            self.of.bell.ring_for(contact.due_time);
         }
     }
 }
 
-impl Job for Dispatcher {
+/// A dispatcher as a job.
+#[derive(Debug)]
+pub struct Dispatch(pub Arc<Dispatcher>);
+
+impl Job for Dispatch {
     fn id(&self) -> &'static str {
         "dispatch"
     }
@@ -198,15 +157,8 @@ impl Job for Dispatcher {
 
     fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
-            let (tally, next_time) = self.make_pass(stop).await?;
-            let Tally { claimed, sent, deferred, ended, later, failed } = tally;
-            if claimed > 0 {
-                tracing::info!(claimed, sent, deferred, ended, later, failed, "dispatched a batch");
-            }
-            let summary = format!(
-                "claimed {claimed}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}"
-            );
-            Ok(Done { summary, next_time })
+            let (tally, next_time) = self.0.make_pass(stop).await?;
+            Ok(Done { summary: tally.to_string(), next_time })
         })
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
 impl Dispatcher {
     /// Renders the messages of a lot: a handful of queries, and no transaction.
     pub(super) async fn prepare<'a>(&self, lot: &'a [Contact]) -> Result<Vec<Draft<'a>>, StoreError> {
-        let db = self.db.reader();
+        let db = self.of.db.reader();
         let customers: Vec<_> = lot.iter().map(|contact| contact.customer_id).collect();
         let events: Vec<EventId> = lot.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
         let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
@@ -32,7 +32,7 @@ impl Dispatcher {
         let (customers, events, templates) = tokio::try_join!(
             customers::profiles(db, &customers),
             events::load(db, &events),
-            self.templates.published(&templates),
+            self.of.templates.published(&templates),
         )?;
         let draft = |contact: &'a Contact| {
             let customer = customers.get(&contact.customer_id);

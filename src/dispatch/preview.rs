@@ -37,12 +37,12 @@ impl Dispatcher {
         locale: Option<Locale>,
     ) -> Result<Preview, Fault> {
         let content = match source {
-            PreviewSource::Stored(id, version) => self.templates.get(&id, version).await?.content,
+            PreviewSource::Stored(id, version) => self.of.templates.get(&id, version).await?.content,
             PreviewSource::Inline(content) => content,
         };
         let (data, own_locale, name) = match customer {
             Some(id) => {
-                let found = customers::find(self.db.reader(), id).await?;
+                let found = customers::find(self.of.db.reader(), id).await?;
                 let customer = found.ok_or_else(|| no_customer(id))?;
                 let data = Data::new(customer.template_data(), None, Map::new());
                 (data, customer.locale, customer.display_name)
@@ -78,13 +78,13 @@ impl Dispatcher {
             return 0;
         };
         let letter = Letter {
-            from: &self.from,
+            from: &self.of.from,
             to_name: name,
             to: &to,
             subject: &rendered.subject,
             text: &rendered.text,
             html: &rendered.html,
-            date: self.clock.now(),
+            date: self.of.clock.now(),
             message_id: &self.message_id(ContactId::generate()),
         };
         letter.compose().map_or(0, |bytes| bytes.len())

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::Lease;
 use crate::{
     campaigns::{Plans, enrollments},
     clock::Clock,
@@ -17,6 +18,7 @@ pub struct Recover {
     db: Database,
     clock: Clock,
     plans: Plans,
+    lease: Arc<Lease>,
     dispatcher: Arc<Bell>,
 }
 
@@ -30,8 +32,8 @@ struct Found {
 
 impl Recover {
     /// Looks through a database, and rings when something it found is due.
-    pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
-        Self { db, clock, plans, dispatcher }
+    pub fn new(db: Database, clock: Clock, plans: Plans, lease: Arc<Lease>, dispatcher: Arc<Bell>) -> Self {
+        Self { db, clock, plans, lease, dispatcher }
     }
 
     async fn make_pass(&self) -> Result<Found, StoreError> {
@@ -41,7 +43,7 @@ impl Recover {
         let doubtful: Vec<_> = left.iter().filter(|contact| contact.state == ContactState::UnknownOutcome).collect();
         let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step.clone()).collect();
         enrollments::advance(&tx, &self.plans, &steps, now).await?;
-        let released = claims::release_abandoned(&tx).await?;
+        let released = claims::release_lost(&tx).await?;
         database::commit(tx).await?;
         let (in_doubt, again) = (doubtful.len(), left.len() - doubtful.len());
         if again > 0 || released > 0 {
@@ -57,11 +59,17 @@ impl Job for Recover {
     }
 
     fn cron(&self) -> &'static str {
-        "*/15 * * * * *"
+        "*/3 * * * * *"
     }
 
     fn pass<'a>(&'a self, _: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
+            if !self.lease.is_steady() {
+                return Ok(Done {
+                    summary: "waited until everybody has renewed their leases".to_owned(),
+                    next_time: None,
+                });
+            }
             let Found { in_doubt, again, released } = self.make_pass().await?;
             if in_doubt + again > 0 || released > 0 {
                 tracing::warn!(in_doubt, again, released, "found what a worker left when it died");

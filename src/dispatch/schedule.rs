@@ -59,8 +59,8 @@ impl Dispatcher {
         key: Option<&RequestKey>,
         validate_only: bool,
     ) -> Result<Reply<Planned>, Fault> {
-        let now = self.clock.now();
-        let tx = self.db.begin_write().await?;
+        let now = self.of.clock.now();
+        let tx = self.of.db.begin_write().await?;
         if let Some(key) = key
             && let Some(first) = key.begin(&tx, now).await?
         {
@@ -105,7 +105,7 @@ impl Dispatcher {
         } else {
             database::commit(tx).await?
         }
-        self.bell.ring_for(contact.due_time);
+        self.of.bell.ring_for(contact.due_time);
         Ok(Reply::fresh(Planned { contact, existed }))
     }
 }

@@ -1,17 +1,17 @@
 use chrono::TimeDelta;
 
-use super::{Dispatcher, Tally};
+use super::{Dispatcher, conductor::Tally, hand_over::Handed, lot::Lot};
 use crate::{
     campaigns::enrollments,
     clock::Timestamp,
     contacts::{
-        Contact, StepOf,
+        BlockReason, Contact, StepOf,
         claims::{self, Setback},
     },
     customers,
     database::{self, StoreError},
     delivery::Outcome,
-    ids::{ClaimToken, ContactId},
+    ids::ContactId,
 };
 
 /// The wait after the first attempt that failed; each further one waits twice as long.
@@ -19,61 +19,96 @@ const FIRST_WAIT: i64 = 30;
 /// The longest wait between two attempts: six hours.
 const LONGEST_WAIT: i64 = 6 * 3_600;
 
+/// Answers, sorted by what follows from them.
+#[derive(Default)]
+struct Answers {
+    accepted: Vec<ContactId>,
+    later: Vec<Setback>,
+    never: Vec<Setback>,
+    unknown: Vec<Setback>,
+    back: Vec<ContactId>,
+    put_off: Vec<Setback>,
+}
+
 impl Dispatcher {
-    /// Writes what became of a lot, and plans what comes after it: one transaction.
+    /// Writes what became of some of a lot, and plans what comes after it: one transaction.
     pub(super) async fn settle(
         &self,
-        token: ClaimToken,
-        outcomes: &[(&Contact, Outcome)],
+        lot: &Lot,
+        answers: &[(usize, Handed)],
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
-        if outcomes.is_empty() {
-            return Ok(());
+        let now = self.of.clock.now();
+        let contacts: Vec<(&Contact, &Handed)> =
+            answers.iter().filter_map(|(place, handed)| Some((lot.contacts.get(*place)?, handed))).collect();
+        let sorted = Answers::sort(&contacts, now);
+        let tx = self.of.db.begin_write().await?;
+        let customers: Vec<_> = contacts.iter().map(|(contact, _)| contact.customer_id).collect();
+        customers::lock_shared(&tx, &customers).await?;
+        let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
+        let sent = settled.len();
+        claims::settle_later(&tx, lot.token, &sorted.later, now).await?;
+        settled.extend(claims::settle_never(&tx, lot.token, &sorted.never, now).await?);
+        settled.extend(claims::settle_unknown(&tx, lot.token, &sorted.unknown, now).await?);
+        claims::give_back(&tx, lot.token, &sorted.back, now).await?;
+        claims::put_off(&tx, lot.token, &sorted.put_off, BlockReason::Throttled, now).await?;
+        let lost: Vec<ContactId> = sorted.accepted.iter().copied().filter(|id| !settled.contains(id)).collect();
+        let late = claims::settle_late(&tx, &lost, now).await?;
+        let steps: Vec<StepOf> = contacts
+            .iter()
+            .filter(|(contact, handed)| settled.contains(&contact.contact_id) && !waits(contact, handed))
+            .filter_map(|(contact, _)| contact.step.clone())
+            .collect();
+        let planned = enrollments::advance(&tx, &self.of.plans, &steps, now).await?;
+        database::commit(tx).await?;
+        self.ring_for(&planned);
+        if !lost.is_empty() {
+            tracing::warn!(accepted = lost.len(), late, "accepted after the lease was over; others had taken over");
         }
-        let now = self.clock.now();
-        let (mut accepted, mut later, mut never) = (Vec::new(), Vec::new(), Vec::new());
-        for (contact, outcome) in outcomes {
-            let setback = |detail: &str, retry_time| Setback {
+        tally.sent += sent + late;
+        tally.later += sorted.later.len();
+        tally.failed += sorted.never.len();
+        tally.in_doubt += sorted.unknown.len();
+        tally.given_back += sorted.back.len();
+        tally.deferred += sorted.put_off.len();
+        Ok(())
+    }
+}
+
+impl Answers {
+    fn sort(contacts: &[(&Contact, &Handed)], now: Timestamp) -> Self {
+        let mut sorted = Self::default();
+        for (contact, handed) in contacts {
+            let setback = |code: &str, detail: &str, retry_time| Setback {
                 contact_id: contact.contact_id,
+                code: code.to_owned(),
                 detail: detail.to_owned(),
                 retry_time,
             };
-            match outcome {
-                Outcome::Accepted => accepted.push(contact.contact_id),
-                Outcome::Returned { detail } | Outcome::Unknown { detail } => {
-                    later.push(setback(detail, next_attempt(contact, now)));
+            let next = next_attempt(contact, now);
+            match handed {
+                Handed::Over(Outcome::Accepted) => sorted.accepted.push(contact.contact_id),
+                Handed::Over(Outcome::Later(refusal)) => {
+                    sorted.later.push(setback(&refusal.code, &refusal.detail, next))
                 }
-                Outcome::Later(refusal) => later.push(setback(&refusal.detail, next_attempt(contact, now))),
-                Outcome::Never(refusal) => never.push(setback(&refusal.detail, contact.expire_time)),
+                Handed::Over(Outcome::Never(refusal)) => {
+                    sorted.never.push(setback(&refusal.code, &refusal.detail, next))
+                }
+                Handed::Over(Outcome::Unknown { detail }) => sorted.unknown.push(setback("", detail, next)),
+                Handed::Over(Outcome::Returned { .. }) | Handed::Back => sorted.back.push(contact.contact_id),
+                Handed::PutOff(moment) => {
+                    let moment = (*moment).min(contact.expire_time);
+                    sorted.put_off.push(setback("", "the receiver takes letters slowly", moment));
+                }
             }
         }
-        if let Some(setback) = later.first() {
-            tracing::warn!(contacts = later.len(), detail = setback.detail, "the transport refused for now");
-        }
-        let tx = self.db.begin_write().await?;
-        let customers: Vec<_> = outcomes.iter().map(|(contact, _)| contact.customer_id).collect();
-        customers::lock_shared(&tx, &customers).await?;
-        let settled = claims::settle_accepted(&tx, token, &accepted, now).await?;
-        claims::settle_later(&tx, token, &later, now).await?;
-        claims::settle_never(&tx, token, &never, now).await?;
-        let done = |id: ContactId| settled.contains(&id) || never.iter().any(|setback| setback.contact_id == id);
-        let steps: Vec<StepOf> = outcomes
-            .iter()
-            .filter(|(contact, _)| done(contact.contact_id))
-            .filter_map(|(contact, _)| contact.step.clone())
-            .collect();
-        let planned = enrollments::advance(&tx, &self.plans, &steps, now).await?;
-        database::commit(tx).await?;
-        self.ring_for(&planned);
-        if settled.len() < accepted.len() {
-            let lost = accepted.len() - settled.len();
-            tracing::warn!(lost, "accepted after the lease was over; others have settled these contacts");
-        }
-        tally.sent += settled.len();
-        tally.later += later.len();
-        tally.failed += never.len();
-        Ok(())
+        sorted
     }
+}
+
+/// Whether a contact is tried again although its answer was lost.
+fn waits(contact: &Contact, handed: &Handed) -> bool {
+    matches!(handed, Handed::Over(Outcome::Unknown { .. })) && contact.purpose.is_repeated_in_doubt()
 }
 
 /// When a contact is tried again: exponentially later, spread by a fifth either way so that many do not come at once, and at

@@ -35,7 +35,8 @@ impl Bell {
         self.expected.store(wake.map_or(i64::MAX, |wake| wake.timestamp_micros()), Ordering::Release);
     }
 
-    pub(super) async fn wait(&self) {
+    /// Waits until it rings.
+    pub async fn wait(&self) {
         self.rung.notified().await;
     }
 }

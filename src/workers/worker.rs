@@ -99,6 +99,8 @@ impl Worker {
     /// Makes one pass now, after the one that may be under way.
     pub async fn run_once(&self) -> Result<Done, StoreError> {
         let _alone = self.one_at_a_time.lock().await;
+        // Whoever rings while it works is heard: it may have looked already.
+        self.bell.expect(None);
         self.note(|report| {
             report.last_start_time = Some(self.clock.now());
             report.run_count += 1;
@@ -137,7 +139,7 @@ impl Worker {
     async fn rest(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(REST) => self.wait(None).await,
+            () = tokio::time::sleep(REST) => {}
         }
     }
 

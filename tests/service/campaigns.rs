@@ -94,6 +94,7 @@ async fn a_paused_campaign_sends_nothing_and_goes_on_with_what_is_not_too_late()
     assert!(world.explain(&early).await.summary.contains("the campaign is paused"));
     // 24 hours and 72 more after its order, the first is too late.
     world.dispatch_at("2026-02-06T09:00:00Z").await;
+    world.run_job("expire").await;
     assert_eq!(world.contact(&early).await.state(), contact::State::Expired);
     assert!(world.mail().is_empty());
     resume(&mut world, "check-in").await;

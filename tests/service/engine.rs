@@ -1,34 +1,51 @@
 //! What is due is sent, once, whatever dies in between.
 
 use rapport::{
+    clock::Timestamp,
     contacts::claims,
     database::{self, Database},
-    ids::{AddressId, ContactId},
+    ids::{AddressId, ClaimToken, ContactId},
     rpc::proto::{self, Contact, Purpose, contact, contact_attempt, topic::OptIn},
 };
 
 use super::harness::{self, World, after_hours, campaign, step};
 
-/// What a worker leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
-async fn die_in_the_middle_of(db: &Database, world_time: rapport::clock::Timestamp, contacts: &[Contact]) {
-    let claim = claims::claim(db.writer(), world_time, &[], 100).await.unwrap();
-    let doomed = |contact: &&rapport::contacts::Contact| {
-        contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())
-    };
-    let intents = claim.contacts.iter().filter(doomed).map(|contact| claims::Intent {
+/// Claims everything that is due, as a process that is about to die.
+async fn claim(db: &Database, token: ClaimToken, time: Timestamp) -> Vec<rapport::contacts::Contact> {
+    let tx = db.begin_write().await.unwrap();
+    claims::register(&tx, token, "a dead process").await.unwrap();
+    database::commit(tx).await.unwrap();
+    let mut claimed = Vec::new();
+    for (queue, _) in claims::queues(db.reader()).await.unwrap() {
+        claimed.extend(claims::claim(db.writer(), token, &queue, time, 100).await.unwrap());
+    }
+    claimed
+}
+
+fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
+    claims::Intent {
         contact_id: contact.contact_id,
         number: contact.attempt_count + 1,
         address_id: AddressId::generate(),
         template_version: 1,
         consent: None,
-    });
-    let intents: Vec<_> = intents.collect();
+    }
+}
+
+/// What a process leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
+async fn die_in_the_middle_of(db: &Database, time: Timestamp, contacts: &[Contact]) {
+    let token = ClaimToken::generate();
+    let claimed = claim(db, token, time).await;
+    let doomed = |contact: &&rapport::contacts::Contact| {
+        contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())
+    };
+    let intents: Vec<_> = claimed.iter().filter(doomed).map(intent).collect();
     assert_eq!(intents.len(), contacts.len());
     let tx = db.begin_write().await.unwrap();
-    let held: Vec<ContactId> = claims::intend(&tx, claim.token, &intents, "a dead worker", world_time).await.unwrap();
+    let held: Vec<ContactId> = claims::intend(&tx, token, &intents, "a dead process", time).await.unwrap();
     assert_eq!(held.len(), contacts.len());
-    // Its leases run out.
-    claims::purge_claims(&tx).await.unwrap();
+    // Its lease runs out.
+    claims::expire_all(&tx).await.unwrap();
     database::commit(tx).await.unwrap();
 }
 
@@ -51,7 +68,7 @@ async fn a_hand_over_whose_answer_was_lost_is_in_doubt_and_not_repeated_unless_i
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &doomed).await).await;
 
     world.advance_to("2026-02-02T10:00:00Z");
-    world.run_job("recover").await;
+    world.recover().await;
     world.dispatch().await;
     let doubtful = world.contact(&service.contact_id).await;
     assert_eq!(doubtful.state(), contact::State::UnknownOutcome);
@@ -78,7 +95,7 @@ async fn what_a_dead_worker_had_only_claimed_is_sent_by_the_next() {
     let due = harness::moment("2026-02-03T09:00:00Z");
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &[]).await).await;
     world.advance_to("2026-02-03T09:00:00Z");
-    world.run_job("recover").await;
+    world.recover().await;
     world.dispatch().await;
     assert_eq!(world.subjects(), ["check-in for anna"]);
 }
@@ -93,22 +110,12 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     let now = world.now();
     let world_after = world
         .restart_after(async |db| {
-            let claim = claims::claim(db.writer(), now, &[], 10).await.unwrap();
+            let token = ClaimToken::generate();
+            let intents: Vec<_> = claim(db, token, now).await.iter().map(intent).collect();
             let tx = db.begin_write().await.unwrap();
-            claims::purge_claims(&tx).await.unwrap();
-            claims::release_abandoned(&tx).await.unwrap();
-            let intents: Vec<_> = claim
-                .contacts
-                .iter()
-                .map(|contact| claims::Intent {
-                    contact_id: contact.contact_id,
-                    number: 1,
-                    address_id: AddressId::generate(),
-                    template_version: 1,
-                    consent: None,
-                })
-                .collect();
-            assert!(claims::intend(&tx, claim.token, &intents, "a zombie", now).await.unwrap().is_empty());
+            claims::expire_all(&tx).await.unwrap();
+            claims::release_lost(&tx).await.unwrap();
+            assert!(claims::intend(&tx, token, &intents, "a zombie", now).await.unwrap().is_empty());
             database::commit(tx).await.unwrap();
         })
         .await;

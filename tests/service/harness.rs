@@ -140,6 +140,17 @@ impl World {
         self.admin.run_job(request).await.expect("the job runs").into_inner().summary
     }
 
+    /// Has found what dead processes left; that waits until all others could renew their leases.
+    pub async fn recover(&mut self) -> String {
+        loop {
+            let summary = self.run_job("recover").await;
+            if !summary.starts_with("waited") {
+                return summary;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// The folder into which mail is written.
     pub fn outbox(&self) -> PathBuf {
         self.place.folder.path().join("outbox")

@@ -125,7 +125,7 @@ impl CampaignService for Api {
         let (_, message, violations) = open(request);
         let campaign = self.0.campaigns.resume(&id(&message.campaign_id, violations)?).await?;
         // What waited for it may be due.
-        self.0.dispatcher.bell.ring();
+        self.0.dispatcher.ring();
         Ok(Response::new(ResumeCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
     }
 

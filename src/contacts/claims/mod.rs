@@ -1,22 +1,17 @@
 //! The way of a due contact through its states, in batches: claimed, decided, intended, settled; and what is found again after
-//! a crash. Each function is one or two statements for a whole batch, in the transaction of the caller.
+//! a crash. Each function is a few statements for a whole batch, in the transaction of the caller.
 
+mod leases;
+mod outcomes;
 mod store;
 
-use std::time::Duration;
-
-pub use self::store::{
-    block, claim, intend, next_due, purge_claims, recover, release, release_abandoned, settle_accepted, settle_later,
-    settle_never,
+pub use self::{
+    leases::{LEASE, end, expire_all, is_held, recover, register, release_lost, renew},
+    outcomes::{Setback, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never, settle_unknown},
+    store::{block, claim, claim_expired, intend, queues, release},
 };
 use super::Block;
-use crate::{
-    clock::Timestamp,
-    ids::{AddressId, ConsentRecordId, ContactId},
-};
-
-/// How long a worker may hold what it claimed. A hand-over takes less than half of it.
-pub const LEASE: Duration = Duration::from_secs(60);
+use crate::ids::{AddressId, ConsentRecordId, ContactId};
 
 /// A contact that is about to be handed over.
 #[derive(Debug, Clone)]
@@ -42,15 +37,4 @@ pub struct Blocked {
     pub revision: i32,
     /// Why, and what follows.
     pub block: Block,
-}
-
-/// A hand-over that did not succeed.
-#[derive(Debug, Clone)]
-pub struct Setback {
-    /// Which contact.
-    pub contact_id: ContactId,
-    /// What the transport said.
-    pub detail: String,
-    /// When to try again; the contact's expiry if never.
-    pub retry_time: Timestamp,
 }

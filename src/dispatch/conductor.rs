@@ -1,0 +1,323 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    num::NonZeroU32,
+    ops::AddAssign,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Dispatcher, LOT, Turns,
+    capacity::weight,
+    lot::Lot,
+    rates::{Moments, Rate, Taken},
+};
+use crate::{
+    campaigns,
+    clock::Timestamp,
+    contacts::{Lane, Queue, claims},
+    database::StoreError,
+    ids::{CampaignId, ClaimToken},
+};
+
+/// How many lots of a lane are under way at once: while some are handed over, others are prepared and settled.
+const LOTS: usize = 4;
+/// How long a pass goes on starting lots before it says what it has done.
+const PASS: Duration = Duration::from_secs(20);
+/// How long a look at the queues is good for.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a pass waits for a moment that a rate allows; beyond it, it ends and comes back then.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub claimed: usize,
+    pub sent: usize,
+    pub deferred: usize,
+    pub ended: usize,
+    pub later: usize,
+    pub failed: usize,
+    pub in_doubt: usize,
+    pub given_back: usize,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.claimed += other.claimed;
+        self.sent += other.sent;
+        self.deferred += other.deferred;
+        self.ended += other.ended;
+        self.later += other.later;
+        self.failed += other.failed;
+        self.in_doubt += other.in_doubt;
+        self.given_back += other.given_back;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { claimed, sent, deferred, ended, later, failed, in_doubt, given_back } = self;
+        write!(
+            f,
+            "claimed {claimed}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}, \
+             in doubt {in_doubt}, given back {given_back}"
+        )
+    }
+}
+
+/// What one pass knows.
+struct Pass {
+    tally: Tally,
+    lots: JoinSet<(Lane, Tally, Result<(), StoreError>)>,
+    /// How many lots of each lane are under way.
+    under_way: [usize; 3],
+    lanes: Turns<Lane>,
+    queues: Turns<Queue>,
+    /// What waits, the first due of each queue, and when that was looked up.
+    waiting: Vec<(Queue, Timestamp)>,
+    looked: Option<Instant>,
+    limits: HashMap<CampaignId, NonZeroU32>,
+    /// Queues whose rate allows nothing until then.
+    resting: HashMap<Queue, Instant>,
+    failure: Option<StoreError>,
+}
+
+/// What to do next.
+enum Next {
+    /// Another lot was started.
+    Started,
+    /// Nothing can be started before this long, if that is known.
+    Wait(Option<Duration>),
+}
+
+impl Dispatcher {
+    /// Starts lots as long as something is due; answers what was done, and when the next contact is due.
+    pub(super) async fn make_pass(
+        self: &Arc<Self>,
+        stop: &CancellationToken,
+    ) -> Result<(Tally, Option<Timestamp>), StoreError> {
+        let (started, mut pass) = (Instant::now(), Pass::new());
+        let mut wake = None;
+        while !stop.is_cancelled() && pass.failure.is_none() {
+            if started.elapsed() > PASS {
+                self.of.bell.ring();
+                break;
+            }
+            while let Some(done) = pass.lots.try_join_next() {
+                pass.note(done);
+            }
+            let wait = match self.start_one(&mut pass, stop).await {
+                Ok(Next::Started) => continue,
+                Ok(Next::Wait(wait)) => wait,
+                Err(error) => {
+                    pass.failure = Some(error);
+                    break;
+                }
+            };
+            if pass.lots.is_empty() && wait.is_none_or(|wait| wait > PATIENCE) {
+                wake = self.wake(&pass, wait);
+                break;
+            }
+            pass.rest(wait.unwrap_or(LOOK).min(LOOK), &self.of.bell, stop).await;
+        }
+        while let Some(done) = pass.lots.join_next().await {
+            pass.note(done);
+        }
+        if pass.tally != Tally::default() {
+            tracing::info!(tally = %pass.tally, "dispatched");
+        }
+        match pass.failure {
+            Some(error) => Err(error),
+            None => Ok((pass.tally, wake)),
+        }
+    }
+
+    /// When there is something to do again.
+    fn wake(&self, pass: &Pass, wait: Option<Duration>) -> Option<Timestamp> {
+        let now = self.of.clock.now();
+        let rested = wait.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
+        let due = pass.waiting.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
+        [rested, due].into_iter().flatten().min()
+    }
+
+    /// Starts the lot whose turn it is.
+    async fn start_one(self: &Arc<Self>, pass: &mut Pass, stop: &CancellationToken) -> Result<Next, StoreError> {
+        let Some(token) = self.of.lease.token() else {
+            return Ok(Next::Wait(Some(LOOK)));
+        };
+        if let Some(rest) = self.breaker.rest() {
+            return Ok(Next::Wait(Some(rest)));
+        }
+        let most = if self.breaker.is_on_trial() { 1 } else { LOT };
+        if most == 1 && !pass.lots.is_empty() {
+            return Ok(Next::Wait(Some(LOOK)));
+        }
+        if pass.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
+            self.look(pass).await?;
+        }
+        let due = pass.due(self.of.clock.now());
+        let Some(queue) = pass.whose_turn(&due) else {
+            return Ok(Next::Wait(pass.shortest_rest()));
+        };
+        let limited = match self.moments(pass, &queue, most).await? {
+            Ok(moments) => moments,
+            Err(wait) => return Ok(wait),
+        };
+        let (moments, most) = limited;
+        self.start(pass, token, queue, moments, most, stop).await
+    }
+
+    /// The moments that the rates of the transport and of the campaign allow, and how many contacts that makes.
+    async fn moments(
+        &self,
+        pass: &mut Pass,
+        queue: &Queue,
+        most: usize,
+    ) -> Result<Result<(Vec<Moments>, usize), Next>, StoreError> {
+        let (mut moments, mut most) = (Vec::new(), most);
+        if let Some((rate, limit)) = pass.limit(queue) {
+            match rate.take(&self.of.db, most.min(limit)).await? {
+                Taken::Moments(taken) => {
+                    most = most.min(taken.count);
+                    moments.push(taken);
+                }
+                Taken::NothingFor(wait) => {
+                    pass.resting.insert(queue.clone(), Instant::now() + wait);
+                    return Ok(Err(if wait.is_zero() { Next::Started } else { Next::Wait(pass.shortest_rest()) }));
+                }
+            }
+        }
+        if let Some(rate) = &self.rate {
+            match rate.take(&self.of.db, most).await? {
+                Taken::Moments(taken) => {
+                    most = most.min(taken.count);
+                    moments.push(taken);
+                }
+                Taken::NothingFor(wait) => return Ok(Err(Next::Wait(Some(wait)))),
+            }
+        }
+        Ok(Ok((moments, most)))
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        pass: &mut Pass,
+        token: ClaimToken,
+        queue: Queue,
+        moments: Vec<Moments>,
+        most: usize,
+        stop: &CancellationToken,
+    ) -> Result<Next, StoreError> {
+        let now = self.of.clock.now();
+        let asked = u64::try_from(most).unwrap_or(u64::MAX);
+        let contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
+        let (lane, count) = (queue.lane, contacts.len());
+        pass.queues.had(&queue, count.max(1), 1);
+        pass.lanes.had(&lane, count.max(1), weight(lane));
+        if count < most {
+            // There is no more of it, or others were quicker; until the next look it is left alone.
+            pass.waiting.retain(|(waiting, _)| *waiting != queue);
+        }
+        if count == 0 {
+            return Ok(Next::Started);
+        }
+        pass.under_way[lane.place()] += 1;
+        let lot = Lot { lane, token, contacts, moments };
+        let (own, stop) = (Arc::clone(self), stop.clone());
+        pass.lots.spawn(async move {
+            let mut tally = Tally { claimed: count, ..Tally::default() };
+            let done = own.carry_out(lot, &stop, &mut tally).await;
+            (lane, tally, done)
+        });
+        Ok(Next::Started)
+    }
+
+    /// Looks what waits, leaving out what is paused.
+    async fn look(&self, pass: &mut Pass) -> Result<(), StoreError> {
+        let db = self.of.db.reader();
+        pass.waiting = claims::queues(db).await?;
+        let now = self.of.clock.now();
+        if pass.waiting.iter().any(|(queue, due)| queue.campaign_id.is_some() && *due <= now) {
+            let paused = campaigns::paused(db).await?;
+            pass.waiting.retain(|(queue, _)| queue.campaign_id.as_ref().is_none_or(|id| !paused.contains(id)));
+        }
+        pass.looked = Some(Instant::now());
+        Ok(())
+    }
+}
+
+impl Pass {
+    fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            lots: JoinSet::new(),
+            under_way: [0; 3],
+            lanes: Turns::default(),
+            queues: Turns::default(),
+            waiting: Vec::new(),
+            looked: None,
+            limits: HashMap::new(),
+            resting: HashMap::new(),
+            failure: None,
+        }
+    }
+
+    fn note(&mut self, done: Result<(Lane, Tally, Result<(), StoreError>), tokio::task::JoinError>) {
+        match done {
+            Ok((lane, tally, result)) => {
+                self.under_way[lane.place()] -= 1;
+                self.tally += tally;
+                self.failure = self.failure.take().or(result.err());
+            }
+            Err(error) => {
+                tracing::error!(%error, "a lot broke off");
+                self.failure = Some(StoreError::Raced);
+            }
+        }
+    }
+
+    /// The queues from which a lot can be started now.
+    fn due(&mut self, now: Timestamp) -> Vec<Queue> {
+        let moment = Instant::now();
+        self.resting.retain(|_, until| *until > moment);
+        let can_start = |queue: &Queue| self.under_way[queue.lane.place()] < LOTS && !self.resting.contains_key(queue);
+        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
+        due.map(|(queue, _)| queue.clone()).collect()
+    }
+
+    fn whose_turn(&mut self, due: &[Queue]) -> Option<Queue> {
+        let lanes: Vec<Lane> =
+            Lane::ALL.into_iter().filter(|lane| due.iter().any(|queue| queue.lane == *lane)).collect();
+        let lane = self.lanes.next(&lanes)?;
+        let queues: Vec<Queue> = due.iter().filter(|queue| queue.lane == lane).cloned().collect();
+        self.queues.next(&queues)
+    }
+
+    fn limit(&self, queue: &Queue) -> Option<(Rate, usize)> {
+        let campaign_id = queue.campaign_id.as_ref()?;
+        let count = *self.limits.get(campaign_id)?;
+        let name = format!("campaign/{campaign_id}");
+        Some((Rate { name, count, per: Duration::from_secs(60) }, LOT))
+    }
+
+    fn shortest_rest(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.resting.values().map(|until| until.saturating_duration_since(now)).min()
+    }
+
+    /// Waits until something changes: a lot is done, the bell rings, or `most` is over.
+    async fn rest(&mut self, most: Duration, bell: &crate::workers::Bell, stop: &CancellationToken) {
+        tokio::select! {
+            Some(done) = self.lots.join_next() => self.note(done),
+            () = bell.wait() => self.looked = None,
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(most) => {}
+        }
+    }
+}
