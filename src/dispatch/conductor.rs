@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -71,12 +71,13 @@ impl fmt::Display for Tally {
     }
 }
 
-/// What one pass knows.
-struct Pass {
+/// What the conductor knows from one pass to the next. Lots that wait for slow answers outlive the pass that started them.
+#[derive(Debug)]
+pub(super) struct Score {
     tally: Tally,
-    lots: JoinSet<(Lane, Tally, Result<(), StoreError>)>,
-    /// How many lots of each lane are under way.
-    under_way: [usize; 3],
+    lots: JoinSet<(Tally, Result<(), StoreError>)>,
+    /// Places for lots, lane by lane.
+    places: [Arc<Semaphore>; 3],
     lanes: Turns<Lane>,
     queues: Turns<Queue>,
     /// What waits, the first due of each queue, and when that was looked up.
@@ -86,6 +87,8 @@ struct Pass {
     /// Queues whose rate allows nothing until then.
     resting: HashMap<Queue, Instant>,
     failure: Option<StoreError>,
+    /// A lot has broken off, and nobody knows what it held.
+    broken: bool,
 }
 
 /// What to do next.
@@ -102,8 +105,10 @@ impl Dispatcher {
         self: &Arc<Self>,
         stop: &CancellationToken,
     ) -> Result<(Tally, Option<Timestamp>), StoreError> {
-        let (started, mut pass) = (Instant::now(), Pass::new());
-        let mut wake = None;
+        let (started, mut wake) = (Instant::now(), None);
+        let mut score = self.score.lock().await;
+        let pass = &mut *score;
+        pass.looked = None;
         while !stop.is_cancelled() && pass.failure.is_none() {
             if started.elapsed() > PASS {
                 self.of.bell.ring();
@@ -112,7 +117,7 @@ impl Dispatcher {
             while let Some(done) = pass.lots.try_join_next() {
                 pass.note(done);
             }
-            let wait = match self.start_one(&mut pass, stop).await {
+            let wait = match self.start_one(pass, stop).await {
                 Ok(Next::Started) => continue,
                 Ok(Next::Wait(wait)) => wait,
                 Err(error) => {
@@ -121,33 +126,40 @@ impl Dispatcher {
                 }
             };
             if pass.lots.is_empty() && wait.is_none_or(|wait| wait > PATIENCE) {
-                wake = self.wake(&pass, wait);
+                wake = self.wake(pass, wait);
                 break;
             }
             pass.rest(wait.unwrap_or(LOOK).min(LOOK), &self.of.bell, stop).await;
         }
-        while let Some(done) = pass.lots.join_next().await {
-            pass.note(done);
+        if stop.is_cancelled() {
+            while let Some(done) = pass.lots.join_next().await {
+                pass.note(done);
+            }
         }
-        if pass.tally != Tally::default() {
-            tracing::info!(tally = %pass.tally, "dispatched");
+        if std::mem::take(&mut pass.broken) {
+            // What the broken lot held is found by recovery once it is nobody's.
+            self.of.lease.renounce().await?;
         }
-        match pass.failure {
+        let tally = std::mem::take(&mut pass.tally);
+        if tally != Tally::default() {
+            tracing::info!(%tally, under_way = pass.lots.len(), "dispatched");
+        }
+        match pass.failure.take() {
             Some(error) => Err(error),
-            None => Ok((pass.tally, wake)),
+            None => Ok((tally, wake)),
         }
     }
 
     /// When there is something to do again.
-    fn wake(&self, pass: &Pass, wait: Option<Duration>) -> Option<Timestamp> {
+    fn wake(&self, score: &Score, wait: Option<Duration>) -> Option<Timestamp> {
         let now = self.of.clock.now();
         let rested = wait.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
-        let due = pass.waiting.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
+        let due = score.waiting.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
         [rested, due].into_iter().flatten().min()
     }
 
     /// Starts the lot whose turn it is.
-    async fn start_one(self: &Arc<Self>, pass: &mut Pass, stop: &CancellationToken) -> Result<Next, StoreError> {
+    async fn start_one(self: &Arc<Self>, score: &mut Score, stop: &CancellationToken) -> Result<Next, StoreError> {
         let Some(token) = self.of.lease.token() else {
             return Ok(Next::Wait(Some(LOOK)));
         };
@@ -155,41 +167,41 @@ impl Dispatcher {
             return Ok(Next::Wait(Some(rest)));
         }
         let most = if self.breaker.is_on_trial() { 1 } else { LOT };
-        if most == 1 && !pass.lots.is_empty() {
+        if most == 1 && !score.lots.is_empty() {
             return Ok(Next::Wait(Some(LOOK)));
         }
-        if pass.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
-            self.look(pass).await?;
+        if score.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
+            self.look(score).await?;
         }
-        let due = pass.due(self.of.clock.now());
-        let Some(queue) = pass.whose_turn(&due) else {
-            return Ok(Next::Wait(pass.shortest_rest()));
+        let due = score.due(self.of.clock.now());
+        let Some(queue) = score.whose_turn(&due) else {
+            return Ok(Next::Wait(score.shortest_rest()));
         };
-        let limited = match self.moments(pass, &queue, most).await? {
+        let limited = match self.moments(score, &queue, most).await? {
             Ok(moments) => moments,
             Err(wait) => return Ok(wait),
         };
         let (moments, most) = limited;
-        self.start(pass, token, queue, moments, most, stop).await
+        self.start(score, token, queue, moments, most, stop).await
     }
 
     /// The moments that the rates of the transport and of the campaign allow, and how many contacts that makes.
     async fn moments(
         &self,
-        pass: &mut Pass,
+        score: &mut Score,
         queue: &Queue,
         most: usize,
     ) -> Result<Result<(Vec<Moments>, usize), Next>, StoreError> {
         let (mut moments, mut most) = (Vec::new(), most);
-        if let Some((rate, limit)) = pass.limit(queue) {
+        if let Some((rate, limit)) = score.limit(queue) {
             match rate.take(&self.of.db, most.min(limit)).await? {
                 Taken::Moments(taken) => {
                     most = most.min(taken.count);
                     moments.push(taken);
                 }
                 Taken::NothingFor(wait) => {
-                    pass.resting.insert(queue.clone(), Instant::now() + wait);
-                    return Ok(Err(if wait.is_zero() { Next::Started } else { Next::Wait(pass.shortest_rest()) }));
+                    score.resting.insert(queue.clone(), Instant::now() + wait);
+                    return Ok(Err(if wait.is_zero() { Next::Started } else { Next::Wait(score.shortest_rest()) }));
                 }
             }
         }
@@ -207,7 +219,7 @@ impl Dispatcher {
 
     async fn start(
         self: &Arc<Self>,
-        pass: &mut Pass,
+        score: &mut Score,
         token: ClaimToken,
         queue: Queue,
         moments: Vec<Moments>,
@@ -218,46 +230,47 @@ impl Dispatcher {
         let asked = u64::try_from(most).unwrap_or(u64::MAX);
         let contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
         let (lane, count) = (queue.lane, contacts.len());
-        pass.queues.had(&queue, count.max(1), 1);
-        pass.lanes.had(&lane, count.max(1), weight(lane));
+        score.queues.had(&queue, count.max(1), 1);
+        score.lanes.had(&lane, count.max(1), weight(lane));
         if count < most {
             // There is no more of it, or others were quicker; until the next look it is left alone.
-            pass.waiting.retain(|(waiting, _)| *waiting != queue);
+            score.waiting.retain(|(waiting, _)| *waiting != queue);
         }
         if count == 0 {
             return Ok(Next::Started);
         }
-        pass.under_way[lane.place()] += 1;
+        // Somebody has looked before whether there is one.
+        let place = Arc::clone(&score.places[lane.place()]).try_acquire_owned().ok();
         let lot = Lot { lane, token, contacts, moments };
         let (own, stop) = (Arc::clone(self), stop.clone());
-        pass.lots.spawn(async move {
+        score.lots.spawn(async move {
             let mut tally = Tally { claimed: count, ..Tally::default() };
-            let done = own.carry_out(lot, &stop, &mut tally).await;
-            (lane, tally, done)
+            let done = own.carry_out(lot, place, &stop, &mut tally).await;
+            (tally, done)
         });
         Ok(Next::Started)
     }
 
     /// Looks what waits, leaving out what is paused.
-    async fn look(&self, pass: &mut Pass) -> Result<(), StoreError> {
+    async fn look(&self, score: &mut Score) -> Result<(), StoreError> {
         let db = self.of.db.reader();
-        pass.waiting = claims::queues(db).await?;
+        score.waiting = claims::queues(db).await?;
         let now = self.of.clock.now();
-        if pass.waiting.iter().any(|(queue, due)| queue.campaign_id.is_some() && *due <= now) {
+        if score.waiting.iter().any(|(queue, due)| queue.campaign_id.is_some() && *due <= now) {
             let paused = campaigns::paused(db).await?;
-            pass.waiting.retain(|(queue, _)| queue.campaign_id.as_ref().is_none_or(|id| !paused.contains(id)));
+            score.waiting.retain(|(queue, _)| queue.campaign_id.as_ref().is_none_or(|id| !paused.contains(id)));
         }
-        pass.looked = Some(Instant::now());
+        score.looked = Some(Instant::now());
         Ok(())
     }
 }
 
-impl Pass {
-    fn new() -> Self {
+impl Default for Score {
+    fn default() -> Self {
         Self {
             tally: Tally::default(),
             lots: JoinSet::new(),
-            under_way: [0; 3],
+            places: [(); 3].map(|()| Arc::new(Semaphore::new(LOTS))),
             lanes: Turns::default(),
             queues: Turns::default(),
             waiting: Vec::new(),
@@ -265,19 +278,21 @@ impl Pass {
             limits: HashMap::new(),
             resting: HashMap::new(),
             failure: None,
+            broken: false,
         }
     }
+}
 
-    fn note(&mut self, done: Result<(Lane, Tally, Result<(), StoreError>), tokio::task::JoinError>) {
+impl Score {
+    fn note(&mut self, done: Result<(Tally, Result<(), StoreError>), tokio::task::JoinError>) {
         match done {
-            Ok((lane, tally, result)) => {
-                self.under_way[lane.place()] -= 1;
+            Ok((tally, result)) => {
                 self.tally += tally;
                 self.failure = self.failure.take().or(result.err());
             }
             Err(error) => {
                 tracing::error!(%error, "a lot broke off");
-                self.failure = Some(StoreError::Raced);
+                self.broken = true;
             }
         }
     }
@@ -286,7 +301,9 @@ impl Pass {
     fn due(&mut self, now: Timestamp) -> Vec<Queue> {
         let moment = Instant::now();
         self.resting.retain(|_, until| *until > moment);
-        let can_start = |queue: &Queue| self.under_way[queue.lane.place()] < LOTS && !self.resting.contains_key(queue);
+        let can_start = |queue: &Queue| {
+            self.places[queue.lane.place()].available_permits() > 0 && !self.resting.contains_key(queue)
+        };
         let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
         due.map(|(queue, _)| queue.clone()).collect()
     }

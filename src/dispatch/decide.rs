@@ -33,7 +33,7 @@ impl Dispatcher {
         let contacts: Vec<&Contact> = drafts.iter().map(|draft| draft.contact).collect();
         let tx = self.of.db.begin_write().await?;
         if !claims::is_held(&tx, lot.token).await? {
-            return Ok(Vec::new());
+            return Err(StoreError::Raced);
         }
         let facts = Facts::lock(&tx, &contacts).await?;
         let mut decisions = Decisions::default();

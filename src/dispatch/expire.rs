@@ -29,7 +29,7 @@ impl Job for Expire {
             let mut tally = Tally::default();
             while let Some(lot) = self.next_lot().await? {
                 tally.claimed += lot.contacts.len();
-                self.0.carry_out(lot, stop, &mut tally).await?;
+                self.0.carry_out(lot, None, stop, &mut tally).await?;
                 if stop.is_cancelled() {
                     break;
                 }

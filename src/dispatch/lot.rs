@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: usize = 5;
 /// How many outcomes are written at once, as soon as there are so many.
 const ENOUGH: usize = 32;
+/// So few letters do not keep another lot from beginning.
+const FEW: usize = 8;
 /// How long an outcome waits for others to be written with.
 const LINGER: Duration = Duration::from_millis(10);
 
@@ -41,11 +43,12 @@ impl Dispatcher {
     pub(super) async fn carry_out(
         self: &Arc<Self>,
         lot: Lot,
+        place: Option<OwnedSemaphorePermit>,
         stop: &CancellationToken,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         let span = tracing::info_span!("lot", lane = lot.lane.name(), claimed = lot.contacts.len());
-        let done = self.decide_and_hand_over(&lot, stop, tally).instrument(span).await;
+        let done = self.decide_and_hand_over(&lot, place, stop, tally).instrument(span).await;
         let ids: Vec<ContactId> = lot.contacts.iter().map(|contact| contact.contact_id).collect();
         if done.is_err() || stop.is_cancelled() {
             claims::release(self.of.db.writer(), lot.token, &ids).await?;
@@ -56,6 +59,7 @@ impl Dispatcher {
     async fn decide_and_hand_over(
         self: &Arc<Self>,
         lot: &Lot,
+        place: Option<OwnedSemaphorePermit>,
         stop: &CancellationToken,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
@@ -74,22 +78,24 @@ impl Dispatcher {
         };
         drop(drafts);
         room.shrink_to(orders.len());
-        self.hand_over_and_settle(lot, orders, room, stop, tally).await
+        let under_way = self.begin(lot, orders, stop);
+        self.settle_all(lot, under_way, room, place, tally).await
     }
 
-    /// Hands letters over side by side, and writes what became of them as the answers come.
-    async fn hand_over_and_settle(
-        self: &Arc<Self>,
+    /// Hands letters over side by side.
+    fn begin(self: &Arc<Self>, lot: &Lot, orders: Vec<Order>, stop: &CancellationToken) -> JoinSet<(usize, Handed)> {
+        orders.into_iter().map(|order| self.hand_over(lot, order, stop)).collect()
+    }
+
+    /// Writes what became of letters as the answers come. Once there are few left to wait for, another lot may begin.
+    async fn settle_all(
+        &self,
         lot: &Lot,
-        orders: Vec<Order>,
+        mut under_way: JoinSet<(usize, Handed)>,
         mut room: Room,
-        stop: &CancellationToken,
+        mut place: Option<OwnedSemaphorePermit>,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
-        let mut under_way: JoinSet<(usize, Handed)> = JoinSet::new();
-        for order in orders {
-            under_way.spawn(self.hand_over(lot, order, stop));
-        }
         while let Some(first) = under_way.join_next().await {
             let mut answers: Vec<(usize, Handed)> = first.into_iter().collect();
             let linger = tokio::time::sleep(LINGER);
@@ -106,6 +112,9 @@ impl Dispatcher {
             }
             self.settle_surely(lot, &answers, tally).await?;
             room.settle(answers.len());
+            if under_way.len() <= FEW {
+                drop(place.take());
+            }
         }
         Ok(())
     }

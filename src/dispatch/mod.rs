@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     breaker::Breaker,
     capacity::{Intents, Width},
+    conductor::Score,
     domains::Domains,
     rates::Rate,
     turns::Turns,
@@ -104,6 +105,7 @@ pub struct Dispatcher {
     intents: Intents,
     width: Width,
     domains: Domains,
+    score: tokio::sync::Mutex<Score>,
 }
 
 impl Dispatcher {
@@ -116,6 +118,7 @@ impl Dispatcher {
             intents: Intents::default(),
             width: Width::new(of.width),
             domains: Domains::new(of.width),
+            score: tokio::sync::Mutex::default(),
             of,
         })
     }

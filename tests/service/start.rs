@@ -126,7 +126,7 @@ async fn on_postgres_it_starts_only_after_its_migrations_and_with_a_secret() {
     let variables =
         [("RAPPORT_DATABASE_URL", url.as_str()), ("RAPPORT_SECRET_KEY", "0123456789abcdef0123456789abcdef")];
     let (good, said) = ends(rapport(&folder, &["serve"]).envs(variables));
-    assert!(!good && said.contains("7 migrations are pending") && said.contains("rapport migrate"), "{said}");
+    assert!(!good && said.contains(" migrations are pending") && said.contains("rapport migrate"), "{said}");
     let (good, said) = ends(rapport(&folder, &["migrate"]).envs(variables));
     assert!(good, "{said}");
     let (mut child, address) = serves(rapport(&folder, &["serve"]).envs(variables));
