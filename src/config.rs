@@ -1,12 +1,17 @@
 //! Settings: `rapport.toml`, overridden by `RAPPORT_*` variables, overridden by flags.
 
+mod mail;
+
 use std::{
     fs, io,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
+
+pub use self::mail::{Credentials, MailLocation, Security, SmtpServer};
 
 /// A setting that stops the start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +49,15 @@ pub struct Settings {
     /// Listen on an address that other machines reach, although callers are not authenticated: true or false [default: false]
     #[arg(long, value_name = "BOOL", env = "RAPPORT_ALLOW_REMOTE", num_args = 0..=1, default_missing_value = "true")]
     pub allow_remote: Option<String>,
-    /// Where mail goes: file:FOLDER writes each message as a file [default: file:outbox]
-    #[arg(long, value_name = "URL", env = "RAPPORT_MAIL_URL")]
+    /// Where mail goes: file:FOLDER, smtp://HOST, smtp+starttls://USER:PASSWORD@HOST or smtps://… [default: file:outbox]
+    #[arg(long, value_name = "URL", env = "RAPPORT_MAIL_URL", hide_env_values = true)]
     pub mail_url: Option<String>,
+    /// How many messages are handed over at once, by each process: 1 to 100 [default: 8]
+    #[arg(long, value_name = "COUNT", env = "RAPPORT_MAIL_CONNECTIONS")]
+    pub mail_connections: Option<String>,
+    /// How many messages are handed over a second, by all processes together [default: no limit]
+    #[arg(long, value_name = "COUNT", env = "RAPPORT_MAIL_RATE")]
+    pub mail_rate: Option<String>,
     /// Sender of all mail: a name with an address in angle brackets, or an address alone.
     #[arg(long, value_name = "MAILBOX", env = "RAPPORT_MAIL_FROM")]
     #[arg(
@@ -70,6 +81,8 @@ impl Settings {
             grpc_addr: pick(self.grpc_addr, others.grpc_addr),
             allow_remote: pick(self.allow_remote, others.allow_remote),
             mail_url: pick(self.mail_url, others.mail_url),
+            mail_connections: pick(self.mail_connections, others.mail_connections),
+            mail_rate: pick(self.mail_rate, others.mail_rate),
             mail_from: pick(self.mail_from, others.mail_from),
             log: pick(self.log, others.log),
             secret_key: pick(self.secret_key, others.secret_key),
@@ -94,8 +107,10 @@ impl Settings {
         toml::from_str(&text).map_err(|wrong| WrongSetting {
             setting: path.display().to_string(),
             found: wrong.message().to_owned(),
-            allowed: "database_url, grpc_addr, allow_remote, mail_url, mail_from, log and secret_key, each a text"
-                .to_owned(),
+            allowed:
+                "database_url, grpc_addr, allow_remote, mail_url, mail_connections, mail_rate, mail_from, log and \
+                secret_key, each a text"
+                    .to_owned(),
         })
     }
 }
@@ -109,6 +124,10 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// Where mail goes.
     pub mail: MailLocation,
+    /// How many messages this process hands over at once.
+    pub mail_connections: usize,
+    /// How many messages all processes together hand over a second; absent = as many as they can.
+    pub mail_rate: Option<NonZeroU32>,
     /// Sender of all mail, as it was written.
     pub mail_from: String,
     /// As it was written; absent = made once, beside the SQLite file.
@@ -124,15 +143,10 @@ pub enum DatabaseLocation {
     Postgres(String),
 }
 
-/// Where mail goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MailLocation {
-    /// Each message becomes a file in this folder.
-    Folder(PathBuf),
-}
-
 /// The default of the `log` setting.
 pub const DEFAULT_LOG: &str = "info";
+/// The default of the `mail_connections` setting.
+pub const DEFAULT_MAIL_CONNECTIONS: usize = 8;
 
 impl Config {
     /// Judges settings; the first wrong one stops the start.
@@ -143,7 +157,9 @@ impl Config {
         Ok(Self {
             database,
             grpc_addr: parse_addr(settings)?,
-            mail: parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
+            mail: mail::parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
+            mail_connections: parse_connections(settings.mail_connections.as_deref())?,
+            mail_rate: parse_rate(settings.mail_rate.as_deref())?,
             mail_from: settings
                 .mail_from
                 .clone()
@@ -188,15 +204,18 @@ fn parse_addr(settings: &Settings) -> Result<SocketAddr, WrongSetting> {
     ))
 }
 
-fn parse_mail(url: &str) -> Result<MailLocation, WrongSetting> {
-    let folder = url.strip_prefix("file://").or_else(|| url.strip_prefix("file:"));
-    match folder {
-        Some(folder) if !folder.is_empty() => Ok(MailLocation::Folder(folder.into())),
-        _ => {
-            let scheme = url.split(':').next().unwrap_or_default();
-            Err(WrongSetting::new("mail_url", format!("\"{scheme}:…\""), "file:FOLDER"))
-        }
-    }
+fn parse_connections(text: Option<&str>) -> Result<usize, WrongSetting> {
+    let Some(text) = text else { return Ok(DEFAULT_MAIL_CONNECTIONS) };
+    let count = text.parse().ok().filter(|count| (1..=100).contains(count));
+    count.ok_or_else(|| WrongSetting::new("mail_connections", format!("{text:?}"), "a whole number from 1 to 100"))
+}
+
+fn parse_rate(text: Option<&str>) -> Result<Option<NonZeroU32>, WrongSetting> {
+    let parsed = text.map(str::parse).transpose();
+    parsed.map_err(|_| {
+        let found = format!("{:?}", text.unwrap_or_default());
+        WrongSetting::new("mail_rate", found, "a whole number of messages a second from 1 on, or nothing")
+    })
 }
 
 fn check_secret(secret: Option<&str>, database: &DatabaseLocation) -> Result<(), WrongSetting> {
@@ -231,6 +250,28 @@ mod tests {
         assert_eq!(config.database, DatabaseLocation::Sqlite("rapport.db".into()));
         assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
         assert_eq!(config.mail, MailLocation::Folder("outbox".into()));
+        assert_eq!((config.mail_connections, config.mail_rate), (8, None));
+    }
+
+    #[test]
+    fn how_fast_mail_goes_is_a_whole_number() {
+        let set = |connections: &str, rate: &str| {
+            let config = with(|s| {
+                s.mail_connections = Some(connections.to_owned());
+                s.mail_rate = Some(rate.to_owned());
+            });
+            config.map(|config| (config.mail_connections, config.mail_rate.map(NonZeroU32::get)))
+        };
+        assert_eq!(set("1", "1"), Ok((1, Some(1))));
+        assert_eq!(set("100", "4294967295"), Ok((100, Some(u32::MAX))));
+        for wrong in ["0", "101", "-1", "1.5", "many", " 8"] {
+            let sentence = set(wrong, "1").map_err(|wrong| wrong.to_string()).err().unwrap_or_default();
+            assert!(sentence.contains("RAPPORT_MAIL_CONNECTIONS") && sentence.contains(wrong), "{sentence}");
+        }
+        for wrong in ["0", "-1", "1.5", "4294967296", "fast"] {
+            let sentence = set("1", wrong).map_err(|wrong| wrong.to_string()).err().unwrap_or_default();
+            assert!(sentence.contains("RAPPORT_MAIL_RATE") && sentence.contains(wrong), "{sentence}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
     contacts::{Contacts, claims},
     customers::Customers,
     database::{self, Database, StoreError},
-    delivery::{Folder, Mailbox, Transport},
+    delivery::{Folder, Mailbox, Smtp, Transport},
     dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
     events::Events,
     gate::Gate,
@@ -209,8 +209,8 @@ fn build(
         templates: Arc::clone(&templates),
         plans: plans.clone(),
         transport: open_transport(config)?,
-        width: 8,
-        rate: None,
+        width: config.mail_connections,
+        rate: config.mail_rate,
         from: mail_from(config)?,
         key: key.clone(),
         replica: replica(),
@@ -293,12 +293,22 @@ fn keep_secret(path: &Path) -> io::Result<SecretKey> {
 }
 
 fn open_transport(config: &Config) -> Result<Transport, StartError> {
-    let MailLocation::Folder(path) = &config.mail;
-    let folder = Folder::open(path).map_err(|error| {
-        let found = format!("\"file:{}\" ({error})", path.display());
-        WrongSetting::new("mail_url", found, "a folder that can be written, or made")
-    })?;
-    Ok(Transport::Folder(folder))
+    match &config.mail {
+        MailLocation::Folder(path) => match Folder::open(path) {
+            Ok(folder) => Ok(Transport::Folder(folder)),
+            Err(error) => {
+                let found = format!("\"file:{}\" ({error})", path.display());
+                Err(WrongSetting::new("mail_url", found, "a folder that can be written, or made").into())
+            }
+        },
+        MailLocation::Smtp(server) => match Smtp::open(server) {
+            Ok(smtp) => Ok(Transport::Smtp(smtp)),
+            Err(no_tls) => {
+                let found = format!("a server that is reached by TLS, but {no_tls}");
+                Err(WrongSetting::new("mail_url", found, "one whose certificate can be checked").into())
+            }
+        },
+    }
 }
 
 fn mail_from(config: &Config) -> Result<Mailbox, StartError> {

@@ -4,12 +4,14 @@ mod address;
 mod folder;
 mod letter;
 mod message_id;
+mod smtp;
 
 pub use self::{
     address::{EmailAddress, Mailbox},
     folder::Folder,
     letter::{Letter, UnfitLetter, check_letter},
     message_id::message_id,
+    smtp::{NoTls, Smtp},
 };
 use crate::database::text_enum;
 
@@ -26,6 +28,8 @@ text_enum! {
 pub enum Transport {
     /// Each letter becomes a file.
     Folder(Folder),
+    /// Each letter goes to a mail server.
+    Smtp(Smtp),
 }
 
 /// A composed letter and where it goes.
@@ -83,6 +87,7 @@ impl Transport {
     pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
         match self {
             Self::Folder(folder) => folder.hand_over(envelope).await,
+            Self::Smtp(smtp) => smtp.hand_over(envelope).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use mail_parser::MessageParser;
 use rapport::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DatabaseLocation, MailLocation},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation},
     database::Database,
     rpc::proto::{
         self, Campaign, CampaignEffect, Contact, CreateCampaignRequest, CreateCustomerRequest, CreateTemplateRequest,
@@ -375,6 +375,8 @@ impl Place {
             },
             grpc_addr: ([127, 0, 0, 1], 0).into(),
             mail: MailLocation::Folder(self.folder.path().join("outbox")),
+            mail_connections: DEFAULT_MAIL_CONNECTIONS,
+            mail_rate: None,
             mail_from: "The Shop <shop@example.com>".to_owned(),
             secret_key: Some("a key for stories, which nobody needs to guess".to_owned()),
         }

@@ -24,7 +24,7 @@ use self::story::{Happening, Shop, earliest};
 use super::start_logging;
 use crate::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DatabaseLocation, MailLocation, WrongSetting},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, WrongSetting},
     rpc::proto::{RunJobRequest, admin_service_client::AdminServiceClient},
     service::{Service, StartError},
 };
@@ -108,6 +108,8 @@ fn config(folder: &Path) -> Config {
         database: DatabaseLocation::Sqlite(folder.join("rapport.db")),
         grpc_addr: ([127, 0, 0, 1], 0).into(),
         mail: MailLocation::Folder(folder.join("outbox")),
+        mail_connections: DEFAULT_MAIL_CONNECTIONS,
+        mail_rate: None,
         mail_from: "The Record Shop <shop@example.com>".to_owned(),
         secret_key: None,
     }

@@ -1,0 +1,159 @@
+use tokio::time::Instant;
+
+use super::{
+    blame::{Blame, Verb, blame},
+    body::{LoneLineEnd, Needs, push_body},
+    connection::{Connection, Trouble},
+    reply::Reply,
+};
+use crate::delivery::{EmailAddress, Envelope, Outcome, Refusal};
+
+/// A buffer that a large letter needed is given back at this size.
+const LARGE: usize = 256 * 1_024;
+/// The end of a letter that must have left before a server can take it: ".\r\n".
+const FINAL_DOT: usize = 3;
+
+/// The server has not answered to MAIL: it has surely not looked at the letter.
+#[derive(Debug, thiserror::Error)]
+#[error("{verb}: {why}")]
+pub(super) struct Unheard {
+    verb: Verb,
+    why: String,
+}
+
+enum Stop {
+    Unheard(Unheard),
+    Ended(Outcome),
+}
+
+impl Connection {
+    /// Hands one letter over. All that comes before the final dot is over by `until`.
+    pub async fn hand_over(&mut self, envelope: Envelope<'_>, until: Instant) -> Result<Outcome, Unheard> {
+        self.until = until;
+        let needs = Needs::of(envelope.letter);
+        if let Some(refusal) = self.offers.refusal(needs) {
+            return Ok(Outcome::Never(Refusal::plain(refusal)));
+        }
+        self.body.clear();
+        self.body.shrink_to(LARGE);
+        if let Err(LoneLineEnd) = push_body(envelope.letter, &mut self.body) {
+            return Ok(Outcome::Never(Refusal::plain("the letter holds a CR or LF that is not part of a CRLF")));
+        }
+        match self.announce(envelope, needs).await {
+            Ok(()) => Ok(self.deliver(envelope.to).await),
+            Err(Stop::Ended(outcome)) => Ok(outcome),
+            Err(Stop::Unheard(unheard)) => Err(unheard),
+        }
+    }
+
+    /// MAIL, RCPT and DATA, in one write where the server lets us; then it waits for the letter.
+    async fn announce(&mut self, envelope: Envelope<'_>, needs: Needs) -> Result<(), Stop> {
+        let verbs = [Verb::Reset, Verb::Mail, Verb::Recipient, Verb::Data];
+        let verbs = if self.is_open { &verbs[..] } else { &verbs[1..] };
+        let at_once = self.offers.pipelining;
+        if at_once {
+            verbs.iter().for_each(|verb| self.say_verb(*verb, envelope, needs));
+            self.send(self.step()).await.map_err(|trouble| broken(verbs[0], &trouble))?;
+        }
+        self.is_open = true;
+        let mut refused = None;
+        for &verb in verbs {
+            if !at_once {
+                self.say_verb(verb, envelope, needs);
+                self.send(self.step()).await.map_err(|trouble| broken(verb, &trouble))?;
+            }
+            match self.answer(verb, envelope.to).await {
+                Ok(()) if refused.is_some() && verb == Verb::Data => self.send_nothing().await,
+                Ok(()) => {}
+                // What is said after a refusal only follows from it.
+                Err(stop) => refused = refused.or(Some(stop)),
+            }
+            if refused.is_some() && !(at_once && self.is_sound) {
+                break;
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn say_verb(&mut self, verb: Verb, envelope: Envelope<'_>, needs: Needs) {
+        let Envelope { from, to, .. } = envelope;
+        match verb {
+            Verb::Reset => self.say(&["RSET"]),
+            Verb::Mail => {
+                let size = if self.offers.size { format!(" SIZE={}", needs.octets) } else { String::new() };
+                let body = if needs.eight_bit { " BODY=8BITMIME" } else { "" };
+                let utf8 = if needs.utf8 { " SMTPUTF8" } else { "" };
+                self.say(&["MAIL FROM:<", from.as_str(), ">", &size, body, utf8]);
+            }
+            Verb::Recipient => self.say(&["RCPT TO:<", to.as_str(), ">"]),
+            Verb::Data | Verb::Letter => self.say(&["DATA"]),
+        }
+    }
+
+    async fn answer(&mut self, verb: Verb, to: &EmailAddress) -> Result<(), Stop> {
+        let until = self.step();
+        let reply = self.reply(until).await.map_err(|trouble| broken(verb, &trouble))?;
+        match (reply.class(), verb) {
+            (2, Verb::Reset | Verb::Mail | Verb::Recipient) | (3, Verb::Data) => Ok(()),
+            (4 | 5, Verb::Reset) => Err(Stop::Unheard(Unheard { verb, why: said(reply, to) })),
+            (4 | 5, Verb::Mail) if reply.code() == 421 => Err(Stop::Unheard(Unheard { verb, why: said(reply, to) })),
+            (4 | 5, _) => Err(Stop::Ended(refusal(reply, verb, to))),
+            _ => {
+                self.is_sound = false;
+                Err(broken(verb, &Trouble::Garbage))
+            }
+        }
+    }
+
+    /// The server waits for a letter although it refused the recipient: an empty one goes to nobody (RFC 2920, 3.1).
+    async fn send_nothing(&mut self) {
+        self.say(&["."]);
+        let until = self.step();
+        if self.send(until).await.is_ok() && self.reply(until).await.is_ok() {
+            self.is_open = false;
+        }
+    }
+
+    /// The letter and the final dot, in one write. From then on only a reply says that it was not taken.
+    async fn deliver(&mut self, to: &EmailAddress) -> Outcome {
+        let verb = Verb::Letter;
+        if let Err((left, trouble)) = self.send_body(self.until).await {
+            let detail = format!("{verb}: {trouble}");
+            let dot_left = left < FINAL_DOT;
+            return if dot_left { Outcome::Unknown { detail } } else { Outcome::Later(Refusal::plain(detail)) };
+        }
+        let until = Instant::now() + self.limits.after_dot;
+        let outcome = match self.reply(until).await {
+            Err(trouble) => return Outcome::Unknown { detail: format!("{verb}: {trouble}") },
+            Ok(reply) => match reply.class() {
+                2 => Outcome::Accepted,
+                4 | 5 => refusal(reply, verb, to),
+                _ => return Outcome::Unknown { detail: format!("{verb}: {}", Trouble::Garbage) },
+            },
+        };
+        self.is_open = false;
+        outcome
+    }
+}
+
+/// Once the server has taken MAIL, it may be this letter that breaks it: then it counts as an attempt, or one letter would be
+/// handed over for ever. Where the whole server is down, the next connection says so.
+fn broken(verb: Verb, trouble: &Trouble) -> Stop {
+    if verb <= Verb::Mail {
+        return Stop::Unheard(Unheard { verb, why: trouble.to_string() });
+    }
+    Stop::Ended(Outcome::Later(Refusal::plain(format!("{verb}: {trouble}"))))
+}
+
+fn refusal(reply: Reply<'_>, verb: Verb, to: &EmailAddress) -> Outcome {
+    let refusal = || Refusal { code: reply.codes(), detail: reply.words(to) };
+    match blame(reply, verb) {
+        Blame::Service => Outcome::Returned { detail: format!("{verb}: {}", said(reply, to)) },
+        Blame::Later => Outcome::Later(refusal()),
+        Blame::Never => Outcome::Never(refusal()),
+    }
+}
+
+fn said(reply: Reply<'_>, to: &EmailAddress) -> String {
+    format!("{} {}", reply.codes(), reply.words(to))
+}
