@@ -99,8 +99,16 @@ text_enum! {
         Snoozed = "snoozed",
         /// The campaign is paused.
         CampaignPaused = "campaign_paused",
+        /// The dispatch is paused.
+        DispatchPaused = "dispatch_paused",
+        /// The transport fails, and rests.
+        CircuitOpen = "circuit_open",
+        /// The customer got as many messages as a cap allows.
+        FrequencyCap = "frequency_cap",
         /// It is quiet time where the customer lives.
         QuietHours = "quiet_hours",
+        /// As many messages go out as are allowed at a time.
+        Throttled = "throttled",
         /// An attempt failed for now.
         BackOff = "back_off",
     }
@@ -306,6 +314,17 @@ pub struct Attempt {
     pub replica: String,
     /// The consent that allowed it, where one was needed.
     pub consent: Option<ConsentRecordId>,
+}
+
+/// That a customer got a message, or may have got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOver {
+    /// What it was about.
+    pub topic_id: TopicId,
+    /// How it reached the customer.
+    pub channel: Channel,
+    /// When its last attempt began.
+    pub time: Timestamp,
 }
 
 /// Which contacts an operation means: all that is set must match.

@@ -40,12 +40,15 @@ impl Dispatcher {
         let now = self.clock.now();
         let contacts: Vec<&Contact> = drafts.iter().map(|draft| draft.contact).collect();
         let tx = self.db.begin_write().await?;
-        let facts = Facts::lock(&tx, &contacts).await?;
+        let mut facts = Facts::lock(&tx, &contacts, now).await?;
         let mut lot = Lot::default();
         for draft in drafts {
             let template_error = draft.message.as_ref().err().map(String::as_str);
-            let case = facts.case(draft.contact, template_error)?;
-            lot.add(draft, gate::decide(&case, now));
+            let verdict = gate::decide(&facts.case(draft.contact, template_error)?, now);
+            if matches!(verdict, Verdict::Send { .. }) {
+                facts.count(draft.contact, now);
+            }
+            lot.add(draft, verdict);
         }
         let intended = claims::intend(&tx, token, &lot.intents, &self.replica, now).await?;
         let blocked = claims::block(&tx, token, &lot.blocked, now).await?;
