@@ -79,6 +79,8 @@ typed_ids! {
     ContactId "cnt";
     /// One entry of the consent ledger.
     ConsentRecordId "cns";
+    /// A pause of the dispatch.
+    PauseId "pau";
     /// One batch of contacts claimed by one worker; fences off whoever held them before.
     ClaimToken "clm";
 }

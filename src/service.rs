@@ -235,10 +235,10 @@ fn build(
         templates,
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),
-        intake: Intake::new(db.clone(), clock.clone(), plans, bell),
+        intake: Intake::new(db.clone(), clock.clone(), plans, Arc::clone(&bell)),
         gate: Gate::new(db.clone(), clock.clone()),
         dispatcher,
-        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone())),
+        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone(), bell)),
     };
     Ok(Built { api, workers })
 }

@@ -1,12 +1,14 @@
-//! For operators: what the service is doing, and running its jobs by hand.
+//! For operators: what the service is doing, running its jobs by hand, and pausing the dispatch.
 
 use std::sync::Arc;
 
 use crate::{
     clock::{Clock, Timestamp},
     database::{Database, StoreError},
+    gate::pauses::{self, NewPause, Pause},
+    ids::PauseId,
     rpc::{Fault, Reason},
-    workers::{Report, Worker},
+    workers::{Bell, Report, Worker},
 };
 
 /// A worker that failed so often in a row is named in the status.
@@ -20,6 +22,7 @@ pub struct Admin {
     replica: String,
     start_time: Timestamp,
     workers: Vec<Arc<Worker>>,
+    dispatcher: Arc<Bell>,
 }
 
 /// What the service is doing.
@@ -37,6 +40,8 @@ pub struct Status {
     pub server_time: Timestamp,
     /// Its workers.
     pub jobs: Vec<JobStatus>,
+    /// What holds the dispatch up.
+    pub pauses: Vec<Pause>,
     /// What is wrong now.
     pub degraded_reasons: Vec<String>,
 }
@@ -53,10 +58,10 @@ pub struct JobStatus {
 }
 
 impl Admin {
-    /// Looks after these workers.
-    pub fn new(db: Database, clock: Clock, replica: String, workers: Vec<Arc<Worker>>) -> Self {
+    /// Looks after these workers; rings the dispatcher's bell when it may go on.
+    pub fn new(db: Database, clock: Clock, replica: String, workers: Vec<Arc<Worker>>, dispatcher: Arc<Bell>) -> Self {
         let start_time = clock.now();
-        Self { db, clock, replica, start_time, workers }
+        Self { db, clock, replica, start_time, workers, dispatcher }
     }
 
     /// What the service is doing, and what is wrong now.
@@ -68,15 +73,32 @@ impl Admin {
                 format!("job {} failed {} times in a row: {}", job.job_id, report.failures_in_a_row, report.last_result)
             })
         };
+        let now = self.clock.now();
         Ok(Status {
             schema_version: self.db.schema_version().await?,
             database: self.db.version().await?,
             replica: self.replica.clone(),
             start_time: self.start_time,
-            server_time: self.clock.now(),
+            server_time: now,
+            pauses: pauses::active(self.db.reader(), now).await?,
             degraded_reasons: jobs.iter().filter_map(trouble).collect(),
             jobs,
         })
+    }
+
+    /// Keeps the dispatch from sending.
+    pub async fn pause(&self, asked: NewPause) -> Result<Pause, Fault> {
+        let pause = pauses::begin(&self.db, asked, self.clock.now()).await?;
+        tracing::warn!(pause = %pause.pause_id, actor = pause.actor, until = ?pause.expire_time, "the dispatch is paused");
+        Ok(pause)
+    }
+
+    /// Ends a pause (none = all); answers those that still hold.
+    pub async fn resume(&self, which: Option<PauseId>) -> Result<Vec<Pause>, Fault> {
+        let left = pauses::end(&self.db, which, self.clock.now()).await?;
+        tracing::warn!(pauses = left.len(), "the dispatch goes on where no pause is left");
+        self.dispatcher.ring();
+        Ok(left)
     }
 
     /// Runs a job now; answers what it did.

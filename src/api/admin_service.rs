@@ -3,8 +3,12 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, decode, encode, open};
 use crate::{
     admin::JobStatus,
+    delivery::Channel,
+    gate::pauses::{NewPause, Pause},
     rpc::proto::{
-        self, GetStatusRequest, GetStatusResponse, RunJobRequest, RunJobResponse, admin_service_server::AdminService,
+        self, DispatchPause, GetStatusRequest, GetStatusResponse, PauseDispatchRequest, PauseDispatchResponse,
+        ResumeDispatchRequest, ResumeDispatchResponse, RunJobRequest, RunJobResponse,
+        admin_service_server::AdminService,
     },
 };
 
@@ -22,6 +26,7 @@ impl AdminService for Api {
             start_time: Some(encode::time(status.start_time)),
             server_time: Some(encode::time(status.server_time)),
             jobs: status.jobs.into_iter().map(encode_job).collect(),
+            pauses: status.pauses.into_iter().map(encode_pause).collect(),
             degraded_reasons: status.degraded_reasons,
         }))
     }
@@ -32,6 +37,46 @@ impl AdminService for Api {
         violations.check()?;
         let (job, summary) = self.0.admin.run_job(&job_id).await?;
         Ok(Response::new(RunJobResponse { job: Some(encode_job(job)), summary }))
+    }
+
+    async fn pause_dispatch(
+        &self,
+        request: Request<PauseDispatchRequest>,
+    ) -> Result<Response<PauseDispatchResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        let channel: Option<proto::Channel> = decode::choice(&mut violations, "channel", message.channel);
+        let reason = decode::required(&mut violations, "reason", &message.reason, 500);
+        let expire_time = decode::time(&mut violations, "expireTime", message.expire_time);
+        if expire_time.is_some_and(|end| end <= self.0.clock.now()) {
+            violations.add("expireTime", "must be after now");
+        }
+        violations.check()?;
+        let channel = channel.map(|_| Channel::Email);
+        let asked = NewPause { channel, reason, actor: caller.as_str().to_owned(), expire_time };
+        let pause = self.0.admin.pause(asked).await?;
+        Ok(Response::new(PauseDispatchResponse { pause: Some(encode_pause(pause)) }))
+    }
+
+    async fn resume_dispatch(
+        &self,
+        request: Request<ResumeDispatchRequest>,
+    ) -> Result<Response<ResumeDispatchResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let which = decode::parse_optional(&mut violations, "pauseId", &message.pause_id);
+        violations.check()?;
+        let left = self.0.admin.resume(which).await?;
+        Ok(Response::new(ResumeDispatchResponse { pauses: left.into_iter().map(encode_pause).collect() }))
+    }
+}
+
+fn encode_pause(of: Pause) -> DispatchPause {
+    DispatchPause {
+        pause_id: of.pause_id.to_string(),
+        channel: encode::channel(of.channel).into(),
+        reason: of.reason,
+        actor: of.actor,
+        create_time: Some(encode::time(of.create_time)),
+        expire_time: of.expire_time.map(encode::time),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     contacts::{Block, BlockReason, Effect, Purpose},
     customers::{Address, Customer},
+    delivery::Channel,
     gate::Check,
     preferences::LocalizedText,
     rpc::{
@@ -51,6 +52,11 @@ pub fn purpose(purpose: Purpose) -> proto::Purpose {
     }
 }
 
+/// A channel; none = all.
+pub fn channel(channel: Option<Channel>) -> proto::Channel {
+    channel.map_or(proto::Channel::Unspecified, |Channel::Email| proto::Channel::Email)
+}
+
 /// Why not.
 pub fn reason(reason: BlockReason) -> proto::BlockReason {
     match reason {
@@ -65,6 +71,9 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::TemplateError => proto::BlockReason::TemplateError,
         BlockReason::Snoozed => proto::BlockReason::Snoozed,
         BlockReason::CampaignPaused => proto::BlockReason::CampaignPaused,
+        BlockReason::DispatchPaused => proto::BlockReason::DispatchPaused,
+        BlockReason::CircuitOpen => proto::BlockReason::CircuitOpen,
+        BlockReason::FrequencyCap => proto::BlockReason::FrequencyCap,
         BlockReason::QuietHours => proto::BlockReason::QuietHours,
         BlockReason::Throttled => proto::BlockReason::Throttled,
         BlockReason::BackOff => proto::BlockReason::BackOff,

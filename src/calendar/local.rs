@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 pub struct Zone(Tz);
 
 impl Zone {
-    /// The service's own zone, for customers whose zone is not known.
+    /// No place's own time.
     pub const UTC: Self = Self(Tz::UTC);
 
     /// The IANA name.
@@ -39,6 +39,22 @@ impl Zone {
             LocalResult::Ambiguous(first, second) if first.to_utc() <= from => second.to_utc(),
             _ => self.instant(local),
         }
+    }
+
+    /// When clocks there are put back between two instants less than two clock changes apart.
+    pub fn put_back(self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
+        let ahead = |instant: Timestamp| self.local(instant) - instant.naive_utc();
+        let (mut before, mut back) = (after.timestamp(), until.timestamp());
+        let at = |seconds: i64| after + TimeDelta::seconds(seconds - after.timestamp());
+        if ahead(at(back)) >= ahead(after) {
+            return None;
+        }
+        while back - before > 1 {
+            let middle = i64::midpoint(before, back);
+            if ahead(at(middle)) < ahead(after) { back = middle } else { before = middle }
+        }
+        let instant = at(back);
+        Some(instant - TimeDelta::nanoseconds(i64::from(instant.nanosecond())))
     }
 
     /// The smallest instant at which clocks there show `local` or later, for a `local` that they never show.

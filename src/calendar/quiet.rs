@@ -32,7 +32,11 @@ impl QuietHours {
                 (date.and_time(self.start), last.and_time(self.end))
             })
             .find(|(start, end)| *start <= local && local < *end)
-            .map(|(_, end)| zone.next_instant(end, now))
+            .map(|(start, end)| {
+                let end = zone.next_instant(end, now);
+                // Clocks that are put back to before the start end it too, until they show the start again.
+                zone.put_back(now, end).filter(|back| zone.local(*back) < start).unwrap_or(end)
+            })
     }
 }
 

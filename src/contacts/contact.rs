@@ -102,6 +102,12 @@ text_enum! {
         Snoozed = "snoozed",
         /// The campaign is paused.
         CampaignPaused = "campaign_paused",
+        /// The dispatch is paused.
+        DispatchPaused = "dispatch_paused",
+        /// The transport fails, and rests.
+        CircuitOpen = "circuit_open",
+        /// The customer got as many messages as a cap allows.
+        FrequencyCap = "frequency_cap",
         /// It is quiet time where the customer lives.
         QuietHours = "quiet_hours",
         /// It has to wait for its turn: a limited campaign, a slow receiver.
@@ -319,6 +325,17 @@ pub struct Attempt {
     pub replica: String,
     /// The consent that allowed it, where one was needed.
     pub consent: Option<ConsentRecordId>,
+}
+
+/// That a customer got a message, or may have got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOver {
+    /// What it was about.
+    pub topic_id: TopicId,
+    /// How it reached the customer.
+    pub channel: Channel,
+    /// When its last attempt began.
+    pub time: Timestamp,
 }
 
 /// Which contacts an operation means: all that is set must match.

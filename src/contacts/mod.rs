@@ -4,18 +4,20 @@
 pub mod claims;
 mod contact;
 mod entity;
+mod hand_overs;
 mod lane;
 mod store;
 
 pub use self::{
     contact::{
-        Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, NewContact, PATIENCE,
-        Purpose, Selection, StepOf,
+        Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
+        PATIENCE, Purpose, Selection, StepOf,
     },
+    hand_overs::hand_overs,
     lane::{Lane, Queue},
     store::{
-        CallOff, ask_again, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
-        waiting_by_wall_clock,
+        CallOff, ask_again, ask_again_after_pause, attempts, cancel, decisions, find_by_dedupe_key, find_latest,
+        insert, insert_once, replan, waiting_by_wall_clock,
     },
 };
 use crate::{

@@ -209,13 +209,28 @@ pub async fn replan(
     Ok(())
 }
 
-/// Has what a customer's snooze or quiet hours put off asked about again, from the moment on for which it was planned.
+/// Has what a customer's snooze, quiet hours or caps put off asked about again, from the moment on for which it was planned.
 pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreError> {
     contact::Entity::update_many()
         .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
         .filter(contact::Column::CustomerId.eq(customer))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(contact::Column::BlockReason.is_in([BlockReason::Snoozed, BlockReason::QuietHours]))
+        .filter(contact::Column::BlockReason.is_in([
+            BlockReason::Snoozed,
+            BlockReason::QuietHours,
+            BlockReason::FrequencyCap,
+        ]))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// Has what a pause of the dispatch put off asked about again: only what was claimed when the pause began.
+pub async fn ask_again_after_pause(tx: &WriteTx) -> Result<(), StoreError> {
+    // Literals: the partial index is used for no other.
+    contact::Entity::update_many()
+        .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
+        .filter(Expr::cust("state = 'scheduled' AND block_reason = 'dispatch_paused'"))
         .exec(tx)
         .await?;
     Ok(())

@@ -181,20 +181,15 @@ impl Customer {
         self.addresses.iter().find(|address| address.channel == channel && address.primary)
     }
 
-    /// The zone that counts for this customer.
-    pub fn zone(&self) -> Zone {
-        self.time_zone.unwrap_or(Zone::UTC)
-    }
-
-    /// What templates see.
-    pub fn template_data(&self) -> Value {
+    /// What templates see; `home` is the zone of those of whom none is known.
+    pub fn template_data(&self, home: Zone) -> Value {
         json!({
             "customer_id": self.customer_id.to_string(),
             "display_name": self.display_name,
             "given_name": self.given_name,
             "family_name": self.family_name,
             "locale": self.locale.as_ref().map_or("", Locale::as_str),
-            "time_zone": self.zone().name(),
+            "time_zone": self.time_zone.unwrap_or(home).name(),
             "attributes": self.attributes,
             "tags": self.tags,
         })

@@ -142,8 +142,8 @@ pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     Ok(customer)
 }
 
-/// Keeps a living customer from others until this transaction ends; answers where they live. One query.
-pub async fn lock_living(tx: &WriteTx, id: CustomerId) -> Result<Zone, Fault> {
+/// Keeps a living customer from others until this transaction ends; answers where they live, if that is known. One query.
+pub async fn lock_living(tx: &WriteTx, id: CustomerId) -> Result<Option<Zone>, Fault> {
     let key = CustomerKey::Id(id);
     let locked = store::lock(tx, &key).await?.ok_or_else(|| not_found(&key))?;
     if locked.delete_time.is_some() { Err(deleted(id)) } else { Ok(locked.zone) }

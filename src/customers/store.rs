@@ -53,8 +53,8 @@ pub struct Locked {
     pub customer_id: CustomerId,
     /// When they were deleted; none = they were not.
     pub delete_time: Option<Timestamp>,
-    /// Where they live; UTC where that is not known.
-    pub zone: Zone,
+    /// Where they live; none = not known.
+    pub zone: Option<Zone>,
 }
 
 /// Keeps the plans of whom a key names from others until this transaction ends, in one query.
@@ -85,7 +85,7 @@ pub async fn lock(tx: &WriteTx, key: &CustomerKey) -> Result<Option<Locked>, Sto
         return Ok(None);
     };
     let zone = name.map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone"))).transpose()?;
-    Ok(Some(Locked { customer_id, delete_time, zone: zone.unwrap_or(Zone::UTC) }))
+    Ok(Some(Locked { customer_id, delete_time, zone }))
 }
 
 /// Keeps the plans of customers from others until this transaction ends, in one order for everybody.

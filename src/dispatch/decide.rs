@@ -8,7 +8,7 @@ use crate::{
     customers::Address,
     database::{self, StoreError},
     gate::{self, Facts, Verdict},
-    ids::ContactId,
+    ids::{ConsentRecordId, ContactId},
 };
 
 /// What one lot comes to.
@@ -35,37 +35,20 @@ impl Dispatcher {
         if !claims::is_held(&tx, lot.token).await? {
             return Err(StoreError::Raced);
         }
-        let facts = Facts::lock(&tx, &contacts).await?;
+        let mut facts = Facts::lock(&tx, &contacts, now).await?;
         let mut decisions = Decisions::default();
         for (place, draft) in drafts.iter().enumerate() {
             let template_error = draft.message.as_ref().err().map(String::as_str);
-            let case = facts.case(draft.contact, template_error)?;
-            match gate::decide(&case, now) {
-                Verdict::Send { address, consent } => {
-                    if let Some(block) = self.slow_receiver(draft.contact, &address) {
-                        decisions.block(draft.contact, block);
-                    } else if let Ok((message, template_version)) = &draft.message {
-                        decisions.intents.push(Intent {
-                            contact_id: draft.contact.contact_id,
-                            number: draft.contact.attempt_count + 1,
-                            address_id: address.address_id,
-                            template_version: *template_version,
-                            consent,
-                        });
-                        decisions.orders.push(Order {
-                            place,
-                            contact_id: draft.contact.contact_id,
-                            to_name: draft.to_name.clone(),
-                            to: address.value,
-                            message: message.clone(),
-                        });
+            match gate::decide(&facts.case(draft.contact, template_error)?, now) {
+                Verdict::Send { address, consent } => match self.slow_receiver(draft.contact, &address) {
+                    Some(block) => decisions.block(draft.contact, block),
+                    None => {
+                        facts.count(draft.contact, now);
+                        decisions.send(place, draft, address, consent);
                     }
-                }
+                },
                 Verdict::Defer(block) => decisions.block(draft.contact, block),
-                Verdict::End(block) => {
-                    decisions.block(draft.contact, block);
-                    decisions.steps.extend(draft.contact.step.clone().map(|step| (draft.contact.contact_id, step)));
-                }
+                Verdict::End(block) => decisions.end(draft.contact, block),
             }
         }
         let intended = claims::intend(&tx, lot.token, &decisions.intents, &self.of.replica, now).await?;
@@ -94,6 +77,32 @@ impl Dispatcher {
 }
 
 impl Decisions {
+    /// The gate sends nothing whose message does not render.
+    fn send(&mut self, place: usize, draft: &Draft<'_>, address: Address, consent: Option<ConsentRecordId>) {
+        let (contact, Ok((message, template_version))) = (draft.contact, &draft.message) else {
+            return;
+        };
+        self.intents.push(Intent {
+            contact_id: contact.contact_id,
+            number: contact.attempt_count + 1,
+            address_id: address.address_id,
+            template_version: *template_version,
+            consent,
+        });
+        self.orders.push(Order {
+            place,
+            contact_id: contact.contact_id,
+            to_name: draft.to_name.clone(),
+            to: address.value,
+            message: message.clone(),
+        });
+    }
+
+    fn end(&mut self, contact: &Contact, block: Block) {
+        self.block(contact, block);
+        self.steps.extend(contact.step.clone().map(|step| (contact.contact_id, step)));
+    }
+
     fn block(&mut self, contact: &Contact, block: Block) {
         self.blocked.push(Blocked { contact_id: contact.contact_id, revision: contact.revision, block });
     }

@@ -6,6 +6,7 @@ use crate::{
     delivery::check_letter,
     events::{self, Event},
     ids::{EventId, TemplateId},
+    preferences::{self, SendingPolicy},
     templates::{Data, Published, Rendered},
 };
 
@@ -29,7 +30,8 @@ impl Dispatcher {
         let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
-        let (customers, events, templates) = tokio::try_join!(
+        let (policy, customers, events, templates) = tokio::try_join!(
+            preferences::policy(db),
             customers::profiles(db, &customers),
             events::load(db, &events),
             self.of.templates.published(&templates),
@@ -40,7 +42,7 @@ impl Dispatcher {
             Draft {
                 contact,
                 to_name: customer.map(|customer| customer.display_name.clone()).unwrap_or_default(),
-                message: render(contact, customer, event, templates.get(&contact.template_id)),
+                message: render(&policy, contact, customer, event, templates.get(&contact.template_id)),
             }
         };
         Ok(lot.iter().map(draft).collect())
@@ -48,6 +50,7 @@ impl Dispatcher {
 }
 
 fn render(
+    policy: &SendingPolicy,
     contact: &Contact,
     customer: Option<&Customer>,
     event: Option<&Event>,
@@ -58,8 +61,9 @@ fn render(
     let fail = |what: String| format!("template {} version {}: {what}", contact.template_id, template.version);
     let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
     let event = event.map(|event| event.body.template_data());
-    let data = Data::new(customer.template_data(), event, contact.data.clone());
-    let rendered = compiled.render(customer.locale.as_ref(), &data).map_err(|error| fail(error.to_string()))?;
+    let data = Data::new(customer.template_data(policy.time_zone), event, contact.data.clone());
+    let locale = customer.locale.as_ref().unwrap_or(&policy.default_locale);
+    let rendered = compiled.render(Some(locale), &data).map_err(|error| fail(error.to_string()))?;
     check_letter(&customer.display_name, &rendered.subject, &rendered.text, &rendered.html)
         .map_err(|error| fail(error.to_string()))?;
     Ok((rendered, template.version))

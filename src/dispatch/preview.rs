@@ -5,6 +5,7 @@ use crate::{
     customers,
     delivery::{EmailAddress, Letter},
     ids::{ContactId, CustomerId, TemplateId},
+    preferences,
     rpc::{Fault, Reason},
     templates::{Compiled, Content, Data, Locale, Problem, Rendered, Severity, inspect, sample_of},
 };
@@ -44,8 +45,9 @@ impl Dispatcher {
             Some(id) => {
                 let found = customers::find(self.of.db.reader(), id).await?;
                 let customer = found.ok_or_else(|| no_customer(id))?;
-                let data = Data::new(customer.template_data(), None, Map::new());
-                (data, customer.locale, customer.display_name)
+                let policy = preferences::policy(self.of.db.reader()).await?;
+                let data = Data::new(customer.template_data(policy.time_zone), None, Map::new());
+                (data, customer.locale.or(Some(policy.default_locale)), customer.display_name)
             }
             None => (sample_of(&content), None, String::new()),
         };

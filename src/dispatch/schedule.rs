@@ -72,6 +72,7 @@ impl Dispatcher {
             return Ok(Reply::replayed(Planned { contact, existed: first.counts == [1] }));
         }
         let zone = customers::lock_living(&tx, new.customer_id).await?;
+        let zone = preferences::zone(&tx, zone).await?;
         let topic = preferences::find_topic(&tx, &new.topic_id).await?;
         let template = templates::find_latest(&tx, &new.template_id).await?;
         templates::check_published(&tx, std::slice::from_ref(&new.template_id)).await?;

@@ -44,7 +44,7 @@ impl Gate {
         let db = self.db.reader();
         let attempts = contacts::attempts(db, contact.contact_id).await?;
         let decisions = contacts::decisions(db, contact.contact_id).await?;
-        let facts = Facts::read(&self.db, &[&contact]).await?;
+        let facts = Facts::read(&self.db, &[&contact], self.clock.now()).await?;
         let case = facts.case(&contact, None)?;
         let told = Told { contact: &contact, case: &case, attempts: &attempts, decisions: &decisions };
         let (summary, checks, next_allowed_time) = if contact.state == ContactState::Scheduled {
@@ -94,9 +94,10 @@ impl Gate {
 
     /// What would stand in a contact's way if it were due now.
     pub async fn warnings(&self, contact: &Contact) -> Result<Vec<Block>, Fault> {
-        let facts = Facts::read(&self.db, &[contact]).await?;
+        let now = self.clock.now();
+        let facts = Facts::read(&self.db, &[contact], now).await?;
         let case = facts.case(contact, None)?;
-        Ok(lines(&case, self.clock.now()).into_iter().filter_map(|check| check.block).collect())
+        Ok(lines(&case, now).into_iter().filter_map(|check| check.block).collect())
     }
 }
 
@@ -195,7 +196,7 @@ impl Told<'_> {
     }
 
     fn local(&self, time: Timestamp) -> String {
-        let zone = self.case.customer.zone();
+        let zone = self.case.zone();
         format!("{} ({} {})", instant(time), zone.local(time).format("%Y-%m-%d %H:%M"), zone.name())
     }
 }

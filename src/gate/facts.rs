@@ -1,47 +1,100 @@
 use std::collections::HashMap;
 
-use super::Case;
+use chrono::TimeDelta;
+
+use super::{
+    Case,
+    pauses::{self, Connection, Pause},
+};
 use crate::{
     campaigns::{CampaignState, EndCause, EnrollmentState, enrollments},
-    contacts::{BlockReason, Contact},
+    clock::Timestamp,
+    contacts::{self, BlockReason, Contact, HandOver, Purpose},
     customers::{self, Customer},
     database::{Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
-    preferences::{self, Preferences, Topic},
+    preferences::{self, FrequencyCap, Preferences, SendingPolicy, Topic},
 };
 
 /// What the gate needs to know about some contacts, read in a handful of queries however many they are.
 #[derive(Debug)]
 pub struct Facts {
+    policy: SendingPolicy,
+    pauses: Vec<Pause>,
     customers: HashMap<CustomerId, Customer>,
     preferences: HashMap<CustomerId, Preferences>,
     topics: HashMap<TopicId, Topic>,
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
+    handed_over: HashMap<CustomerId, Vec<HandOver>>,
 }
 
 impl Facts {
-    /// As they stand, kept so until the transaction ends: nobody can change a preference beside a decision.
-    pub async fn lock(tx: &WriteTx, contacts: &[&Contact]) -> Result<Self, StoreError> {
+    /// As they stand, kept so until the transaction ends: nobody can change a preference beside a decision. Where a cap counts
+    /// nobody can decide about the same customers either, so that two messages never take the last place together.
+    pub async fn lock(tx: &WriteTx, contacts: &[&Contact], now: Timestamp) -> Result<Self, StoreError> {
         let keys = Keys::of(contacts.iter().copied());
-        customers::lock_shared(tx, &keys.customers).await?;
-        Ok(Self {
-            customers: customers::reach(tx, &keys.customers).await?,
-            preferences: preferences::load(tx, &keys.customers).await?,
-            topics: preferences::load_topics(tx, keys.topics).await?,
-            standings: enrollments::standings(tx, &keys.enrollments).await?,
-        })
+        let policy = preferences::policy(tx).await?;
+        let held = || contacts.iter().copied().filter(|contact| contact.purpose != Purpose::Transactional);
+        let customers = distinct(held().map(|contact| contact.customer_id));
+        let alone = held().any(|contact| concerning(&policy.caps, contact).next().is_some())
+            || preferences::any_capped(tx, &customers).await?;
+        if alone {
+            customers::lock_all(tx, keys.customers.clone()).await?;
+        } else {
+            customers::lock_shared(tx, &keys.customers).await?;
+        }
+        let facts = Self::gather(tx, contacts, keys, policy, now).await?;
+        // A cap that was set after the look and before the lock: the next try sees it in time.
+        if !alone && held().any(|contact| facts.caps(contact).next().is_some()) {
+            return Err(StoreError::Raced);
+        }
+        Ok(facts)
     }
 
     /// As they stand, for looking only.
-    pub async fn read(db: &Database, contacts: &[&Contact]) -> Result<Self, StoreError> {
-        let keys = Keys::of(contacts.iter().copied());
+    pub async fn read(db: &Database, contacts: &[&Contact], now: Timestamp) -> Result<Self, StoreError> {
         let db = db.reader();
-        Ok(Self {
+        Self::gather(db, contacts, Keys::of(contacts.iter().copied()), preferences::policy(db).await?, now).await
+    }
+
+    async fn gather(
+        db: &impl Connection,
+        contacts: &[&Contact],
+        keys: Keys,
+        policy: SendingPolicy,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let mut facts = Self {
+            policy,
+            pauses: pauses::active(db, now).await?,
             customers: customers::reach(db, &keys.customers).await?,
             preferences: preferences::load(db, &keys.customers).await?,
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
-        })
+            handed_over: HashMap::new(),
+        };
+        let held = contacts.iter().filter(|contact| contact.purpose != Purpose::Transactional);
+        let capped: Vec<_> =
+            held.filter_map(|contact| Some((longest(facts.caps(contact))?, contact.customer_id))).collect();
+        if let Some((window, _)) = capped.iter().max() {
+            let customers = distinct(capped.iter().map(|(_, customer)| *customer));
+            facts.handed_over = contacts::hand_overs(db, &customers, now - *window).await?;
+        }
+        Ok(facts)
+    }
+
+    /// The caps that a contact's customer and everybody have for its kind.
+    fn caps<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {
+        let own = self.preferences.get(&contact.customer_id).map_or(&[][..], |said| said.caps.as_slice());
+        concerning(&self.policy.caps, contact).chain(concerning(own, contact))
+    }
+
+    /// Counts a contact that goes out at `now`, for those decided after it.
+    pub fn count(&mut self, contact: &Contact, now: Timestamp) {
+        if contact.purpose != Purpose::Transactional {
+            let hand_over = HandOver { topic_id: contact.topic_id.clone(), channel: contact.channel, time: now };
+            self.handed_over.entry(contact.customer_id).or_default().push(hand_over);
+        }
     }
 
     /// The case of one of the contacts.
@@ -50,18 +103,33 @@ impl Facts {
         let topic = self.topics.get(&contact.topic_id).ok_or_else(|| missing("topics"))?;
         let failed = contact.block.as_ref().filter(|block| block.reason == BlockReason::BackOff);
         Ok(Case {
+            policy: &self.policy,
+            pauses: &self.pauses,
             customer: self.customers.get(&contact.customer_id).ok_or_else(|| missing("customers"))?,
             preferences: self.preferences.get(&contact.customer_id).ok_or_else(|| missing("preferences"))?,
+            handed_over: self.handed_over.get(&contact.customer_id).map_or(&[], Vec::as_slice),
             topic_id: &contact.topic_id,
             purpose: contact.purpose,
             opt_in: topic.opt_in,
             channel: contact.channel,
             expire_time: Some(contact.expire_time),
             enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
+            waits_for_room: contact.step.is_some() || !contact.purpose.needs_consent(),
             template_error,
+            circuit_open_until: None,
+            throttled_until: None,
             back_off: failed.and_then(|block| block.retry_time),
         })
     }
+}
+
+fn concerning<'a>(caps: &'a [FrequencyCap], contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {
+    caps.iter().filter(|cap| cap.concerns(&contact.topic_id, contact.channel))
+}
+
+/// How far back the caps count; none where there are none.
+pub(super) fn longest<'a>(caps: impl Iterator<Item = &'a FrequencyCap>) -> Option<TimeDelta> {
+    caps.map(FrequencyCap::window).max()
 }
 
 /// Each once, in order.

@@ -3,6 +3,7 @@
 
 mod explain;
 mod facts;
+pub mod pauses;
 mod rules;
 
 pub use self::{
@@ -12,12 +13,12 @@ pub use self::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    contacts::Block,
+    contacts::{self, Block},
     customers,
     database::Database,
     delivery::Channel,
     ids::{CustomerId, TopicId},
-    preferences,
+    preferences::{self, FrequencyCap},
     rpc::{Fault, Reason},
 };
 
@@ -67,16 +68,30 @@ impl Gate {
         let topic = preferences::find_topic(db, topic_id).await?;
         let customer = customers::find(db, customer_id).await?.ok_or_else(|| no_customer(customer_id))?;
         let preferences = preferences::of(db, customer_id).await?;
+        let policy = preferences::policy(db).await?;
+        let pauses = pauses::active(db, at).await?;
+        let concerns = |cap: &&FrequencyCap| cap.concerns(topic_id, channel);
+        let handed_over = match facts::longest(policy.caps.iter().chain(&preferences.caps).filter(concerns)) {
+            Some(window) => contacts::hand_overs(db, &[customer_id], at - window).await?.remove(&customer_id),
+            None => None,
+        };
         let case = Case {
+            policy: &policy,
+            pauses: &pauses,
             customer: &customer,
             preferences: &preferences,
+            handed_over: handed_over.as_deref().unwrap_or_default(),
             topic_id,
             purpose: topic.purpose,
             opt_in: topic.opt_in,
             channel,
             expire_time: None,
             enrollment: None,
+            // The question is when there is room.
+            waits_for_room: true,
             template_error: None,
+            circuit_open_until: None,
+            throttled_until: None,
             back_off: None,
         };
         let next_allowed_time = match decide(&case, at) {

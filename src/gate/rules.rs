@@ -2,23 +2,31 @@
 
 use chrono::SecondsFormat;
 
+use super::pauses::Pause;
 use crate::{
+    calendar::Zone,
     campaigns::{CampaignState, EndCause, EnrollmentState},
     clock::Timestamp,
-    contacts::{Block, BlockReason, Effect, Purpose},
+    contacts::{Block, BlockReason, Effect, HandOver, Purpose},
     customers::{Address, Customer},
     delivery::Channel,
     ids::{ConsentRecordId, TopicId},
-    preferences::{Consent, ConsentState, OptIn, Preferences},
+    preferences::{Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy},
 };
 
 /// What is known about a message that somebody would like to send.
 #[derive(Debug, Clone)]
 pub struct Case<'a> {
+    /// What holds for everybody.
+    pub policy: &'a SendingPolicy,
+    /// What holds everything up.
+    pub pauses: &'a [Pause],
     /// To whom.
     pub customer: &'a Customer,
     /// What they said.
     pub preferences: &'a Preferences,
+    /// What they got, as far back as a cap counts.
+    pub handed_over: &'a [HandOver],
     /// What it is about.
     pub topic_id: &'a TopicId,
     /// What it is for.
@@ -31,8 +39,14 @@ pub struct Case<'a> {
     pub expire_time: Option<Timestamp>,
     /// Where its enrollment and campaign stand; none for an ad-hoc message.
     pub enrollment: Option<(EnrollmentState, Option<EndCause>, CampaignState)>,
+    /// Where a cap that does not say itself has no room, it waits; else it is skipped.
+    pub waits_for_room: bool,
     /// Why its template cannot be rendered.
     pub template_error: Option<&'a str>,
+    /// Until when its transport rests.
+    pub circuit_open_until: Option<Timestamp>,
+    /// When its turn comes, where as many messages go out as are allowed at a time.
+    pub throttled_until: Option<Timestamp>,
     /// When its next attempt may be made, after one that failed.
     pub back_off: Option<Timestamp>,
 }
@@ -51,6 +65,15 @@ impl Case<'_> {
             .iter()
             .find(|address| address.channel == self.channel && Some(address.address_id) == bound)
             .or_else(|| self.customer.primary_address(self.channel))
+    }
+
+    /// Where the customer lives, or is taken to live.
+    pub fn zone(&self) -> Zone {
+        self.customer.time_zone.unwrap_or(self.policy.time_zone)
+    }
+
+    fn on_hit(&self, cap: &FrequencyCap) -> OnHit {
+        cap.on_hit.unwrap_or(if self.waits_for_room { OnHit::Defer } else { OnHit::Skip })
     }
 
     /// The entry of the ledger that allows it, where the topic needs one.
@@ -88,7 +111,7 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 16] = [
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
@@ -99,7 +122,11 @@ pub const RULES: [Rule; 12] = [
     Rule { name: "template_renders", reason: BlockReason::TemplateError, check: template_renders },
     Rule { name: "not_snoozed", reason: BlockReason::Snoozed, check: not_snoozed },
     Rule { name: "campaign_running", reason: BlockReason::CampaignPaused, check: campaign_running },
+    Rule { name: "dispatch_running", reason: BlockReason::DispatchPaused, check: dispatch_running },
+    Rule { name: "circuit_closed", reason: BlockReason::CircuitOpen, check: circuit_closed },
+    Rule { name: "within_caps", reason: BlockReason::FrequencyCap, check: within_caps },
     Rule { name: "no_quiet_hours", reason: BlockReason::QuietHours, check: no_quiet_hours },
+    Rule { name: "not_throttled", reason: BlockReason::Throttled, check: not_throttled },
     Rule { name: "back_off_over", reason: BlockReason::BackOff, check: back_off_over },
 ];
 
@@ -113,11 +140,15 @@ pub fn checks(case: &Case<'_>, now: Timestamp) -> Vec<(&'static Rule, Option<Blo
 
 /// Decides: sent, put off to a moment at which nothing stands in the way any more, or ended.
 pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
-    let blocks = || RULES.iter().filter_map(|rule| (rule.check)(case, now));
-    if let Some(end) = blocks().find(|block| block.effect != Effect::Defer) {
-        return Verdict::End(end);
+    let blocks = RULES.iter().filter_map(|rule| (rule.check)(case, now));
+    let (deferrals, mut ends): (Vec<Block>, Vec<Block>) = blocks.partition(|block| block.effect == Effect::Defer);
+    // Whether a cap skips it shows when it could go out: until then there may be room.
+    ends.retain(|end| deferrals.is_empty() || end.reason != BlockReason::FrequencyCap);
+    if !ends.is_empty() {
+        return Verdict::End(ends.swap_remove(0));
     }
-    let Some(mut deferral) = blocks().max_by_key(|block| block.retry_time.unwrap_or(Timestamp::MAX_UTC)) else {
+    let latest = deferrals.into_iter().max_by_key(|block| block.retry_time.unwrap_or(Timestamp::MAX_UTC));
+    let Some(mut deferral) = latest else {
         return match case.address() {
             Some(address) => Verdict::Send { address: address.clone(), consent: case.basis() },
             // Cannot be: a rule asks for the address before.
@@ -236,12 +267,51 @@ fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     defer(BlockReason::CampaignPaused, None, "the campaign is paused")
 }
 
+fn dispatch_running(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let holding = case.pauses.iter().filter(|pause| pause.holds(case.channel, now));
+    let pause = holding.max_by_key(|pause| pause.expire_time.unwrap_or(Timestamp::MAX_UTC))?;
+    defer(BlockReason::DispatchPaused, pause.expire_time, format!("the dispatch is paused: {}", pause.reason))
+}
+
+fn circuit_closed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let until = case.circuit_open_until.filter(|until| now < *until)?;
+    defer(
+        BlockReason::CircuitOpen,
+        Some(until),
+        format!("the transport fails and is tried again at {}", instant(until)),
+    )
+}
+
+fn within_caps(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    if case.purpose == Purpose::Transactional {
+        return None;
+    }
+    let caps = case.policy.caps.iter().chain(&case.preferences.caps);
+    let full = caps
+        .filter(|cap| cap.concerns(case.topic_id, case.channel))
+        .filter_map(|cap| Some((case.on_hit(cap) == OnHit::Skip, cap.room_after(case.handed_over, now)?, cap)));
+    let (skips, until, cap) = full.max_by_key(|(skips, until, _)| (*skips, *until))?;
+    let about = cap.topic_id.as_ref().map_or(String::new(), |topic| format!(" about {topic}"));
+    let (most, hours) = (cap.max_contacts, cap.window_hours);
+    let detail = format!("{most} messages{about} in {hours} hours are the most; there is room at {}", instant(until));
+    if skips {
+        return suppress(BlockReason::FrequencyCap, detail);
+    }
+    defer(BlockReason::FrequencyCap, Some(until), detail)
+}
+
 fn no_quiet_hours(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let quiet = case.preferences.quiet_hours.filter(|_| case.purpose != Purpose::Transactional)?;
-    let zone = case.customer.zone();
+    let quiet = case.preferences.quiet_hours.or(case.policy.quiet_hours);
+    let quiet = quiet.filter(|_| case.purpose != Purpose::Transactional)?;
+    let zone = case.zone();
     let until = quiet.end_after(now, zone)?;
     let detail = format!("it is quiet time in {} until {}", zone.name(), instant(until));
     defer(BlockReason::QuietHours, Some(until), detail)
+}
+
+fn not_throttled(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let until = case.throttled_until.filter(|until| now < *until)?;
+    defer(BlockReason::Throttled, Some(until), format!("its turn comes at {}", instant(until)))
 }
 
 fn back_off_over(case: &Case<'_>, now: Timestamp) -> Option<Block> {
@@ -291,22 +361,34 @@ mod tests {
         Some(QuietHours { start: time(start), end: time(end), days: Weekdays::parse::<&str>(&[]).unwrap() })
     }
 
+    fn policy() -> SendingPolicy {
+        let default_locale = "en".parse().unwrap();
+        SendingPolicy { quiet_hours: None, caps: Vec::new(), time_zone: Zone::UTC, default_locale, revision: 0 }
+    }
+
     /// What is wrong with somebody who agreed to offers, and what the gate says to a message of a purpose at ten.
     fn verdict(purpose: Purpose, wrong: impl Fn(&mut Customer, &mut Preferences, &mut Case<'_>)) -> Verdict {
         let (mut customer, topic) = (customer(), "offers".parse().unwrap());
         let mut preferences = Preferences::none(customer.customer_id);
         preferences.consents.push(said(&customer, ConsentState::Granted, at(1)));
         let (before, none) = (customer.clone(), preferences.clone());
+        let policy = policy();
         let mut case = Case {
+            policy: &policy,
+            pauses: &[],
             customer: &before,
             preferences: &none,
+            handed_over: &[],
             topic_id: &topic,
             purpose,
             opt_in: if purpose.needs_consent() { OptIn::Single } else { OptIn::None },
             channel: Channel::Email,
             expire_time: Some(at(82)),
             enrollment: None,
+            waits_for_room: !purpose.needs_consent(),
             template_error: None,
+            circuit_open_until: None,
+            throttled_until: None,
             back_off: None,
         };
         wrong(&mut customer, &mut preferences, &mut case);
@@ -406,16 +488,23 @@ mod tests {
             let days = Weekdays::parse::<&str>(&[]).unwrap();
             preferences.quiet_hours = Some(QuietHours { start: time(start), end: time(start + length), days });
             preferences.snooze_end_time = Some(at(snooze));
+            let policy = policy();
             let case = Case {
+                policy: &policy,
+                pauses: &[],
                 customer: &customer,
                 preferences: &preferences,
+                handed_over: &[],
                 topic_id: &topic,
                 purpose: Purpose::Service,
                 opt_in: OptIn::None,
                 channel: Channel::Email,
                 expire_time: None,
                 enrollment: None,
+                waits_for_room: true,
                 template_error: None,
+                circuit_open_until: None,
+                throttled_until: None,
                 back_off: Some(at(back_off)),
             };
             if let Verdict::Defer(block) = decide(&case, at(now)) {

@@ -10,6 +10,7 @@ use crate::{
     customers::{self, Customer, CustomerChange, CustomerKey},
     database::{self, WriteTx},
     ids::CustomerId,
+    preferences,
     rpc::{Fault, Reply, RequestKey, check_etag},
 };
 
@@ -68,8 +69,9 @@ impl Intake {
                 }
                 check_etag(&options.etag, before.revision, id)?;
                 let after = customers::change_locked(&tx, &before, change, now).await?;
-                if before.zone() != after.zone() {
-                    self.replan(&tx, id, after.zone(), now).await?;
+                if before.time_zone != after.time_zone {
+                    let zone = preferences::zone(&tx, after.time_zone).await?;
+                    self.replan(&tx, id, zone, now).await?;
                 }
                 Updated { customer: after, created: false }
             }

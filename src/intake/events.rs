@@ -12,6 +12,7 @@ use crate::{
     delivery::Channel,
     events::{self, Event, EventBody, EventEffect},
     ids::{CustomerId, EventId},
+    preferences,
     rpc::{Fault, Reason},
 };
 
@@ -61,7 +62,8 @@ impl Intake {
 
     async fn try_record(&self, new: &NewEvent, create: bool, validate_only: bool) -> Result<Recorded, Fault> {
         let tx = self.db.begin_write().await?;
-        let recorded = self.record(&tx, new, create).await?;
+        let home = preferences::policy(&tx).await?.time_zone;
+        let recorded = self.record(&tx, new, create, home).await?;
         if validate_only {
             database::rollback(tx).await?
         } else {
@@ -112,13 +114,14 @@ impl Intake {
             }
         }
         customers::lock_all(&tx, customers).await?;
+        let home = preferences::policy(&tx).await?.time_zone;
         let started = Instant::now();
         let mut outcomes = Vec::with_capacity(chunk.len());
         for new in chunk {
             if !outcomes.is_empty() && started.elapsed() > LONGEST_CHUNK {
                 break;
             }
-            match self.record(&tx, new, create).await {
+            match self.record(&tx, new, create, home).await {
                 Err(Fault::Store(error)) => return Err(error.into()),
                 outcome => outcomes.push(outcome),
             }
@@ -127,10 +130,11 @@ impl Intake {
         Ok(outcomes)
     }
 
-    async fn record(&self, tx: &WriteTx, new: &NewEvent, create: bool) -> Result<Recorded, Fault> {
+    /// `home` is the zone of customers of whom none is known.
+    async fn record(&self, tx: &WriteTx, new: &NewEvent, create: bool, home: Zone) -> Result<Recorded, Fault> {
         let (body, now) = (&new.body, self.clock.now());
         let (customer_id, zone, created) = match customers::lock_by_key(tx, &new.customer).await? {
-            Some(Locked { customer_id, delete_time: None, zone }) => (customer_id, zone, false),
+            Some(Locked { customer_id, delete_time: None, zone }) => (customer_id, zone.unwrap_or(home), false),
             Some(Locked { customer_id, .. }) => {
                 let refused = customers::deleted(customer_id);
                 return known_or(tx, Some(customer_id), body, refused).await;
@@ -139,7 +143,7 @@ impl Intake {
                 if let Some(first) = events::find_by_key(tx, &body.source, &body.source_event_id).await? {
                     return duplicate(tx, first, None, body).await;
                 }
-                (create_bare(tx, &new.customer, now).await?, Zone::UTC, true)
+                (create_bare(tx, &new.customer, now).await?, home, true)
             }
             None => return known_or(tx, None, body, customers::not_found(&new.customer)).await,
         };

@@ -43,6 +43,8 @@ pub mod preference {
         pub silence_time: Option<DateTimeUtc>,
         pub update_time: DateTimeUtc,
         pub revision: i32,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub caps: Option<Json>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -116,6 +118,32 @@ pub mod record {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub mod policy {
+    use super::*;
+
+    /// One row: number 1.
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sending_policy")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub policy_id: i32,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub quiet_hours: Option<Json>,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub caps: Option<Json>,
+        #[sea_orm(column_type = "Text")]
+        pub time_zone: String,
+        #[sea_orm(column_type = "Text")]
+        pub default_locale: String,
+        pub revision: i32,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +156,7 @@ mod tests {
         migrated.check(preference::Entity).await;
         migrated.check(consent::Entity).await;
         migrated.check(record::Entity).await;
+        migrated.check(policy::Entity).await;
         migrated.end().await;
     }
 }

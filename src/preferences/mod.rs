@@ -1,28 +1,34 @@
-//! What customers want to hear about, and when: topics, the consent ledger and its sum, quiet hours, snooze.
+//! What customers want to hear about, and when: topics, the consent ledger and its sum, quiet hours, caps, snooze; and the
+//! sending policy, which holds for everybody.
 //!
 //! The ledger is only added to. What a customer said last about a topic is its sum, kept beside it. `intake` records consents
 //! and withdrawals, because they also call off what is planned.
 
+mod cap;
 mod consent;
 mod entity;
+mod policy;
 #[expect(clippy::module_inception, reason = "the noun of this part is its name")]
 mod preferences;
 mod store;
 mod topic;
 
 pub use self::{
+    cap::{FrequencyCap, OnHit},
     consent::{
         Consent, ConsentAct, ConsentMethod, ConsentRecord, ConsentState, Judgement, OBJECTION, SILENCE, Standing,
         judge, lifts,
     },
+    policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{append, find_record, load, load_topics, put_consent, save},
+    store::{any_capped, append, find_record, load, load_topics, policy, put_consent, save},
     topic::{LocalizedText, OptIn, Topic},
 };
 use crate::{
+    calendar::Zone,
     clock::Clock,
     contacts, customers,
-    database::{self, Database, StoreError},
+    database::{self, Database, StoreError, WriteTx},
     ids::{CustomerId, TopicId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
 };
@@ -76,7 +82,7 @@ impl PreferenceBook {
         of(self.db.reader(), customer).await
     }
 
-    /// Changes quiet hours and snooze.
+    /// Changes quiet hours, caps and snooze.
     pub async fn update(
         &self,
         customer: CustomerId,
@@ -95,6 +101,10 @@ impl PreferenceBook {
         let mut preferences = of(&tx, customer).await?;
         check_etag(etag, preferences.revision, customer)?;
         preferences.quiet_hours = change.quiet_hours.unwrap_or(preferences.quiet_hours);
+        if let Some(caps) = change.caps {
+            check_topics(&tx, &caps).await?;
+            preferences.caps = caps;
+        }
         preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
         preferences.revision += 1;
         store::save(&tx, &preferences, now).await?;
@@ -105,12 +115,51 @@ impl PreferenceBook {
         database::commit(tx).await?;
         Ok(Reply::fresh(preferences))
     }
+
+    /// What holds for everybody.
+    pub async fn policy(&self) -> Result<SendingPolicy, StoreError> {
+        policy(self.db.reader()).await
+    }
+
+    /// Changes what holds for everybody, from the next decision on. What is planned or put off already stays where it is.
+    pub async fn update_policy(&self, etag: &str, change: PolicyChange) -> Result<SendingPolicy, Fault> {
+        let tx = self.db.begin_write().await?;
+        let mut policy = store::lock_policy(&tx).await?;
+        check_etag(etag, policy.revision, "the sending policy")?;
+        check_topics(&tx, change.caps.as_deref().unwrap_or_default()).await?;
+        policy.apply(change);
+        store::save_policy(&tx, &policy).await?;
+        database::commit(tx).await?;
+        Ok(policy)
+    }
+}
+
+/// A cap about a topic that is not there would never hold anything.
+async fn check_topics(tx: &WriteTx, caps: &[FrequencyCap]) -> Result<(), Fault> {
+    let named: Vec<TopicId> = caps.iter().filter_map(|cap| cap.topic_id.clone()).collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    let known = store::load_topics(tx, named.iter().cloned()).await?;
+    named.iter().find(|id| !known.contains_key(*id)).map_or(Ok(()), |id| Err(no_topic(id)))
 }
 
 /// One topic.
 pub async fn find_topic(db: &impl store::Connection, id: &TopicId) -> Result<Topic, Fault> {
     let found = store::load_topics(db, [id.clone()]).await?.remove(id);
-    found.ok_or_else(|| Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}")))
+    found.ok_or_else(|| no_topic(id))
+}
+
+fn no_topic(id: &TopicId) -> Fault {
+    Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
+}
+
+/// Where a customer lives, or is taken to live where that is not known.
+pub async fn zone(db: &impl store::Connection, known: Option<Zone>) -> Result<Zone, StoreError> {
+    match known {
+        Some(zone) => Ok(zone),
+        None => Ok(policy(db).await?.time_zone),
+    }
 }
 
 /// Everything that a customer said.

@@ -1,4 +1,4 @@
-use super::{Consent, ConsentMethod, ConsentState, lifts};
+use super::{Consent, ConsentMethod, ConsentState, FrequencyCap, lifts};
 use crate::{
     calendar::QuietHours,
     clock::Timestamp,
@@ -16,6 +16,8 @@ pub struct Preferences {
     pub consents: Vec<Consent>,
     /// When nothing but transactional mail goes out.
     pub quiet_hours: Option<QuietHours>,
+    /// How many messages the customer gets at most, beside the caps of the policy.
+    pub caps: Vec<FrequencyCap>,
     /// Until when nothing but transactional mail goes out.
     pub snooze_end_time: Option<Timestamp>,
     /// Since when the customer objects to marketing and surveys.
@@ -27,10 +29,12 @@ pub struct Preferences {
 }
 
 /// What is to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PreferenceChange {
     /// Quiet hours, or none any more.
     pub quiet_hours: Option<Option<QuietHours>>,
+    /// All caps.
+    pub caps: Option<Vec<FrequencyCap>>,
     /// Snooze, or none any more.
     pub snooze_end_time: Option<Option<Timestamp>>,
 }
@@ -42,6 +46,7 @@ impl Preferences {
             customer_id,
             consents: Vec::new(),
             quiet_hours: None,
+            caps: Vec::new(),
             snooze_end_time: None,
             objection_time: None,
             silence_time: None,

@@ -1,20 +1,27 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::OnConflict,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{LockType, OnConflict},
 };
 
+use serde::de::DeserializeOwned;
+
 use super::{
-    Consent, ConsentRecord, Preferences, Topic,
-    entity::{consent, preference, record, topic},
+    Consent, ConsentRecord, FrequencyCap, Preferences, SendingPolicy, Topic,
+    entity::{consent, policy, preference, record, topic},
 };
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
     ids::{ConsentRecordId, CustomerId, TopicId},
     rpc::Page,
+    templates::Locale,
 };
+
+/// The id of the only row of the policy.
+const POLICY: i32 = 1;
 
 pub use sea_orm::ConnectionTrait as Connection;
 
@@ -59,9 +66,9 @@ pub async fn load(
     let mut all: HashMap<CustomerId, Preferences> = ids.iter().map(|id| (*id, Preferences::none(*id))).collect();
     let said = preference::Column::CustomerId.is_in(ids.iter().copied());
     for row in preference::Entity::find().filter(said).all(db).await? {
-        let quiet_hours = row.quiet_hours.map(serde_json::from_value).transpose();
         let preferences = all.entry(row.customer_id).or_insert_with(|| Preferences::none(row.customer_id));
-        preferences.quiet_hours = quiet_hours.map_err(|wrong| corrupt("preferences", &wrong))?;
+        preferences.quiet_hours = parsed("preferences", row.quiet_hours)?;
+        preferences.caps = parsed("preferences", row.caps)?.unwrap_or_default();
         preferences.snooze_end_time = row.snooze_end_time;
         preferences.objection_time = row.objection_time;
         preferences.silence_time = row.silence_time;
@@ -91,6 +98,7 @@ pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Re
     let row = preference::ActiveModel {
         customer_id: Set(preferences.customer_id),
         quiet_hours: Set(preferences.quiet_hours.as_ref().map(json).transpose()?),
+        caps: Set(caps(&preferences.caps)?),
         snooze_end_time: Set(preferences.snooze_end_time),
         objection_time: Set(preferences.objection_time),
         silence_time: Set(preferences.silence_time),
@@ -100,6 +108,7 @@ pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Re
     let known = OnConflict::column(preference::Column::CustomerId)
         .update_columns([
             preference::Column::QuietHours,
+            preference::Column::Caps,
             preference::Column::SnoozeEndTime,
             preference::Column::ObjectionTime,
             preference::Column::SilenceTime,
@@ -108,6 +117,43 @@ pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Re
         ])
         .to_owned();
     preference::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
+    Ok(())
+}
+
+/// Whether any of these customers set caps.
+pub async fn any_capped(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<bool, StoreError> {
+    if ids.is_empty() {
+        return Ok(false);
+    }
+    let query = preference::Entity::find()
+        .select_only()
+        .column(preference::Column::CustomerId)
+        .filter(preference::Column::CustomerId.is_in(ids.iter().copied()))
+        .filter(preference::Column::Caps.is_not_null());
+    Ok(query.into_tuple::<CustomerId>().one(db).await?.is_some())
+}
+
+/// The policy.
+pub async fn policy(db: &impl ConnectionTrait) -> Result<SendingPolicy, StoreError> {
+    domain_policy(policy::Entity::find_by_id(POLICY).one(db).await?)
+}
+
+/// The policy, kept from others until this transaction ends.
+pub async fn lock_policy(tx: &WriteTx) -> Result<SendingPolicy, StoreError> {
+    domain_policy(policy::Entity::find_by_id(POLICY).lock(LockType::Update).one(tx).await?)
+}
+
+/// Writes the policy back.
+pub async fn save_policy(tx: &WriteTx, of: &SendingPolicy) -> Result<(), StoreError> {
+    let row = policy::ActiveModel {
+        policy_id: Set(POLICY),
+        quiet_hours: Set(of.quiet_hours.as_ref().map(json).transpose()?),
+        caps: Set(caps(&of.caps)?),
+        time_zone: Set(of.time_zone.name().to_owned()),
+        default_locale: Set(of.default_locale.to_string()),
+        revision: Set(of.revision),
+    };
+    policy::Entity::update(row).exec(tx).await?;
     Ok(())
 }
 
@@ -178,6 +224,27 @@ fn domain_topic(row: topic::Model) -> Result<Topic, StoreError> {
         channels: serde_json::from_value(row.channels).map_err(|wrong| corrupt("topics", &wrong))?,
         revision: row.revision,
     })
+}
+
+fn domain_policy(row: Option<policy::Model>) -> Result<SendingPolicy, StoreError> {
+    let wrong = |detail: &str| StoreError::Corrupt { table: "sending_policy", detail: detail.to_owned() };
+    let row = row.ok_or_else(|| wrong("no row"))?;
+    Ok(SendingPolicy {
+        quiet_hours: parsed("sending_policy", row.quiet_hours)?,
+        caps: parsed("sending_policy", row.caps)?.unwrap_or_default(),
+        time_zone: row.time_zone.parse().map_err(|_| wrong("time_zone"))?,
+        default_locale: Locale::from_stored(row.default_locale),
+        revision: row.revision,
+    })
+}
+
+/// None where there is none: so those who set some are found.
+fn caps(caps: &[FrequencyCap]) -> Result<Option<serde_json::Value>, StoreError> {
+    if caps.is_empty() { Ok(None) } else { json(&caps).map(Some) }
+}
+
+fn parsed<T: DeserializeOwned>(table: &'static str, value: Option<serde_json::Value>) -> Result<Option<T>, StoreError> {
+    value.map(serde_json::from_value).transpose().map_err(|wrong| corrupt(table, &wrong))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {

@@ -9,11 +9,6 @@ use unic_langid::LanguageIdentifier;
 pub struct Locale(String);
 
 impl Locale {
-    /// The service's own locale, for customers whose locale is not known.
-    pub fn of_service() -> Self {
-        Self("en".to_owned())
-    }
-
     /// A locale that was checked when it was stored.
     pub fn from_stored(text: String) -> Self {
         Self(text)

@@ -10,18 +10,6 @@ use rapport::{
 
 use super::harness::{self, World, after_hours, campaign, step};
 
-/// Claims everything that is due, as a process that is about to die.
-async fn claim(db: &Database, token: ClaimToken, time: Timestamp) -> Vec<rapport::contacts::Contact> {
-    let tx = db.begin_write().await.unwrap();
-    claims::register(&tx, token, "a dead process").await.unwrap();
-    database::commit(tx).await.unwrap();
-    let mut claimed = Vec::new();
-    for (queue, _) in claims::queues(db.reader()).await.unwrap() {
-        claimed.extend(claims::claim(db.writer(), token, &queue, time, 100).await.unwrap());
-    }
-    claimed
-}
-
 fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
     claims::Intent {
         contact_id: contact.contact_id,
@@ -35,7 +23,7 @@ fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
 /// What a process leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
 async fn die_in_the_middle_of(db: &Database, time: Timestamp, contacts: &[Contact]) {
     let token = ClaimToken::generate();
-    let claimed = claim(db, token, time).await;
+    let claimed = harness::claim(db, token, time, 100).await;
     let doomed = |contact: &&rapport::contacts::Contact| {
         contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())
     };
@@ -111,7 +99,7 @@ async fn a_worker_that_lost_its_lease_settles_nothing() {
     let world_after = world
         .restart_after(async |db| {
             let token = ClaimToken::generate();
-            let intents: Vec<_> = claim(db, token, now).await.iter().map(intent).collect();
+            let intents: Vec<_> = harness::claim(db, token, now, 100).await.iter().map(intent).collect();
             let tx = db.begin_write().await.unwrap();
             claims::expire_all(&tx).await.unwrap();
             claims::release_lost(&tx).await.unwrap();

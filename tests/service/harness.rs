@@ -12,7 +12,9 @@ use mail_parser::MessageParser;
 use rapport::{
     clock::{Clock, ClockHand, Timestamp},
     config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation},
-    database::Database,
+    contacts::claims,
+    database::{self, Database},
+    ids::ClaimToken,
     rpc::proto::{
         self, Campaign, CampaignEffect, Contact, CreateCampaignRequest, CreateCustomerRequest, CreateTemplateRequest,
         CreateTopicRequest, Customer, CustomerRef, Event, PublishTemplateRequest, RecordEventRequest,
@@ -572,4 +574,16 @@ fn wire_value(value: serde_json::Value) -> prost_types::Value {
         object => Kind::StructValue(structure(object)),
     };
     prost_types::Value { kind: Some(kind) }
+}
+
+/// Claims what is due, up to `most` of each queue, as another process.
+pub async fn claim(db: &Database, token: ClaimToken, time: Timestamp, most: u64) -> Vec<rapport::contacts::Contact> {
+    let tx = db.begin_write().await.expect("begun");
+    claims::register(&tx, token, "another process").await.expect("registered");
+    database::commit(tx).await.expect("committed");
+    let mut claimed = Vec::new();
+    for (queue, _) in claims::queues(db.reader()).await.expect("looked") {
+        claimed.extend(claims::claim(db.writer(), token, &queue, time, most).await.expect("claimed"));
+    }
+    claimed
 }

@@ -7,6 +7,7 @@ mod harness;
 
 mod admin;
 mod campaigns;
+mod caps;
 mod contacts;
 mod customers;
 mod engine;
@@ -14,6 +15,8 @@ mod errors;
 mod events;
 mod exits;
 mod mail;
+mod pauses;
+mod policy;
 mod preferences;
 mod schema;
 mod start;

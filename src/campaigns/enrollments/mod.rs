@@ -17,6 +17,7 @@ use crate::{
     customers,
     database::{StoreError, WriteTx},
     ids::EnrollmentId,
+    preferences,
 };
 
 /// Plans what comes after steps that have ended, in the transaction that ends them: the next step's contact, or the end of the
@@ -40,9 +41,10 @@ pub async fn advance(
     let next_step = |one: &Enrollment| plan_of(one)?.step_after(one.next_step_id.as_deref()?);
     let go_on = waiting.iter().filter(|one| next_step(one).is_some());
     let zones = customers::zones(tx, &go_on.map(|one| one.customer_id).collect::<Vec<_>>()).await?;
+    let home = preferences::policy(tx).await?.time_zone;
     let (mut done, mut moves, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
     for one in &waiting {
-        let zone = zones.get(&one.customer_id).copied().unwrap_or(Zone::UTC);
+        let zone = zones.get(&one.customer_id).copied().unwrap_or(home);
         let (Some(plan), Some(step)) = (plan_of(one), next_step(one)) else {
             done.push(one.enrollment_id);
             continue;

@@ -1,9 +1,11 @@
+mod policy;
+
 use chrono::TimeDelta;
 use tonic::{Request, Response, Status, async_trait};
 
+use self::policy::{caps, encode_cap, encode_policy, encode_quiet_hours, quiet_hours};
 use super::{Api, answer, decode, encode, open};
 use crate::{
-    calendar::{QuietHours, parse_time_of_day},
     contacts::Purpose,
     delivery::Channel,
     ids::TopicId,
@@ -13,9 +15,10 @@ use crate::{
         Fault, Mask, Violations, etag,
         proto::{
             self, CheckContactabilityRequest, CheckContactabilityResponse, CreateTopicRequest, CreateTopicResponse,
-            GetPreferencesRequest, GetPreferencesResponse, GetTopicRequest, GetTopicResponse, ListTopicsRequest,
-            ListTopicsResponse, SetConsentRequest, SetConsentResponse, UnsubscribeRequest, UnsubscribeResponse,
-            UpdatePreferencesRequest, UpdatePreferencesResponse, consent,
+            GetPreferencesRequest, GetPreferencesResponse, GetSendingPolicyRequest, GetSendingPolicyResponse,
+            GetTopicRequest, GetTopicResponse, ListTopicsRequest, ListTopicsResponse, SetConsentRequest,
+            SetConsentResponse, UnsubscribeRequest, UnsubscribeResponse, UpdatePreferencesRequest,
+            UpdatePreferencesResponse, UpdateSendingPolicyRequest, UpdateSendingPolicyResponse, consent,
             preference_service_server::PreferenceService,
             set_consent_request::Decision,
             topic,
@@ -24,7 +27,7 @@ use crate::{
     },
 };
 
-const CAN_CHANGE: &[&str] = &["quiet_hours", "snooze_end_time"];
+const CAN_CHANGE: &[&str] = &["quiet_hours", "caps", "snooze_end_time"];
 const OUTPUT_ONLY: &[&str] = &["customer_id", "consents", "objection_time", "silence_time", "etag"];
 /// How far the clocks of callers may be ahead of ours when a customer says something.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
@@ -51,13 +54,16 @@ impl PreferenceService for Api {
         let new = message.preferences.unwrap_or_default();
         let is_set = |path: &str| match path {
             "quiet_hours" => new.quiet_hours.is_some(),
+            "caps" => !new.caps.is_empty(),
             _ => new.snooze_end_time.is_some(),
         };
         let mask = Mask::decode(message.update_mask, CAN_CHANGE, OUTPUT_ONLY, is_set, &mut violations);
         let quiet = new.quiet_hours.and_then(|hours| quiet_hours(&mut violations, "preferences.quietHours", &hours));
+        let caps = caps(&mut violations, "preferences.caps", &new.caps);
         let snooze = decode::time(&mut violations, "preferences.snoozeEndTime", new.snooze_end_time);
         let change = PreferenceChange {
             quiet_hours: mask.pick("quiet_hours", quiet),
+            caps: mask.pick("caps", caps),
             snooze_end_time: mask.pick("snooze_end_time", snooze),
         };
         let id = self.resolve(message.customer, "customer", violations).await?;
@@ -153,6 +159,27 @@ impl PreferenceService for Api {
             topics: found.rows.into_iter().map(encode_topic).collect(),
         }))
     }
+
+    async fn get_sending_policy(
+        &self,
+        request: Request<GetSendingPolicyRequest>,
+    ) -> Result<Response<GetSendingPolicyResponse>, Status> {
+        let (_, GetSendingPolicyRequest {}, violations) = open(request);
+        violations.check()?;
+        let policy = self.0.preferences.policy().await.map_err(Fault::from)?;
+        Ok(Response::new(GetSendingPolicyResponse { policy: Some(encode_policy(policy)) }))
+    }
+
+    async fn update_sending_policy(
+        &self,
+        request: Request<UpdateSendingPolicyRequest>,
+    ) -> Result<Response<UpdateSendingPolicyResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let (change, etag) = policy::change(&mut violations, message);
+        violations.check()?;
+        let policy = self.0.preferences.update_policy(&etag, change).await?;
+        Ok(Response::new(UpdateSendingPolicyResponse { policy: Some(encode_policy(policy)) }))
+    }
 }
 
 fn statement(
@@ -208,16 +235,6 @@ fn method(violations: &mut Violations, number: i32) -> Option<ConsentMethod> {
         proto::ConsentMethod::Operator => ConsentMethod::Operator,
         proto::ConsentMethod::Import => ConsentMethod::Import,
     })
-}
-
-fn quiet_hours(violations: &mut Violations, path: &str, hours: &proto::QuietHours) -> Option<QuietHours> {
-    let start = violations.take(format!("{path}.start"), parse_time_of_day(&hours.start));
-    let end = violations.take(format!("{path}.end"), parse_time_of_day(&hours.end));
-    let days = decode::weekdays(violations, format_args!("{path}.days"), &hours.days);
-    if start.is_some() && start == end {
-        violations.add(format!("{path}.end"), "must differ from start");
-    }
-    Some(QuietHours { start: start?, end: end?, days: days? })
 }
 
 fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Topic> {
@@ -282,15 +299,11 @@ fn encode_consent(of: Consent) -> proto::Consent {
 }
 
 fn encode_preferences(of: Preferences) -> proto::Preferences {
-    let hours = |hours: QuietHours| proto::QuietHours {
-        start: hours.start.format("%H:%M").to_string(),
-        end: hours.end.format("%H:%M").to_string(),
-        days: hours.days.names(),
-    };
     proto::Preferences {
         customer_id: of.customer_id.to_string(),
         consents: of.consents.into_iter().map(encode_consent).collect(),
-        quiet_hours: of.quiet_hours.map(hours),
+        quiet_hours: of.quiet_hours.map(encode_quiet_hours),
+        caps: of.caps.into_iter().map(encode_cap).collect(),
         snooze_end_time: of.snooze_end_time.map(encode::time),
         objection_time: of.objection_time.map(encode::time),
         etag: etag(of.revision),
