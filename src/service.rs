@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{AbortHandle, JoinHandle},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -18,7 +21,7 @@ use crate::{
     admin::Admin,
     api::{self, Parts},
     campaigns::{Campaigns, Plans},
-    clock::Clock,
+    clock::{self, Clock},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
     contacts::{Contacts, claims},
     customers::Customers,
@@ -29,6 +32,8 @@ use crate::{
     gate::Gate,
     ids,
     intake::Intake,
+    metrics::Metrics,
+    pages::Pages,
     preferences::PreferenceBook,
     rpc::{GuardLayer, PageTokens, proto},
     templates::Templates,
@@ -77,6 +82,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Service {
     grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
     db: Database,
     health: HealthReporter,
     bells: Bells,
@@ -84,25 +90,29 @@ pub struct Service {
     workers: Vec<JoinHandle<()>>,
     stop_server: CancellationToken,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
+    pages: JoinHandle<io::Result<()>>,
 }
 
 impl Service {
     /// Builds everything, migrates an SQLite file, and listens.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        let listener = TcpListener::bind(config.grpc_addr).await.map_err(|error| cannot_listen(config, &error))?;
+        let (listener, grpc_addr) = listen("grpc_addr", config.grpc_addr).await?;
+        let (web_listener, http_addr) = listen("http_addr", config.http_addr).await?;
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
         let parts = build(config, &db, &clock, &key, &stop_workers)?;
         let workers = parts.workers;
-        let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
+        let metrics = Metrics::default();
+        metrics.started(clock::real_now().timestamp());
+        let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone());
 
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
         let stop_server = CancellationToken::new();
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         let server = Server::builder()
-            .layer(GuardLayer::default())
+            .layer(GuardLayer::new(metrics))
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
             .max_concurrent_streams(200)
             .add_routes(api::routes(parts.api))
@@ -114,12 +124,13 @@ impl Service {
                 stop_server.clone().cancelled_owned(),
             );
         let server = tokio::spawn(server);
+        let pages = tokio::spawn(pages.serve(web_listener, stop_server.clone()));
         let bells = Bells::start(&workers).await?;
         let pulse = pulse(health.clone(), db.clone(), workers.clone(), stop_workers.clone());
         let mut tasks = vec![tokio::spawn(pulse)];
         tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
-        tracing::info!(%grpc_addr, "serving");
-        Ok(Self { grpc_addr, db, health, bells, stop_workers, workers: tasks, stop_server, server })
+        tracing::info!(%http_addr, %grpc_addr, "serving");
+        Ok(Self { grpc_addr, http_addr, db, health, bells, stop_workers, workers: tasks, stop_server, server, pages })
     }
 
     /// Where the API listens.
@@ -127,17 +138,24 @@ impl Service {
         self.grpc_addr
     }
 
-    /// Waits until the server ends by itself, which it does only when it fails.
-    pub async fn failed(&mut self) {
-        let ended = (&mut self.server).await;
-        tracing::error!(?ended, "the server ended");
+    /// Where the pages are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
     }
 
-    /// Stops in order: says so, lets the workers finish what is under way and give the rest back, then closes the door.
+    /// Waits until a server ends by itself, which it does only when it fails.
+    pub async fn failed(&mut self) {
+        tokio::select! {
+            ended = &mut self.server => tracing::error!(?ended, "the gRPC server ended"),
+            ended = &mut self.pages => tracing::error!(?ended, "the HTTP server ended"),
+        }
+    }
+
+    /// Stops in order: says so, lets the workers finish what is under way and give the rest back, then closes the doors.
     pub async fn stop(self) {
+        self.stop_workers.cancel();
         set_health(&self.health, ServingStatus::NotServing).await;
         self.bells.stop().await;
-        self.stop_workers.cancel();
         let finish = async {
             for worker in self.workers {
                 let _ = worker.await;
@@ -147,10 +165,11 @@ impl Service {
             tracing::warn!("workers did not finish in time; their leases run out by themselves");
         }
         self.stop_server.cancel();
-        let aborter = self.server.abort_handle();
-        if tokio::time::timeout(LAST_CALLS, self.server).await.is_err() {
-            // Open streams would keep the server for ever.
-            aborter.abort();
+        let aborters = [self.server.abort_handle(), self.pages.abort_handle()];
+        let close = async { tokio::join!(self.server, self.pages) };
+        if tokio::time::timeout(LAST_CALLS, close).await.is_err() {
+            // Open streams would keep the servers for ever.
+            aborters.iter().for_each(AbortHandle::abort);
         }
         match tokio::time::timeout(LAST_CALLS, self.db.close()).await {
             Ok(Ok(())) => {}
@@ -277,9 +296,14 @@ fn mail_from(config: &Config) -> Result<Mailbox, StartError> {
     })
 }
 
-fn cannot_listen(config: &Config, error: &io::Error) -> StartError {
-    let found = format!("\"{}\" ({error})", config.grpc_addr);
-    WrongSetting::new("grpc_addr", found, "an address of this computer and a free port").into()
+/// Listens where a setting says; answers where that is.
+async fn listen(setting: &str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), WrongSetting> {
+    let wrong = |error: io::Error| {
+        WrongSetting::new(setting, format!("\"{addr}\" ({error})"), "an address of this computer and a free port")
+    };
+    let listener = TcpListener::bind(addr).await.map_err(wrong)?;
+    let addr = listener.local_addr().map_err(wrong)?;
+    Ok((listener, addr))
 }
 
 fn replica() -> String {

@@ -3,8 +3,11 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, decode, encode, open};
 use crate::{
     admin::JobStatus,
+    clock::Timestamp,
+    contacts::{Lane, LaneStats},
     rpc::proto::{
-        self, GetStatusRequest, GetStatusResponse, RunJobRequest, RunJobResponse, admin_service_server::AdminService,
+        self, GetStatusRequest, GetStatusResponse, ListJobsRequest, ListJobsResponse, RunJobRequest, RunJobResponse,
+        admin_service_server::AdminService, lane_stats,
     },
 };
 
@@ -21,9 +24,17 @@ impl AdminService for Api {
             replica: status.replica,
             start_time: Some(encode::time(status.start_time)),
             server_time: Some(encode::time(status.server_time)),
+            lanes: status.lanes.iter().map(|stats| encode_lane(stats, status.server_time)).collect(),
             jobs: status.jobs.into_iter().map(encode_job).collect(),
             degraded_reasons: status.degraded_reasons,
         }))
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let (_, ListJobsRequest {}, violations) = open(request);
+        violations.check()?;
+        let jobs = self.0.admin.jobs().into_iter().map(encode_job).collect();
+        Ok(Response::new(ListJobsResponse { jobs }))
     }
 
     async fn run_job(&self, request: Request<RunJobRequest>) -> Result<Response<RunJobResponse>, Status> {
@@ -32,6 +43,23 @@ impl AdminService for Api {
         violations.check()?;
         let (job, summary) = self.0.admin.run_job(&job_id).await?;
         Ok(Response::new(RunJobResponse { job: Some(encode_job(job)), summary }))
+    }
+}
+
+fn encode_lane(stats: &LaneStats, now: Timestamp) -> proto::LaneStats {
+    let lane = match stats.lane {
+        Lane::Transactional => lane_stats::Lane::Transactional,
+        Lane::FollowUp => lane_stats::Lane::FollowUp,
+        Lane::Bulk => lane_stats::Lane::Bulk,
+    };
+    proto::LaneStats {
+        lane: lane.into(),
+        scheduled: stats.scheduled,
+        due: stats.due,
+        sending: stats.sending,
+        unknown_outcome: stats.unknown_outcome,
+        oldest_due_time: stats.oldest_due_time.map(encode::time),
+        lag_seconds: stats.lag_seconds(now),
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod claims;
 mod contact;
 mod entity;
+mod lanes;
 mod store;
 
 pub use self::{
@@ -11,6 +12,7 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
+    lanes::{Lane, LaneStats, lanes},
     store::{
         CallOff, ask_again, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
         waiting_by_wall_clock,

@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Once,
     time::Duration,
@@ -105,6 +106,11 @@ impl World {
     /// Where the service listens.
     pub fn address(&self) -> String {
         self.service.as_ref().expect("it runs").grpc_addr().to_string()
+    }
+
+    /// Where its pages are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.service.as_ref().expect("it runs").http_addr()
     }
 
     /// What time it is.
@@ -363,6 +369,7 @@ impl Place {
                 None => DatabaseLocation::Sqlite(self.folder.path().join("rapport.db")),
             },
             grpc_addr: ([127, 0, 0, 1], 0).into(),
+            http_addr: ([127, 0, 0, 1], 0).into(),
             mail: MailLocation::Folder(self.folder.path().join("outbox")),
             mail_from: "The Shop <shop@example.com>".to_owned(),
             secret_key: Some("a key for stories, which nobody needs to guess".to_owned()),
