@@ -15,6 +15,7 @@ mod events;
 mod exits;
 mod mail;
 mod preferences;
+mod probes;
 mod schema;
 mod start;
 mod templates;
