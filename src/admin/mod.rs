@@ -93,7 +93,7 @@ impl Admin {
 
     /// How full each lane is at a moment, the most important first.
     pub async fn lanes(&self, now: Timestamp) -> Result<[LaneStats; 3], StoreError> {
-        contacts::lanes(self.db.reader(), now).await
+        contacts::lane_stats(self.db.reader(), now).await
     }
 
     /// How many migrations of this program are not applied yet.

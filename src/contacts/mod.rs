@@ -4,7 +4,8 @@
 pub mod claims;
 mod contact;
 mod entity;
-mod lanes;
+mod lane;
+mod stats;
 mod store;
 
 pub use self::{
@@ -12,7 +13,8 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Claim, Contact, ContactState, Decision, Effect, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
-    lanes::{Lane, LaneStats, lanes},
+    lane::{Lane, Queue},
+    stats::{LaneStats, lane_stats},
     store::{
         CallOff, ask_again, attempts, cancel, decisions, find_by_dedupe_key, find_latest, insert, insert_once, replan,
         waiting_by_wall_clock,

@@ -23,7 +23,7 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
-use sea_orm_migration::{MigrationTrait, MigratorTrait, SchemaManager};
+use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 #[cfg(test)]
 pub(crate) use self::drift::migrated;
@@ -149,8 +149,9 @@ impl Database {
     /// How many migrations of this program are not applied yet. Those of a later one do not matter: they only add.
     pub async fn pending_migrations(&self) -> Result<usize, StoreError> {
         let applied = self.applied_migrations().await?;
-        let pending = |migration: &Box<dyn MigrationTrait>| !applied.iter().any(|name| name == migration.name());
-        Ok(Migrator::migrations().iter().filter(|migration| pending(migration)).count())
+        let migrations = Migrator::migrations();
+        let pending = migrations.iter().filter(|migration| !applied.iter().any(|name| name == migration.name()));
+        Ok(pending.count())
     }
 
     /// The migration that was applied last; empty before the first.
