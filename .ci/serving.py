@@ -28,7 +28,7 @@ def service(program, arguments, folder):
         process = subprocess.Popen(
             [Path(program).resolve(), "serve", *arguments],
             cwd=folder,
-            env={**os.environ, "RAPPORT_GRPC_ADDR": address},
+            env={**os.environ, "RAPPORT_GRPC_ADDR": address, "RAPPORT_HTTP_ADDR": "127.0.0.1:0"},
             stdout=log,
             stderr=log,
         )

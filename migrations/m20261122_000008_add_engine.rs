@@ -50,7 +50,7 @@ const VACUUM: &str = "ALTER TABLE contacts SET (fillfactor = 70, autovacuum_vacu
 async fn add_columns(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
     let add = |table: &'static str, column| Table::alter().table(table).add_column(column).to_owned();
     manager.alter_table(add("campaign_versions", text_null("exit_types"))).await?;
-    manager.alter_table(add("contacts", text("queue").default("").to_owned())).await?;
+    manager.alter_table(add("contacts", text("queue").default("2/").to_owned())).await?;
     manager.alter_table(add("attempts", text_null("reply_code"))).await
 }
 

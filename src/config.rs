@@ -46,6 +46,9 @@ pub struct Settings {
     /// Address of the gRPC API [default: 127.0.0.1:50051]
     #[arg(long, value_name = "HOST:PORT", env = "RAPPORT_GRPC_ADDR")]
     pub grpc_addr: Option<String>,
+    /// Address of the HTTP side: probes and metrics [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "HOST:PORT", env = "RAPPORT_HTTP_ADDR")]
+    pub http_addr: Option<String>,
     /// Listen on an address that other machines reach, although callers are not authenticated: true or false [default: false]
     #[arg(long, value_name = "BOOL", env = "RAPPORT_ALLOW_REMOTE", num_args = 0..=1, default_missing_value = "true")]
     pub allow_remote: Option<String>,
@@ -79,6 +82,7 @@ impl Settings {
         Self {
             database_url: pick(self.database_url, others.database_url),
             grpc_addr: pick(self.grpc_addr, others.grpc_addr),
+            http_addr: pick(self.http_addr, others.http_addr),
             allow_remote: pick(self.allow_remote, others.allow_remote),
             mail_url: pick(self.mail_url, others.mail_url),
             mail_connections: pick(self.mail_connections, others.mail_connections),
@@ -108,7 +112,7 @@ impl Settings {
             setting: path.display().to_string(),
             found: wrong.message().to_owned(),
             allowed:
-                "database_url, grpc_addr, allow_remote, mail_url, mail_connections, mail_rate, mail_from, log and \
+                "database_url, grpc_addr, http_addr, allow_remote, mail_url, mail_connections, mail_rate, mail_from, log and \
                 secret_key, each a text"
                     .to_owned(),
         })
@@ -122,6 +126,8 @@ pub struct Config {
     pub database: DatabaseLocation,
     /// Where the API listens; port 0 takes any free one.
     pub grpc_addr: SocketAddr,
+    /// Where the HTTP side listens; port 0 takes any free one.
+    pub http_addr: SocketAddr,
     /// Where mail goes.
     pub mail: MailLocation,
     /// How many messages this process hands over at once.
@@ -154,9 +160,11 @@ impl Config {
         let database = parse_database(settings.database_url.as_deref().unwrap_or("sqlite://rapport.db"))?;
         let secret_key = settings.secret_key.clone();
         check_secret(secret_key.as_deref(), &database)?;
+        let allow_remote = parse_allow_remote(settings)?;
         Ok(Self {
             database,
-            grpc_addr: parse_addr(settings)?,
+            grpc_addr: parse_addr("grpc_addr", settings.grpc_addr.as_deref(), "127.0.0.1:50051", allow_remote)?,
+            http_addr: parse_addr("http_addr", settings.http_addr.as_deref(), "127.0.0.1:8080", allow_remote)?,
             mail: mail::parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
             mail_connections: parse_connections(settings.mail_connections.as_deref())?,
             mail_rate: parse_rate(settings.mail_rate.as_deref())?,
@@ -184,21 +192,24 @@ fn parse_database(url: &str) -> Result<DatabaseLocation, WrongSetting> {
     }
 }
 
-fn parse_addr(settings: &Settings) -> Result<SocketAddr, WrongSetting> {
-    let text = settings.grpc_addr.as_deref().unwrap_or("127.0.0.1:50051");
+fn parse_allow_remote(settings: &Settings) -> Result<bool, WrongSetting> {
+    match settings.allow_remote.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(WrongSetting::new("allow_remote", format!("{other:?}"), "true or false")),
+    }
+}
+
+fn parse_addr(name: &str, text: Option<&str>, default: &str, allow_remote: bool) -> Result<SocketAddr, WrongSetting> {
+    let text = text.unwrap_or(default);
     let addr: SocketAddr = text.parse().map_err(|_| {
-        WrongSetting::new("grpc_addr", format!("{text:?}"), "an IP address and a port, such as 127.0.0.1:50051")
+        WrongSetting::new(name, format!("{text:?}"), format!("an IP address and a port, such as {default}"))
     })?;
-    let allow_remote = match settings.allow_remote.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(other) => return Err(WrongSetting::new("allow_remote", format!("{other:?}"), "true or false")),
-    };
     if addr.ip().is_loopback() || allow_remote {
         return Ok(addr);
     }
     Err(WrongSetting::new(
-        "grpc_addr",
+        name,
         format!("{text:?}, which other machines reach, while callers are not authenticated"),
         "a loopback address, or RAPPORT_ALLOW_REMOTE=true",
     ))
@@ -249,6 +260,7 @@ mod tests {
         let Ok(config) = with(|_| ()) else { panic!("the defaults are refused") };
         assert_eq!(config.database, DatabaseLocation::Sqlite("rapport.db".into()));
         assert_eq!(config.grpc_addr.to_string(), "127.0.0.1:50051");
+        assert_eq!(config.http_addr.to_string(), "127.0.0.1:8080");
         assert_eq!(config.mail, MailLocation::Folder("outbox".into()));
         assert_eq!((config.mail_connections, config.mail_rate), (8, None));
     }
@@ -277,9 +289,11 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
         type Change = fn(&mut Settings);
-        let cases: [(Change, &str, &str); 6] = [
+        let cases: [(Change, &str, &str); 8] = [
             (|s| s.grpc_addr = Some("nowhere".into()), "RAPPORT_GRPC_ADDR", "\"nowhere\""),
             (|s| s.grpc_addr = Some("0.0.0.0:1".into()), "RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
+            (|s| s.http_addr = Some("nowhere".into()), "RAPPORT_HTTP_ADDR", "127.0.0.1:8080"),
+            (|s| s.http_addr = Some("0.0.0.0:1".into()), "RAPPORT_HTTP_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
             (|s| s.allow_remote = Some("yes".into()), "RAPPORT_ALLOW_REMOTE", "\"yes\""),
             (|s| s.mail_url = Some("carrier:pigeon".into()), "RAPPORT_MAIL_URL", "\"carrier:…\""),
             (|s| s.secret_key = Some("short".into()), "RAPPORT_SECRET_KEY", "5 characters"),

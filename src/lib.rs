@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | commands | `cli` |
 //! | composition root | `service` |
-//! | adapters | `api` |
+//! | adapters | `api`, `pages` |
 //! | across all parts | `admin` |
 //! | what changes plans, what carries them out | `intake`, `dispatch` |
 //! | may this contact go out now? | `gate` |
@@ -18,7 +18,7 @@
 //! | foundations | `calendar`, `workers`, `rpc` |
 //! | mail; its channels are columns | `delivery` |
 //! | the record | `database` |
-//! | ground | `migrations`, `tokens`, `ids`, `clock`, `config`, `telemetry` |
+//! | ground | `migrations`, `tokens`, `ids`, `clock`, `config`, `telemetry`, `metrics` |
 
 pub mod admin;
 pub mod api;
@@ -36,8 +36,10 @@ pub mod events;
 pub mod gate;
 pub mod ids;
 pub mod intake;
+pub mod metrics;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;
+pub mod pages;
 pub mod preferences;
 pub mod rpc;
 pub mod service;

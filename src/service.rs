@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{AbortHandle, JoinHandle},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
@@ -18,7 +21,7 @@ use crate::{
     admin::Admin,
     api::{self, Parts},
     campaigns::{Campaigns, Plans},
-    clock::Clock,
+    clock::{self, Clock},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
     contacts::{Contacts, claims},
     customers::Customers,
@@ -29,6 +32,8 @@ use crate::{
     gate::Gate,
     ids,
     intake::Intake,
+    metrics::Metrics,
+    pages::Pages,
     preferences::PreferenceBook,
     rpc::{GuardLayer, PageTokens, proto},
     templates::Templates,
@@ -77,6 +82,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Service {
     grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
     db: Database,
     health: HealthReporter,
     bells: Bells,
@@ -85,26 +91,30 @@ pub struct Service {
     workers: Vec<JoinHandle<()>>,
     stop_server: CancellationToken,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
+    pages: JoinHandle<io::Result<()>>,
 }
 
 impl Service {
     /// Builds everything, migrates an SQLite file, and listens.
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
-        let listener = TcpListener::bind(config.grpc_addr).await.map_err(|error| cannot_listen(config, &error))?;
+        let (listener, grpc_addr) = listen("grpc_addr", config.grpc_addr).await?;
+        let (web_listener, http_addr) = listen("http_addr", config.http_addr).await?;
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
+        let metrics = Metrics::default();
         let lease = Lease::take(db.clone(), replica()).await?;
-        let parts = build(config, &db, &clock, &key, &lease, &stop_workers)?;
+        let parts = build(config, &db, &clock, &key, &lease, &metrics, &stop_workers)?;
         let workers = parts.workers;
-        let grpc_addr = listener.local_addr().map_err(|error| cannot_listen(config, &error))?;
+        metrics.started(clock::real_now().timestamp());
+        let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone());
 
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
         let stop_server = CancellationToken::new();
         let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         let server = Server::builder()
-            .layer(GuardLayer::default())
+            .layer(GuardLayer::new(metrics))
             .http2_keepalive_interval(Some(Duration::from_secs(60)))
             .max_concurrent_streams(200)
             .add_routes(api::routes(parts.api))
@@ -116,15 +126,28 @@ impl Service {
                 stop_server.clone().cancelled_owned(),
             );
         let server = tokio::spawn(server);
+        let pages = tokio::spawn(pages.serve(web_listener, stop_server.clone()));
         let bells = Bells::start(&workers).await?;
         let pulse = pulse(health.clone(), db.clone(), workers.clone(), stop_workers.clone());
         let stop_lease = CancellationToken::new();
         let keeper = tokio::spawn(Arc::clone(&lease).keep(stop_lease.clone()));
         let mut tasks = vec![tokio::spawn(pulse)];
         tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
-        tracing::info!(%grpc_addr, "serving");
+        tracing::info!(%http_addr, %grpc_addr, "serving");
         let lease = Kept { lease, stop: stop_lease, keeper };
-        Ok(Self { grpc_addr, db, health, bells, lease, stop_workers, workers: tasks, stop_server, server })
+        Ok(Self {
+            grpc_addr,
+            http_addr,
+            db,
+            health,
+            bells,
+            lease,
+            stop_workers,
+            workers: tasks,
+            stop_server,
+            server,
+            pages,
+        })
     }
 
     /// Where the API listens.
@@ -132,17 +155,24 @@ impl Service {
         self.grpc_addr
     }
 
-    /// Waits until the server ends by itself, which it does only when it fails.
-    pub async fn failed(&mut self) {
-        let ended = (&mut self.server).await;
-        tracing::error!(?ended, "the server ended");
+    /// Where the pages are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
     }
 
-    /// Stops in order: says so, lets the workers finish what is under way and give the rest back, then closes the door.
+    /// Waits until a server ends by itself, which it does only when it fails.
+    pub async fn failed(&mut self) {
+        tokio::select! {
+            ended = &mut self.server => tracing::error!(?ended, "the gRPC server ended"),
+            ended = &mut self.pages => tracing::error!(?ended, "the HTTP server ended"),
+        }
+    }
+
+    /// Stops in order: says so, lets the workers finish what is under way and give the rest back, then closes the doors.
     pub async fn stop(self) {
+        self.stop_workers.cancel();
         set_health(&self.health, ServingStatus::NotServing).await;
         self.bells.stop().await;
-        self.stop_workers.cancel();
         let finish = async {
             for worker in self.workers {
                 let _ = worker.await;
@@ -153,10 +183,11 @@ impl Service {
         }
         self.lease.give_up().await;
         self.stop_server.cancel();
-        let aborter = self.server.abort_handle();
-        if tokio::time::timeout(LAST_CALLS, self.server).await.is_err() {
-            // Open streams would keep the server for ever.
-            aborter.abort();
+        let aborters = [self.server.abort_handle(), self.pages.abort_handle()];
+        let close = async { tokio::join!(self.server, self.pages) };
+        if tokio::time::timeout(LAST_CALLS, close).await.is_err() {
+            // Open streams would keep the servers for ever.
+            aborters.iter().for_each(AbortHandle::abort);
         }
         match tokio::time::timeout(LAST_CALLS, self.db.close()).await {
             Ok(Ok(())) => {}
@@ -198,17 +229,20 @@ fn build(
     clock: &Clock,
     key: &SecretKey,
     lease: &Arc<Lease>,
+    metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<Built, StartError> {
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
-    let bell = Arc::default();
+    let (bell, breaker) = (Arc::default(), Arc::default());
     let dispatcher = Dispatcher::new(Equipment {
         db: db.clone(),
         clock: clock.clone(),
         templates: Arc::clone(&templates),
         plans: plans.clone(),
         transport: open_transport(config)?,
+        breaker: Arc::clone(&breaker),
+        metrics: metrics.clone(),
         width: config.mail_connections,
         rate: config.mail_rate,
         from: mail_from(config)?,
@@ -217,7 +251,8 @@ fn build(
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
     });
-    let recover = Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(lease), Arc::clone(&bell));
+    let recover =
+        Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(lease), metrics.clone(), Arc::clone(&bell));
     let jobs: [(Arc<dyn Job>, Arc<_>); 4] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(recover), Arc::default()),
@@ -236,9 +271,9 @@ fn build(
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),
         intake: Intake::new(db.clone(), clock.clone(), plans, Arc::clone(&bell)),
-        gate: Gate::new(db.clone(), clock.clone()),
+        gate: Gate::new(db.clone(), clock.clone(), Arc::clone(&breaker)),
         dispatcher,
-        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone(), bell)),
+        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone(), bell, breaker)),
     };
     Ok(Built { api, workers })
 }
@@ -319,9 +354,14 @@ fn mail_from(config: &Config) -> Result<Mailbox, StartError> {
     })
 }
 
-fn cannot_listen(config: &Config, error: &io::Error) -> StartError {
-    let found = format!("\"{}\" ({error})", config.grpc_addr);
-    WrongSetting::new("grpc_addr", found, "an address of this computer and a free port").into()
+/// Listens where a setting says; answers where that is.
+async fn listen(setting: &str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), WrongSetting> {
+    let wrong = |error: io::Error| {
+        WrongSetting::new(setting, format!("\"{addr}\" ({error})"), "an address of this computer and a free port")
+    };
+    let listener = TcpListener::bind(addr).await.map_err(wrong)?;
+    let addr = listener.local_addr().map_err(wrong)?;
+    Ok((listener, addr))
 }
 
 fn replica() -> String {

@@ -22,7 +22,7 @@ const ROWS: &[&[&str]] = &[
     &["filter", "calendar", "workers", "rpc"],
     &["delivery"],
     &["database"],
-    &["tokens", "ids", "clock", "config", "telemetry", "migrations"],
+    &["tokens", "ids", "clock", "config", "telemetry", "metrics", "migrations"],
 ];
 
 /// The only inner modules that others may see, each with the reason.

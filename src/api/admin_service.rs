@@ -3,12 +3,14 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, decode, encode, open};
 use crate::{
     admin::JobStatus,
+    clock::Timestamp,
+    contacts::{Lane, LaneStats},
     delivery::Channel,
     gate::pauses::{NewPause, Pause},
     rpc::proto::{
-        self, DispatchPause, GetStatusRequest, GetStatusResponse, PauseDispatchRequest, PauseDispatchResponse,
-        ResumeDispatchRequest, ResumeDispatchResponse, RunJobRequest, RunJobResponse,
-        admin_service_server::AdminService,
+        self, DispatchPause, GetStatusRequest, GetStatusResponse, ListJobsRequest, ListJobsResponse,
+        PauseDispatchRequest, PauseDispatchResponse, ResumeDispatchRequest, ResumeDispatchResponse, RunJobRequest,
+        RunJobResponse, admin_service_server::AdminService, lane_stats,
     },
 };
 
@@ -25,10 +27,18 @@ impl AdminService for Api {
             replica: status.replica,
             start_time: Some(encode::time(status.start_time)),
             server_time: Some(encode::time(status.server_time)),
+            lanes: status.lanes.iter().map(|stats| encode_lane(stats, status.server_time)).collect(),
             jobs: status.jobs.into_iter().map(encode_job).collect(),
             pauses: status.pauses.into_iter().map(encode_pause).collect(),
             degraded_reasons: status.degraded_reasons,
         }))
+    }
+
+    async fn list_jobs(&self, request: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+        let (_, ListJobsRequest {}, violations) = open(request);
+        violations.check()?;
+        let jobs = self.0.admin.jobs().into_iter().map(encode_job).collect();
+        Ok(Response::new(ListJobsResponse { jobs }))
     }
 
     async fn run_job(&self, request: Request<RunJobRequest>) -> Result<Response<RunJobResponse>, Status> {
@@ -77,6 +87,23 @@ fn encode_pause(of: Pause) -> DispatchPause {
         actor: of.actor,
         create_time: Some(encode::time(of.create_time)),
         expire_time: of.expire_time.map(encode::time),
+    }
+}
+
+fn encode_lane(stats: &LaneStats, now: Timestamp) -> proto::LaneStats {
+    let lane = match stats.lane {
+        Lane::Transactional => lane_stats::Lane::Transactional,
+        Lane::FollowUp => lane_stats::Lane::FollowUp,
+        Lane::Bulk => lane_stats::Lane::Bulk,
+    };
+    proto::LaneStats {
+        lane: lane.into(),
+        scheduled: stats.scheduled,
+        due: stats.due,
+        sending: stats.sending,
+        unknown_outcome: stats.unknown_outcome,
+        oldest_due_time: stats.oldest_due_time.map(encode::time),
+        lag_seconds: stats.lag_seconds(now),
     }
 }
 

@@ -36,7 +36,7 @@ pub mod contact {
         #[sea_orm(column_type = "Text", nullable, unique)]
         pub dedupe_key: Option<String>,
         /// Lane and campaign: "2/check-in".
-        #[sea_orm(column_type = "Text", default_value = "")]
+        #[sea_orm(column_type = "Text", default_value = "2/")]
         pub queue: String,
         pub due_time: DateTimeUtc,
         pub original_due_time: DateTimeUtc,

@@ -6,6 +6,7 @@ mod contact;
 mod entity;
 mod hand_overs;
 mod lane;
+mod stats;
 mod store;
 
 pub use self::{
@@ -15,6 +16,7 @@ pub use self::{
     },
     hand_overs::hand_overs,
     lane::{Lane, Queue},
+    stats::{LaneStats, lane_stats},
     store::{
         CallOff, ask_again, ask_again_after_pause, attempts, cancel, decisions, find_by_dedupe_key, find_latest,
         insert, insert_once, replan, waiting_by_wall_clock,

@@ -23,7 +23,7 @@ use sea_orm::{
     sea_query::{Expr, SimpleExpr},
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
-use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 #[cfg(test)]
 pub(crate) use self::drift::migrated;
@@ -154,19 +154,28 @@ impl Database {
         Ok(pending)
     }
 
-    /// How many migrations are not applied yet.
+    /// How many migrations of this program are not applied yet. Those of a later one do not matter: they only add.
     pub async fn pending_migrations(&self) -> Result<usize, StoreError> {
-        Ok(Migrator::get_pending_migrations_read_only(&self.writer).await?.len())
+        let applied = self.applied_migrations().await?;
+        let migrations = Migrator::migrations();
+        let pending = migrations.iter().filter(|migration| !applied.iter().any(|name| name == migration.name()));
+        Ok(pending.count())
     }
 
     /// The migration that was applied last; empty before the first.
     pub async fn schema_version(&self) -> Result<String, StoreError> {
-        let sql = "SELECT version FROM seaql_migrations ORDER BY version DESC LIMIT 1";
-        let statement = Statement::from_string(self.reader.get_database_backend(), sql);
-        match self.reader.query_one_raw(statement).await? {
-            Some(row) => Ok(row.try_get("", "version")?),
-            None => Ok(String::new()),
+        Ok(self.applied_migrations().await?.pop().unwrap_or_default())
+    }
+
+    /// In order.
+    async fn applied_migrations(&self) -> Result<Vec<String>, StoreError> {
+        if !SchemaManager::new(&self.reader).has_table("seaql_migrations").await? {
+            return Ok(Vec::new());
         }
+        let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+        let statement = Statement::from_string(self.reader.get_database_backend(), sql);
+        let rows = self.reader.query_all_raw(statement).await?;
+        rows.iter().map(|row| Ok(row.try_get("", "version")?)).collect()
     }
 
     /// Waits for what is running and closes every connection.

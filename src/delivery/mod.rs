@@ -1,6 +1,7 @@
 //! Messages on the wire: addresses, composition, transports. Knows letters, not contacts.
 
 mod address;
+mod breaker;
 mod folder;
 mod letter;
 mod message_id;
@@ -8,6 +9,7 @@ mod smtp;
 
 pub use self::{
     address::{EmailAddress, Mailbox},
+    breaker::Breaker,
     folder::Folder,
     letter::{Letter, UnfitLetter, check_letter},
     message_id::message_id,

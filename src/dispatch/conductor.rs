@@ -163,10 +163,10 @@ impl Dispatcher {
         let Some(token) = self.of.lease.token() else {
             return Ok(Next::Wait(Some(LOOK)));
         };
-        if let Some(rest) = self.breaker.rest() {
+        if let Some(rest) = self.of.breaker.rest() {
             return Ok(Next::Wait(Some(rest)));
         }
-        let most = if self.breaker.is_on_trial() { 1 } else { LOT };
+        let most = if self.of.breaker.is_on_trial() { 1 } else { LOT };
         if most == 1 && !score.lots.is_empty() {
             return Ok(Next::Wait(Some(LOOK)));
         }

@@ -58,6 +58,7 @@ impl Dispatcher {
         database::commit(tx).await?;
         self.ring_for(&planned);
         for blocked in decisions.blocked.iter().filter(|one| blocked.contains(&one.contact_id)) {
+            self.of.metrics.decided(blocked.block.effect.as_str(), 1);
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
         }
         decisions.orders.retain(|order| intended.contains(&order.contact_id));

@@ -101,7 +101,7 @@ impl Errand {
             Err(handed) => return handed,
         };
         // From here on it is begun; whoever lost the lease while it waited begins nothing.
-        if !own.of.lease.holds(self.token) || own.breaker.rest().is_some() {
+        if !own.of.lease.holds(self.token) || own.of.breaker.rest().is_some() {
             return Handed::Back;
         }
         visit.begin();
@@ -112,9 +112,9 @@ impl Errand {
             () = self.overdue() => Outcome::Unknown { detail: "the process stopped before the answer came".to_owned() },
         };
         match &outcome {
-            Outcome::Returned { detail } => own.breaker.came_back(detail),
+            Outcome::Returned { detail } => own.of.breaker.came_back(detail),
             Outcome::Unknown { .. } => {}
-            Outcome::Accepted | Outcome::Later(_) | Outcome::Never(_) => own.breaker.is_well(),
+            Outcome::Accepted | Outcome::Later(_) | Outcome::Never(_) => own.of.breaker.is_well(),
         }
         match outcome {
             Outcome::Returned { .. } => Handed::Back,

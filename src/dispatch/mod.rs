@@ -11,9 +11,8 @@
 //! 5. is **settled** as the answers come: every outcome is written, guarded by the claim, and what comes next is planned.
 //!
 //! What may go on at once: [`capacity`]; how fast: [`rates`]; which receivers wait: [`domains`]; when the transport is left
-//! alone: [`breaker`]; who may hold contacts: [`lease`].
+//! alone: [`Breaker`]; who may hold contacts: [`lease`].
 
-mod breaker;
 mod capacity;
 mod conductor;
 mod decide;
@@ -37,7 +36,6 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    breaker::Breaker,
     capacity::{Intents, Width},
     conductor::Score,
     domains::Domains,
@@ -57,8 +55,9 @@ use crate::{
     clock::Clock,
     contacts::Contact,
     database::{Database, StoreError},
-    delivery::{Mailbox, Transport},
+    delivery::{Breaker, Mailbox, Transport},
     ids::ContactId,
+    metrics::Metrics,
     templates::Templates,
     tokens::SecretKey,
     workers::{Bell, Done, Job},
@@ -80,6 +79,10 @@ pub struct Equipment {
     pub plans: Plans,
     /// Where letters go.
     pub transport: Transport,
+    /// Whether letters go there.
+    pub breaker: Arc<Breaker>,
+    /// What is counted.
+    pub metrics: Metrics,
     /// How many letters the transport takes at once.
     pub width: usize,
     /// How many letters a second the transport takes from all processes; none = as many as it can.
@@ -101,7 +104,6 @@ pub struct Equipment {
 pub struct Dispatcher {
     of: Equipment,
     rate: Option<Rate>,
-    breaker: Breaker,
     intents: Intents,
     width: Width,
     domains: Domains,
@@ -114,7 +116,6 @@ impl Dispatcher {
         let per_second = |count| Rate { name: "transport".to_owned(), count, per: Duration::from_secs(1) };
         Arc::new(Self {
             rate: of.rate.map(per_second),
-            breaker: Breaker::default(),
             intents: Intents::default(),
             width: Width::new(of.width),
             domains: Domains::new(of.width),
@@ -126,11 +127,6 @@ impl Dispatcher {
     /// The Message-ID of a contact, without angle brackets.
     pub fn message_id(&self, contact: ContactId) -> String {
         crate::delivery::message_id(&self.of.key, contact, self.of.from.address.domain())
-    }
-
-    /// Why nothing is handed over, if that is so.
-    pub fn trouble(&self) -> Option<String> {
-        self.breaker.trouble()
     }
 
     /// Has it look again.

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     contacts::{ContactState, claims},
     database::{self, Database, StoreError},
+    metrics::Metrics,
     workers::{Bell, Done, Job},
 };
 
@@ -19,6 +20,7 @@ pub struct Recover {
     clock: Clock,
     plans: Plans,
     lease: Arc<Lease>,
+    metrics: Metrics,
     dispatcher: Arc<Bell>,
 }
 
@@ -32,8 +34,15 @@ struct Found {
 
 impl Recover {
     /// Looks through a database, and rings when something it found is due.
-    pub fn new(db: Database, clock: Clock, plans: Plans, lease: Arc<Lease>, dispatcher: Arc<Bell>) -> Self {
-        Self { db, clock, plans, lease, dispatcher }
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        plans: Plans,
+        lease: Arc<Lease>,
+        metrics: Metrics,
+        dispatcher: Arc<Bell>,
+    ) -> Self {
+        Self { db, clock, plans, lease, metrics, dispatcher }
     }
 
     async fn make_pass(&self) -> Result<Found, StoreError> {
@@ -71,6 +80,10 @@ impl Job for Recover {
                 });
             }
             let Found { in_doubt, again, released } = self.make_pass().await?;
+            for (what, found) in [("in_doubt", in_doubt), ("again", again)] {
+                self.metrics.recovered(what, u64::try_from(found).unwrap_or(0));
+            }
+            self.metrics.recovered("released", released);
             if in_doubt + again > 0 || released > 0 {
                 tracing::warn!(in_doubt, again, released, "found what a worker left when it died");
             }

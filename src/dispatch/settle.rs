@@ -5,7 +5,7 @@ use crate::{
     campaigns::enrollments,
     clock::Timestamp,
     contacts::{
-        BlockReason, Contact, StepOf,
+        BlockReason, Contact, Lane, StepOf,
         claims::{self, Setback},
     },
     customers,
@@ -65,6 +65,7 @@ impl Dispatcher {
         if !lost.is_empty() {
             tracing::warn!(accepted = lost.len(), late, "accepted after the lease was over; others had taken over");
         }
+        self.count(lot.lane, &contacts, now);
         tally.sent += sent + late;
         tally.later += sorted.later.len();
         tally.failed += sorted.never.len();
@@ -72,6 +73,26 @@ impl Dispatcher {
         tally.given_back += sorted.back.len();
         tally.deferred += sorted.put_off.len();
         Ok(())
+    }
+}
+
+impl Dispatcher {
+    fn count(&self, lane: Lane, contacts: &[(&Contact, &Handed)], now: Timestamp) {
+        let metrics = &self.of.metrics;
+        for (contact, handed) in contacts {
+            let outcome = match handed {
+                Handed::Over(Outcome::Accepted) => "accepted",
+                Handed::Over(Outcome::Later(_)) => "refused_for_now",
+                Handed::Over(Outcome::Never(_)) => "refused_for_good",
+                Handed::Over(Outcome::Unknown { .. }) => "unknown",
+                Handed::Over(Outcome::Returned { .. }) | Handed::Back | Handed::PutOff(_) => "given_back",
+            };
+            metrics.handed_over(lane.name(), outcome, 1);
+            if outcome == "accepted" {
+                let late = now.signed_duration_since(contact.due_time);
+                metrics.lateness(lane.name(), late.to_std().unwrap_or_default().as_secs_f64());
+            }
+        }
     }
 }
 

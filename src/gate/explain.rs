@@ -45,7 +45,7 @@ impl Gate {
         let attempts = contacts::attempts(db, contact.contact_id).await?;
         let decisions = contacts::decisions(db, contact.contact_id).await?;
         let facts = Facts::read(&self.db, &[&contact], self.clock.now()).await?;
-        let case = facts.case(&contact, None)?;
+        let case = Case { circuit_open_until: self.circuit_open_until(), ..facts.case(&contact, None)? };
         let told = Told { contact: &contact, case: &case, attempts: &attempts, decisions: &decisions };
         let (summary, checks, next_allowed_time) = if contact.state == ContactState::Scheduled {
             let at = at.unwrap_or_else(|| contact.due_time.max(self.clock.now()));
@@ -96,7 +96,7 @@ impl Gate {
     pub async fn warnings(&self, contact: &Contact) -> Result<Vec<Block>, Fault> {
         let now = self.clock.now();
         let facts = Facts::read(&self.db, &[contact], now).await?;
-        let case = facts.case(contact, None)?;
+        let case = Case { circuit_open_until: self.circuit_open_until(), ..facts.case(contact, None)? };
         Ok(lines(&case, now).into_iter().filter_map(|check| check.block).collect())
     }
 }

@@ -11,12 +11,14 @@ pub use self::{
     facts::Facts,
     rules::{Case, RULES, Rule, Verdict, checks, decide, instant},
 };
+use std::sync::Arc;
+
 use crate::{
     clock::{Clock, Timestamp},
     contacts::{self, Block},
     customers,
     database::Database,
-    delivery::Channel,
+    delivery::{Breaker, Channel},
     ids::{CustomerId, TopicId},
     preferences::{self, FrequencyCap},
     rpc::{Fault, Reason},
@@ -27,6 +29,7 @@ use crate::{
 pub struct Gate {
     db: Database,
     clock: Clock,
+    breaker: Arc<Breaker>,
 }
 
 /// One line of a decision.
@@ -50,9 +53,14 @@ pub struct Contactability {
 }
 
 impl Gate {
-    /// A gate over a database.
-    pub fn new(db: Database, clock: Clock) -> Self {
-        Self { db, clock }
+    /// A gate over a database and a transport.
+    pub fn new(db: Database, clock: Clock, breaker: Arc<Breaker>) -> Self {
+        Self { db, clock, breaker }
+    }
+
+    /// Until when the transport is left alone.
+    fn circuit_open_until(&self) -> Option<Timestamp> {
+        Some(self.clock.now() + self.breaker.rest()?)
     }
 
     /// Whether a message about a topic would reach a customer at a moment (none = now).
@@ -90,7 +98,7 @@ impl Gate {
             // The question is when there is room.
             waits_for_room: true,
             template_error: None,
-            circuit_open_until: None,
+            circuit_open_until: self.circuit_open_until(),
             throttled_until: None,
             back_off: None,
         };

@@ -1,12 +1,12 @@
 //! Around every call: a limit on how many run at once, a deadline of the service's own, panics kept from taking the connection
-//! with them, and a span for the log.
+//! with them, a span for the log, and a count.
 
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -16,7 +16,8 @@ use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use super::{Reason, status};
+use super::{Reason, labels, status};
+use crate::metrics::Metrics;
 
 const MOST_AT_ONCE: usize = 512;
 
@@ -24,11 +25,13 @@ const MOST_AT_ONCE: usize = 512;
 #[derive(Debug, Clone)]
 pub struct GuardLayer {
     running: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
-impl Default for GuardLayer {
-    fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+impl GuardLayer {
+    /// Guards, and counts what it guards.
+    pub fn new(metrics: Metrics) -> Self {
+        Self { running: Arc::new(Semaphore::new(MOST_AT_ONCE)), metrics }
     }
 }
 
@@ -36,7 +39,7 @@ impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, running: Arc::clone(&self.running) }
+        Guard { inner, running: Arc::clone(&self.running), metrics: self.metrics.clone() }
     }
 }
 
@@ -45,6 +48,7 @@ impl<S> Layer<S> for GuardLayer {
 pub struct Guard<S> {
     inner: S,
     running: Arc<Semaphore>,
+    metrics: Metrics,
 }
 
 impl<S> Service<Request<Body>> for Guard<S>
@@ -62,17 +66,19 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(method) = request.uri().path().strip_prefix("/rapport.v1.").map(str::to_owned) else {
+        let Some(method) = request.uri().path().strip_prefix("/rapport.v1.").map(labels::method) else {
             return Box::pin(self.inner.call(request));
         };
         let Ok(permit) = Arc::clone(&self.running).try_acquire_owned() else {
             let refusal = status::plain(Reason::Overloaded, "too many calls at once");
+            self.metrics.called(method, labels::code(refusal.code()), 0.0);
             return Box::pin(std::future::ready(Ok(refusal.into_http())));
         };
         let request_id = request.headers().get("x-request-id").cloned();
         let span =
             tracing::info_span!("call", method, request_id = request_id.as_ref().and_then(|id| id.to_str().ok()));
-        let limit = limit(&method);
+        let limit = limit(method);
+        let (metrics, began) = (self.metrics.clone(), Instant::now());
         let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let guarded = async move {
             let _permit = permit;
@@ -81,6 +87,8 @@ where
                 Ok(Err(panic)) => status::internal(&sentence(panic.as_ref())).into_http(),
                 Err(_) => overdue(limit).into_http(),
             };
+            let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
+            metrics.called(method, labels::code(code), began.elapsed().as_secs_f64());
             echo(&mut response, request_id);
             Ok(response)
         };
@@ -153,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_hangs_ends_at_the_services_own_deadline() {
         let hangs = service_fn(|_| std::future::pending::<Result<Response<Body>, Infallible>>());
-        let response = GuardLayer::default().layer(hangs).call(request()).await.unwrap();
+        let response = GuardLayer::new(Metrics::default()).layer(hangs).call(request()).await.unwrap();
         assert_eq!(grpc_status(&response), "4");
         assert_eq!(response.headers()["x-request-id"], "r-1");
     }
@@ -161,14 +169,14 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_the_call_and_nothing_else() {
         let panics = service_fn(|_: Request<Body>| async { panic!("boom") as Result<Response<Body>, Infallible> });
-        let response = GuardLayer::default().layer(panics).call(request()).await.unwrap();
+        let response = GuardLayer::new(Metrics::default()).layer(panics).call(request()).await.unwrap();
         assert_eq!(grpc_status(&response), "13");
     }
 
     #[tokio::test]
     async fn too_many_calls_at_once_are_refused_at_the_door() {
         let hangs = service_fn(|_| std::future::pending::<Result<Response<Body>, Infallible>>());
-        let mut guard = GuardLayer::default().layer(hangs);
+        let mut guard = GuardLayer::new(Metrics::default()).layer(hangs);
         let running: Vec<_> = (0..MOST_AT_ONCE).map(|_| guard.call(request())).collect();
         let response = guard.call(request()).await.unwrap();
         assert_eq!(grpc_status(&response), "8");

@@ -8,6 +8,7 @@ mod entity;
 mod etag;
 mod fault;
 mod guard;
+mod labels;
 mod mask;
 mod page;
 mod requests;

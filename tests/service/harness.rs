@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Once,
     time::Duration,
@@ -25,7 +26,7 @@ use rapport::{
     },
     service::Service,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tempfile::TempDir;
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
@@ -107,6 +108,29 @@ impl World {
     /// Where the service listens.
     pub fn address(&self) -> String {
         self.service.as_ref().expect("it runs").grpc_addr().to_string()
+    }
+
+    /// Where its pages are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.service.as_ref().expect("it runs").http_addr()
+    }
+
+    /// A connection to the record, beside those of the service.
+    pub async fn own_connection(&self) -> DatabaseConnection {
+        let url = match &self.config.database {
+            DatabaseLocation::Sqlite(path) => format!("sqlite://{}", path.display()),
+            DatabaseLocation::Postgres(url) => url.clone(),
+        };
+        sea_orm::Database::connect(url).await.expect("the database opens")
+    }
+
+    /// On a server: cuts every connection to the database and lets nobody in again. On a file there is nothing to cut.
+    pub async fn shut_out(&self) -> Option<ShutOut<'_>> {
+        let own = self.place.server.as_ref()?;
+        own.tell_server(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", own.name)).await;
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", own.name);
+        own.tell_server(&cut).await;
+        Some(ShutOut(own))
     }
 
     /// What time it is.
@@ -376,12 +400,23 @@ impl Place {
                 None => DatabaseLocation::Sqlite(self.folder.path().join("rapport.db")),
             },
             grpc_addr: ([127, 0, 0, 1], 0).into(),
+            http_addr: ([127, 0, 0, 1], 0).into(),
             mail: MailLocation::Folder(self.folder.path().join("outbox")),
             mail_connections: DEFAULT_MAIL_CONNECTIONS,
             mail_rate: None,
             mail_from: "The Shop <shop@example.com>".to_owned(),
             secret_key: Some("a key for stories, which nobody needs to guess".to_owned()),
         }
+    }
+}
+
+/// A database that nobody gets to.
+pub struct ShutOut<'a>(&'a OwnDatabase);
+
+impl ShutOut<'_> {
+    /// Lets everybody in again.
+    pub async fn end(self) {
+        self.0.tell_server(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", self.0.name)).await;
     }
 }
 

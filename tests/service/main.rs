@@ -18,6 +18,7 @@ mod mail;
 mod pauses;
 mod policy;
 mod preferences;
+mod probes;
 mod schema;
 mod start;
 mod templates;

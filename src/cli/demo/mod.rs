@@ -107,6 +107,7 @@ fn config(folder: &Path) -> Config {
     Config {
         database: DatabaseLocation::Sqlite(folder.join("rapport.db")),
         grpc_addr: ([127, 0, 0, 1], 0).into(),
+        http_addr: ([127, 0, 0, 1], 0).into(),
         mail: MailLocation::Folder(folder.join("outbox")),
         mail_connections: DEFAULT_MAIL_CONNECTIONS,
         mail_rate: None,
