@@ -163,7 +163,7 @@ mod tests {
             ("smtp://", "host"),
             ("smtp://hunter2@:25", "host"),
             ("smtp://mail.example.com:hunter2", "port"),
-            ("smtps://a:hunter2@ma il.example.com", "host"),
+            ("smtps://a:hunter2@ma il.example.com", "domain character"),
             ("smtps://a:hunter2@mäil.example.com", "host"),
             ("smtps://a:hunter2@mail.example.com/x", "after the host"),
             ("smtps://a:b@mail.example.com?hunter2", "after the host"),

@@ -1,4 +1,5 @@
 use std::{
+    collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
 };
@@ -35,9 +36,9 @@ pub(super) enum Trouble {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoConnection {
     #[error("connecting: {0}")]
-    Connect(Trouble),
+    Connect(io::Error),
     #[error("TLS: {0}")]
-    Tls(Trouble),
+    Tls(io::Error),
     #[error("{0}: {1}")]
     Talk(&'static str, Trouble),
     #[error("{0} was answered with {1}")]
@@ -132,11 +133,11 @@ impl Connection {
     async fn secure(self, server: &Server) -> Result<Self, NoConnection> {
         // What was said before TLS must not be taken for something that was said under it.
         let (Some(tls), Stream::Plain(tcp), true) = (&server.tls, self.stream, self.read == self.input.len()) else {
-            return Err(NoConnection::Tls(Trouble::Garbage));
+            return Err(NoConnection::Talk("STARTTLS", Trouble::Garbage));
         };
         let until = self.until.min(Instant::now() + self.limits.tls);
         let stream = timeout_at(until, tls.secure(tcp)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
-        let stream = stream.map_err(|error| NoConnection::Tls(error.into()))?;
+        let stream = stream.map_err(NoConnection::Tls)?;
         Ok(Self { stream, ..self })
     }
 
@@ -254,24 +255,24 @@ async fn write_all(stream: &mut Stream, output: &[u8], until: Instant) -> (usize
 }
 
 /// Tries every address of the host, each for its share of the time.
-async fn connect(server: &Server) -> Result<TcpStream, Trouble> {
+async fn connect(server: &Server) -> io::Result<TcpStream> {
     let settings = &server.settings;
     let until = Instant::now() + server.limits.connect;
-    let found = lookup_host((settings.host.as_str(), settings.port));
-    let addresses: Vec<SocketAddr> = timeout_at(until, found).await.map_err(|_| Trouble::Stalled)??.collect();
-    let mut trouble = Trouble::Lost(io::ErrorKind::AddrNotAvailable.into());
-    for (address, left) in addresses.iter().zip((1..=addresses.len() as u32).rev()) {
-        let share = Instant::now() + until.saturating_duration_since(Instant::now()) / left;
-        match timeout_at(share, TcpStream::connect(address)).await {
+    let addresses = timeout_at(until, lookup_host((settings.host.as_str(), settings.port))).await??;
+    let mut addresses: VecDeque<SocketAddr> = addresses.collect();
+    let mut error = io::ErrorKind::AddrNotAvailable.into();
+    while let (now, Some(address)) = (Instant::now(), addresses.pop_front()) {
+        let share = (until - now).div_f64(1.0 + addresses.len() as f64);
+        match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => {
                 tcp.set_nodelay(true)?;
                 return Ok(tcp);
             }
-            Ok(Err(error)) => trouble = error.into(),
-            Err(_) => trouble = Trouble::Stalled,
+            Ok(Err(refused)) => error = refused,
+            Err(elapsed) => error = elapsed.into(),
         }
     }
-    Err(trouble)
+    Err(error)
 }
 
 /// The name of this computer where it is one that others could know, else its address (RFC 5321, 4.1.3).

@@ -56,6 +56,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Connections and letters.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.connections, self.letters.len())
+    }
+
     /// The commands, without what stands behind their verbs.
     pub fn verbs(&self) -> Vec<&str> {
         self.commands.iter().map(|command| command.split(' ').next().unwrap_or_default()).collect()

@@ -85,3 +85,118 @@ impl Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Server, Smtp,
+            fake::{Act, Fake, Script, certificate},
+            stories::{LETTER, LONG, send, settings},
+        },
+        *,
+    };
+    use crate::{
+        config::{Credentials, Security, SmtpServer},
+        delivery::Outcome,
+    };
+
+    fn with_tls(fake: &Fake, security: Security, tls: Tls) -> Smtp {
+        let credentials = Some(Credentials { user: "shop".to_owned(), password: "hunter2".to_owned() });
+        let settings = SmtpServer { host: "localhost".to_owned(), credentials, ..settings(fake.port, security) };
+        Smtp::new(Server { settings, tls: Some(tls), limits: LONG })
+    }
+
+    #[tokio::test]
+    async fn a_password_goes_over_tls_alone() {
+        const PLAIN: &[&str] = &["AUTH PLAIN LOGIN", "STARTTLS", "PIPELINING"];
+        const LOGIN: &[&str] = &["AUTH LOGIN", "STARTTLS"];
+        let (acceptor, roots) = certificate("localhost");
+        for (security, offers) in [
+            (Security::StartTls, PLAIN),
+            (Security::StartTls, LOGIN),
+            (Security::Implicit, PLAIN),
+            (Security::Implicit, LOGIN),
+        ] {
+            let implicit_tls = security == Security::Implicit;
+            let fake =
+                Fake::start(Script { offers, tls: Some(acceptor.clone()), implicit_tls, ..Script::default() }).await;
+            let smtp = with_tls(&fake, security, Tls::new("localhost", roots.clone()).unwrap());
+            for _ in 0..2 {
+                assert_eq!(send(&smtp, LETTER.as_bytes()).await, Outcome::Accepted, "{security:?} {offers:?}");
+            }
+            let seen = fake.seen();
+            let before = if implicit_tls { ["EHLO"].as_slice() } else { &["EHLO", "STARTTLS", "EHLO"] };
+            assert_eq!(seen.verbs()[..before.len()], *before);
+            let auth = &seen.commands[before.len()..];
+            match offers == PLAIN {
+                true => assert_eq!(auth[0], "AUTH PLAIN AHNob3AAaHVudGVyMg=="),
+                false => assert_eq!(auth[..3], ["AUTH LOGIN", "c2hvcA==", "aHVudGVyMg=="]),
+            }
+            assert_eq!((seen.connections, seen.letters.len()), (1, 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn without_tls_or_a_proof_of_who_the_server_is_nothing_is_said() {
+        let (localhost, roots) = certificate("localhost");
+        let (other, other_roots) = certificate("mail.example.com");
+        let cases = [
+            (
+                Security::StartTls,
+                other.clone(),
+                &other_roots,
+                "TLS: invalid peer certificate: certificate not valid for name",
+            ),
+            (Security::Implicit, other, &other_roots, "TLS: invalid peer certificate: certificate not valid for name"),
+            (Security::StartTls, localhost.clone(), &other_roots, "TLS: invalid peer certificate"),
+            (Security::Implicit, localhost, &other_roots, "TLS: invalid peer certificate"),
+        ];
+        for (security, acceptor, trusted, expected) in cases {
+            let implicit_tls = security == Security::Implicit;
+            let offers = &["STARTTLS", "AUTH PLAIN"];
+            let fake = Fake::start(Script { offers, tls: Some(acceptor), implicit_tls, ..Script::default() }).await;
+            let smtp = with_tls(&fake, security, Tls::new("localhost", trusted.clone()).unwrap());
+            let outcome = send(&smtp, LETTER.as_bytes()).await;
+            assert!(matches!(&outcome, Outcome::Returned { detail } if detail.contains(expected)), "{outcome:?}");
+            assert!(!fake.seen().verbs().contains(&"AUTH"));
+        }
+        let tls = Tls::new("localhost", roots).unwrap();
+        for (offers, acts, expected) in [
+            (&["AUTH PLAIN"], vec![], "does not offer STARTTLS"),
+            (&["STARTTLS"], vec![("STARTTLS", Act::Say("454 4.7.0 not now"))], "454 4.7.0"),
+            // Somebody in between adds what shall be taken for something that was said under TLS.
+            (
+                &["STARTTLS"],
+                vec![("STARTTLS", Act::Say("220 go on\r\n250-AUTH PLAIN\r\n250 ok"))],
+                "STARTTLS: what came back",
+            ),
+        ] {
+            let fake = Fake::start(Script { offers, acts, ..Script::default() }).await;
+            let outcome = send(&with_tls(&fake, Security::StartTls, tls.clone()), LETTER.as_bytes()).await;
+            assert!(matches!(&outcome, Outcome::Returned { detail } if detail.contains(expected)), "{outcome:?}");
+            let seen = fake.seen();
+            assert!(!seen.verbs().contains(&"MAIL") && !seen.verbs().contains(&"AUTH"));
+        }
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_return_the_letter_and_are_not_repeated() {
+        let (acceptor, roots) = certificate("localhost");
+        for (offers, acts, expected) in [
+            (
+                &["AUTH PLAIN"],
+                vec![("AUTH", Act::Say("535 5.7.8 shop, hunter2 is wrong"))],
+                "AUTH was answered with 535 5.7.8",
+            ),
+            (&["AUTH GSSAPI"], vec![], "neither AUTH PLAIN nor AUTH LOGIN"),
+        ] {
+            let tls = Some(acceptor.clone());
+            let fake = Fake::start(Script { offers, acts, tls, implicit_tls: true, ..Script::default() }).await;
+            let smtp = with_tls(&fake, Security::Implicit, Tls::new("localhost", roots.clone()).unwrap());
+            let outcome = send(&smtp, LETTER.as_bytes()).await;
+            assert!(matches!(&outcome, Outcome::Returned { detail } if detail.contains(expected)), "{outcome:?}");
+            assert!(!format!("{outcome:?} {smtp:?}").contains("hunter2"));
+        }
+    }
+}
