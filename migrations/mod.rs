@@ -10,6 +10,7 @@ mod m20261121_000005_create_templates;
 mod m20261121_000006_create_campaigns;
 mod m20261121_000007_create_contacts;
 mod m20261122_000008_add_engine;
+mod m20261122_000010_add_limits;
 
 /// Knows every step.
 pub struct Migrator;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000006_create_campaigns::Migration),
             Box::new(m20261121_000007_create_contacts::Migration),
             Box::new(m20261122_000008_add_engine::Migration),
+            Box::new(m20261122_000010_add_limits::Migration),
         ]
     }
 }

@@ -110,7 +110,12 @@ impl PreferenceBook {
 /// One topic.
 pub async fn find_topic(db: &impl store::Connection, id: &TopicId) -> Result<Topic, Fault> {
     let found = store::load_topics(db, [id.clone()]).await?.remove(id);
-    found.ok_or_else(|| Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}")))
+    found.ok_or_else(|| topic_not_found(id))
+}
+
+/// There is no such topic.
+pub fn topic_not_found(id: &TopicId) -> Fault {
+    Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
 }
 
 /// Everything that a customer said.

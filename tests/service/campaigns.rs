@@ -244,7 +244,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         campaign_id: "Not A Slug".into(),
         trigger: None,
         reentry: Some(Reentry { mode: Mode::Once.into(), cooldown_days: -1 }),
-        policy: Some(CampaignPolicy { expire_after_hours: 100_000 }),
+        policy: Some(CampaignPolicy { expire_after_hours: 100_000, max_per_minute: -1 }),
         steps: vec![
             step("a", after_hours(-1), "offer"),
             step("a", after_days(1, "25:00"), "offer"),
@@ -261,6 +261,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         "campaign.event",
         "campaign.exits[0].eventType",
         "campaign.policy.expireAfterHours",
+        "campaign.policy.maxPerMinute",
         "campaign.reentry.cooldownDays",
         "campaign.steps[0].delay.elapsed.hours",
         "campaign.steps[1].delay.calendar.at",

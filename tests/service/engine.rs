@@ -10,7 +10,7 @@ use rapport::{
 use super::harness::{self, World, after_hours, campaign, step};
 
 /// What a worker leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
-async fn die_in_the_middle_of(db: &Database, world_time: rapport::clock::Timestamp, contacts: &[Contact]) {
+pub(super) async fn die_in_the_middle_of(db: &Database, world_time: rapport::clock::Timestamp, contacts: &[Contact]) {
     let claim = claims::claim(db.writer(), world_time, &[], 100).await.unwrap();
     let doomed = |contact: &&rapport::contacts::Contact| {
         contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())

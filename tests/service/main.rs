@@ -6,6 +6,7 @@
 mod harness;
 
 mod admin;
+mod batches;
 mod campaigns;
 mod contacts;
 mod customers;
@@ -15,6 +16,7 @@ mod events;
 mod exits;
 mod mail;
 mod preferences;
+mod resolving;
 mod schema;
 mod start;
 mod templates;
