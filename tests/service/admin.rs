@@ -14,7 +14,7 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
     world.dispatch().await;
     let status = world.admin.get_status(GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
-    assert_eq!(status.schema_version, "m20261121_000007_create_contacts");
+    assert_eq!(status.schema_version, "m20261122_000010_add_limits");
     assert!(status.database.starts_with("sqlite 3.") || status.database.starts_with("postgres 1"));
     assert_eq!(status.degraded_reasons, Vec::<String>::new());
     let jobs: Vec<_> = status.jobs.iter().map(|job| job.job_id.as_str()).collect();

@@ -227,7 +227,7 @@ async fn how_long_batches_take() {
     let due = Some(Due::DueTime(at("2026-02-09T09:00:00Z")));
     let requests: Vec<_> = (0..1_000)
         .map(|number| ScheduleContactRequest {
-            due,
+            due: due.clone(),
             dedupe_key: format!("{number}"),
             ..ad_hoc("anna", "orders", "check-in")
         })
