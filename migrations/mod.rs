@@ -11,6 +11,7 @@ mod m20261121_000006_create_campaigns;
 mod m20261121_000007_create_contacts;
 mod m20261122_000008_add_engine;
 mod m20261122_000009_add_policy;
+mod m20261122_000010_add_limits;
 mod m20261122_000011_add_lane_index;
 
 /// Knows every step.
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000007_create_contacts::Migration),
             Box::new(m20261122_000008_add_engine::Migration),
             Box::new(m20261122_000009_add_policy::Migration),
+            Box::new(m20261122_000010_add_limits::Migration),
             Box::new(m20261122_000011_add_lane_index::Migration),
         ]
     }

@@ -36,7 +36,7 @@ impl CustomerService for Api {
     ) -> Result<Response<CreateCustomerResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "CreateCustomer", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "CreateCustomer", &request_id, &message);
         let all = |_: &str| true;
         let change = match message.customer {
             Some(customer) => change(&mut violations, "customer", customer, all),
@@ -89,7 +89,7 @@ impl CustomerService for Api {
     ) -> Result<Response<UpdateCustomerResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "UpdateCustomer", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "UpdateCustomer", &request_id, &message);
         let target = decode::customer_key(&mut violations, "target", message.target);
         let customer = message.customer.unwrap_or_default();
         let etag = customer.etag.clone();
@@ -132,7 +132,7 @@ impl CustomerService for Api {
     async fn add_address(&self, request: Request<AddAddressRequest>) -> Result<Response<AddAddressResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "AddAddress", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "AddAddress", &request_id, &message);
         let address = match &message.address {
             Some(new) => address(&mut violations, "address", new),
             None => {

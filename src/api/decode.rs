@@ -160,6 +160,18 @@ pub fn time(violations: &mut Violations, path: impl fmt::Display, time: Option<W
     instant
 }
 
+/// An instant that must be given.
+pub fn required_time(
+    violations: &mut Violations,
+    path: impl fmt::Display,
+    time: Option<WireTime>,
+) -> Option<Timestamp> {
+    if time.is_none() {
+        violations.add(path.to_string(), "is required");
+    }
+    self::time(violations, path, time)
+}
+
 /// Free data.
 pub fn object(violations: &mut Violations, path: impl fmt::Display, fields: Option<Struct>) -> Map<String, Value> {
     let path = path.to_string();
@@ -271,6 +283,7 @@ pub fn localized(violations: &mut Violations, path: &str, texts: &[proto::Locali
 /// The key of a request that may be repeated. `body` is the request without its id; a check alone takes no key.
 pub fn request_key(
     violations: &mut Violations,
+    path: impl fmt::Display,
     caller: &Caller,
     method: &'static str,
     request_id: &str,
@@ -278,7 +291,7 @@ pub fn request_key(
 ) -> Option<RequestKey> {
     let printable = |byte: u8| (b' '..=b'~').contains(&byte);
     if request_id.len() > 64 || !request_id.bytes().all(printable) {
-        violations.add("requestId", "must be at most 64 printable ASCII characters");
+        violations.add(path.to_string(), "must be at most 64 printable ASCII characters");
         return None;
     }
     RequestKey::new(caller, method, request_id, body)

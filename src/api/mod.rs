@@ -24,7 +24,7 @@ use crate::{
     dispatch::Dispatcher,
     events::Events,
     gate::Gate,
-    ids::CustomerId,
+    ids::{CampaignId, CustomerId},
     intake::Intake,
     preferences::PreferenceBook,
     rpc::{
@@ -121,6 +121,14 @@ impl Api {
         match reference {
             None => violations.check().map(|()| None),
             some => self.resolve(some, path, violations).await.map(Some),
+        }
+    }
+
+    /// Refuses to select by a campaign that is not there.
+    async fn check_campaign(&self, id: Option<&CampaignId>) -> Result<(), Fault> {
+        match id {
+            Some(id) => self.0.campaigns.get(id).await.map(drop),
+            None => Ok(()),
         }
     }
 }

@@ -28,7 +28,7 @@ impl TemplateService for Api {
     ) -> Result<Response<CreateTemplateResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "CreateTemplate", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "CreateTemplate", &request_id, &message);
         if message.template.is_none() {
             violations.add("template", "is required");
         }

@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -67,6 +69,9 @@ pub struct Plan {
     pub exits: Vec<Exit>,
     /// After how many hours from its due time a contact is too late.
     pub expire_after_hours: i32,
+    /// How many of its contacts go out in a minute at most; none = as fast as the transport.
+    #[serde(default)]
+    pub max_per_minute: Option<NonZeroU32>,
 }
 
 /// What starts a campaign.
@@ -255,6 +260,8 @@ pub struct PlanChange {
     pub exits: Option<Vec<Exit>>,
     /// When a contact is too late.
     pub expire_after_hours: Option<i32>,
+    /// How many contacts go out in a minute at most.
+    pub max_per_minute: Option<Option<NonZeroU32>>,
 }
 
 impl Plan {
@@ -273,5 +280,6 @@ impl Plan {
         set(&mut self.steps, change.steps);
         set(&mut self.exits, change.exits);
         set(&mut self.expire_after_hours, change.expire_after_hours);
+        set(&mut self.max_per_minute, change.max_per_minute);
     }
 }

@@ -24,6 +24,8 @@ pub mod campaign {
         pub topic_id: TopicId,
         #[sea_orm(column_type = "Text")]
         pub purpose: Purpose,
+        /// Of the current plan, whichever version a contact follows.
+        pub max_per_minute: Option<i32>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,

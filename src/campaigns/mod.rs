@@ -16,7 +16,7 @@ pub use self::{
         Action, Anchor, Campaign, CampaignState, Exit, Place, Plan, PlanChange, Reentry, ReentryMode, Step, Trigger,
     },
     enrollments::{EndCause, Enrollment, EnrollmentState},
-    store::{paused, triggered_by},
+    store::{limits, paused, triggered_by},
 };
 use crate::{
     clock::Clock,

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use sea_orm::{
     ActiveValue::Set,
@@ -159,6 +159,21 @@ pub async fn paused(db: &impl ConnectionTrait) -> Result<Vec<CampaignId>, StoreE
     Ok(rows)
 }
 
+/// How many contacts in a minute the active campaigns allow that have such a limit.
+pub async fn limits(db: &impl ConnectionTrait) -> Result<Vec<(CampaignId, NonZeroU32)>, StoreError> {
+    let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .column(campaign::Column::MaxPerMinute)
+        .filter(campaign::Column::State.eq(CampaignState::Active))
+        .filter(campaign::Column::MaxPerMinute.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    let limit = |(id, most): (CampaignId, i32)| Some((id, NonZeroU32::new(u32::try_from(most).ok()?)?));
+    Ok(rows.into_iter().filter_map(limit).collect())
+}
+
 async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
     let row = version::ActiveModel {
         campaign_id: Set(of.campaign_id.clone()),
@@ -180,6 +195,7 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         event_type: Set(of.plan.event_type().to_owned()),
         topic_id: Set(of.plan.topic_id.clone()),
         purpose: Set(of.purpose),
+        max_per_minute: Set(of.plan.max_per_minute.and_then(|most| i32::try_from(most.get()).ok())),
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),
         revision: Set(of.revision),

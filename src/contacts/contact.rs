@@ -54,6 +54,10 @@ text_enum! {
     ///           │     │ answer lost
     ///           │     ▼
     ///           └── (transactional)  else ──► UNKNOWN_OUTCOME
+    ///
+    /// UNKNOWN_OUTCOME ──resolved: was sent──► SENT
+    /// UNKNOWN_OUTCOME ──resolved: was not sent──► FAILED
+    /// UNKNOWN_OUTCOME, FAILED ──resolved: send again──► SCHEDULED
     /// ```
     ///
     /// A claim is no state: a claimed contact is SCHEDULED and can still be called off.
@@ -66,7 +70,7 @@ text_enum! {
         Sent = "sent",
         /// Held back for good.
         Suppressed = "suppressed",
-        /// Refused by the transport for good.
+        /// Refused by the transport for good, or known not to have been sent.
         Failed = "failed",
         /// Its time was over before it could go out.
         Expired = "expired",

@@ -8,6 +8,7 @@ mod hand_overs;
 mod lane;
 mod stats;
 mod store;
+mod verdict;
 
 pub use self::{
     contact::{
@@ -18,9 +19,10 @@ pub use self::{
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},
     store::{
-        CallOff, ask_again, ask_again_after_pause, attempts, cancel, decisions, find_by_dedupe_key, find_latest,
-        insert, insert_once, replan, waiting_by_wall_clock,
+        CallOff, ask_again, ask_again_after_pause, attempts, cancel, cancel_all, count, customers_of, decisions,
+        find_latest, first_ids, insert, known, replan, reschedule, resolve, waiting_by_wall_clock,
     },
+    verdict::Verdict,
 };
 use crate::{
     calendar::Planned,
@@ -74,6 +76,12 @@ impl Contacts {
     /// How many are meant.
     pub async fn count(&self, which: &Selection) -> Result<u64, StoreError> {
         store::count(self.db.reader(), which).await
+    }
+
+    /// Every hand-over of a contact, oldest first.
+    pub async fn attempts(&self, id: ContactId) -> Result<Vec<Attempt>, Fault> {
+        self.get(id).await?;
+        Ok(attempts(self.db.reader(), id).await?)
     }
 
     /// What became of a campaign's contacts.

@@ -1,32 +1,36 @@
+use futures_util::TryStreamExt;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+    QueryTrait, StreamTrait, UpdateMany,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict, Query},
 };
 
 use super::{
-    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Planned, Selection, StepOf,
+    Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, Planned, Selection, StepOf,
+    Verdict,
     entity::{attempt, contact, decision},
 };
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, TopicId},
+    ids::{CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, TopicId},
     rpc::Page,
 };
 
-/// Inserts contacts whose steps nobody has planned yet.
+/// How many rows a statement inserts, so that their values stay below the number that SQLite takes.
+const AT_ONCE: usize = 500;
+
+/// Inserts contacts whose steps nobody has planned yet and whose keys nobody has taken; raced when somebody has meanwhile.
 pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
-    if !contacts.is_empty() {
-        contact::Entity::insert_many(contacts.iter().map(row)).exec_without_returning(tx).await?;
+    for some in contacts.chunks(AT_ONCE) {
+        let taken = OnConflict::column(contact::Column::DedupeKey).do_nothing().to_owned();
+        let insert = contact::Entity::insert_many(some.iter().map(row)).on_conflict(taken);
+        if insert.exec_without_returning(tx).await? < some.len() as u64 {
+            return Err(StoreError::Raced);
+        }
     }
     Ok(())
-}
-
-/// Inserts a contact; false when its key is taken.
-pub async fn insert_once(tx: &WriteTx, new: &Contact) -> Result<bool, StoreError> {
-    let free_key = OnConflict::column(contact::Column::DedupeKey).do_nothing().to_owned();
-    Ok(contact::Entity::insert(row(new)).on_conflict(free_key).exec_without_returning(tx).await? == 1)
 }
 
 /// One contact.
@@ -39,9 +43,13 @@ pub async fn lock(tx: &WriteTx, id: ContactId) -> Result<Option<Contact>, StoreE
     contact::Entity::find_by_id(id).lock(LockType::Update).one(tx).await?.map(domain).transpose()
 }
 
-/// The contact that has a caller's key.
-pub async fn find_by_dedupe_key(db: &impl ConnectionTrait, key: &str) -> Result<Option<Contact>, StoreError> {
-    contact::Entity::find().filter(contact::Column::DedupeKey.eq(key)).one(db).await?.map(domain).transpose()
+/// The contacts with these ids, and those that have these keys of callers.
+pub async fn known(tx: &WriteTx, ids: Vec<ContactId>, keys: Vec<String>) -> Result<Vec<Contact>, StoreError> {
+    if ids.is_empty() && keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let any = contact::Column::ContactId.is_in(ids).or(contact::Column::DedupeKey.is_in(keys));
+    contact::Entity::find().filter(any).all(tx).await?.into_iter().map(domain).collect()
 }
 
 /// Contacts in the order in which they were planned, one more than the page holds.
@@ -156,7 +164,37 @@ pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp)
             contact::Column::CustomerId.eq(customer).and(contact::Column::Purpose.is_in(purposes.iter().copied()))
         }
     };
-    let done = contact::Entity::update_many()
+    Ok(calling_off(block, now).filter(which).exec(tx).await?.rows_affected)
+}
+
+/// Calls off all that wait of those meant. Answers how many, and the steps that this ends.
+pub async fn cancel_all(
+    tx: &WriteTx,
+    which: &Selection,
+    block: &Block,
+    now: Timestamp,
+) -> Result<(i64, Vec<StepOf>), StoreError> {
+    let mut update = calling_off(block, now).filter(condition(which)).into_query();
+    update.returning(Query::returning().columns([
+        contact::Column::CampaignId,
+        contact::Column::EnrollmentId,
+        contact::Column::StepId,
+        contact::Column::EventId,
+    ]));
+    // They may be a great many: their rows are not held in memory all at once.
+    let mut rows = tx.stream(&update).await?;
+    let (mut canceled, mut steps) = (0, Vec::new());
+    while let Some(row) = rows.try_next().await? {
+        canceled += 1;
+        let columns: StepColumns =
+            (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
+        steps.extend(step(columns));
+    }
+    Ok((canceled, steps))
+}
+
+fn calling_off(block: &Block, now: Timestamp) -> UpdateMany<contact::Entity> {
+    contact::Entity::update_many()
         .col_expr(contact::Column::State, Expr::val(ContactState::Canceled))
         .col_expr(contact::Column::BlockReason, Expr::val(block.reason))
         .col_expr(contact::Column::BlockEffect, Expr::val(Effect::Cancel))
@@ -166,10 +204,89 @@ pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp)
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(which)
+}
+
+/// Whose contacts are meant, each once and in order.
+pub async fn customers_of(tx: &WriteTx, which: &Selection) -> Result<Vec<CustomerId>, StoreError> {
+    let query = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::CustomerId)
+        .distinct()
+        .filter(condition(which))
+        .order_by_asc(contact::Column::CustomerId);
+    // They may be a great many: their rows are not held in memory all at once.
+    Ok(query.into_tuple::<CustomerId>().stream(tx).await?.try_collect().await?)
+}
+
+/// The first contacts that are meant, in the order in which they were planned.
+pub async fn first_ids(tx: &WriteTx, which: &Selection, most: u64) -> Result<Vec<ContactId>, StoreError> {
+    let query = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::ContactId)
+        .filter(condition(which))
+        .order_by_asc(contact::Column::ContactId)
+        .limit(most);
+    Ok(query.into_tuple().all(tx).await?)
+}
+
+/// Plans a waiting contact for an instant that somebody chose; whoever had claimed it loses it, and what put it off is forgotten.
+pub async fn reschedule(tx: &WriteTx, id: ContactId, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+    planning_anew(due, now)
+        .filter(contact::Column::ContactId.eq(id))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
         .exec(tx)
         .await?;
-    Ok(done.rows_affected)
+    Ok(())
+}
+
+fn planning_anew(due: Timestamp, now: Timestamp) -> UpdateMany<contact::Entity> {
+    contact::Entity::update_many()
+        .col_expr(contact::Column::DueTime, due.into())
+        .col_expr(contact::Column::DueLocalTime, Expr::val(None::<String>))
+        .col_expr(contact::Column::DueZone, Expr::val(None::<String>))
+        .col_expr(contact::Column::BlockReason, Expr::val(None::<BlockReason>))
+        .col_expr(contact::Column::BlockEffect, Expr::val(None::<Effect>))
+        .col_expr(contact::Column::BlockDetail, Expr::val(None::<String>))
+        .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
+        .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
+        .col_expr(contact::Column::UpdateTime, now.into())
+        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
+}
+
+/// Settles a locked contact in doubt, and its last attempt with it; `told` says who did and why.
+pub async fn resolve(
+    tx: &WriteTx,
+    before: &Contact,
+    verdict: Verdict,
+    told: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let last = attempts(tx, before.contact_id).await?.pop();
+    let update = match verdict {
+        Verdict::SendAgain => planning_anew(now, now),
+        Verdict::WasSent | Verdict::WasNotSent => contact::Entity::update_many()
+            .col_expr(contact::Column::UpdateTime, now.into())
+            .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1)),
+    };
+    let send_time = last.as_ref().filter(|_| verdict == Verdict::WasSent).map(|attempt| attempt.start_time);
+    update
+        .col_expr(contact::Column::State, Expr::val(verdict.state()))
+        .col_expr(contact::Column::SendTime, Expr::val(send_time))
+        .filter(contact::Column::ContactId.eq(before.contact_id))
+        .filter(contact::Column::State.eq(before.state))
+        .exec(tx)
+        .await?;
+    let Some(last) = last else { return Ok(()) };
+    let detail = if last.detail.is_empty() { told.to_owned() } else { format!("{}; {told}", last.detail) };
+    let outcome = last.outcome.filter(|outcome| *outcome != AttemptOutcome::Unknown).unwrap_or(verdict.outcome());
+    attempt::Entity::update_many()
+        .col_expr(attempt::Column::Outcome, Expr::val(outcome))
+        .col_expr(attempt::Column::Detail, detail.into())
+        .filter(attempt::Column::ContactId.eq(before.contact_id))
+        .filter(attempt::Column::Number.eq(last.number))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// The waiting contacts of a customer that are planned by the wall clock.
@@ -249,12 +366,6 @@ fn condition(which: &Selection) -> Condition {
 pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
     let corrupt =
         |detail: &str| StoreError::Corrupt { table: "contacts", detail: format!("{} of {}", detail, row.contact_id) };
-    let step = match (&row.campaign_id, row.enrollment_id, &row.step_id, row.event_id) {
-        (Some(campaign), Some(enrollment_id), Some(step), Some(event_id)) => {
-            Some(StepOf { campaign_id: campaign.clone(), enrollment_id, step_id: step.clone(), event_id })
-        }
-        _ => None,
-    };
     let due_local = match (&row.due_local_time, &row.due_zone) {
         (Some(local), Some(zone)) => Some((local.parse().map_err(|_| corrupt("due_local_time"))?, zone.clone())),
         _ => None,
@@ -265,7 +376,7 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
     Ok(Contact {
         contact_id: row.contact_id,
         customer_id: row.customer_id,
-        step,
+        step: step((row.campaign_id, row.enrollment_id, row.step_id, row.event_id)),
         topic_id: row.topic_id,
         purpose: row.purpose,
         channel: row.channel,
@@ -286,6 +397,12 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
         update_time: row.update_time,
         revision: row.revision,
     })
+}
+
+type StepColumns = (Option<CampaignId>, Option<EnrollmentId>, Option<String>, Option<EventId>);
+
+fn step((campaign_id, enrollment_id, step_id, event_id): StepColumns) -> Option<StepOf> {
+    Some(StepOf { campaign_id: campaign_id?, enrollment_id: enrollment_id?, step_id: step_id?, event_id: event_id? })
 }
 
 fn block(

@@ -9,10 +9,9 @@ mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{Locked, load, lock as lock_by_key, lock_all, lock_shared, profiles, reach, zones},
+    store::{Locked, load, lock as lock_by_key, lock_all, lock_each, lock_shared, profiles, reach, zones},
 };
 use crate::{
-    calendar::Zone,
     clock::{Clock, Timestamp},
     database::{self, Database, StoreError, WriteTx},
     ids::CustomerId,
@@ -140,13 +139,6 @@ pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
         return Err(Fault::refused(Reason::CustomerDeleted, id, format!("customer {id} is deleted")));
     }
     Ok(customer)
-}
-
-/// Keeps a living customer from others until this transaction ends; answers where they live, if that is known. One query.
-pub async fn lock_living(tx: &WriteTx, id: CustomerId) -> Result<Option<Zone>, Fault> {
-    let key = CustomerKey::Id(id);
-    let locked = store::lock(tx, &key).await?.ok_or_else(|| not_found(&key))?;
-    if locked.delete_time.is_some() { Err(deleted(id)) } else { Ok(locked.zone) }
 }
 
 /// A customer, living or not, kept from others until this transaction ends.

@@ -4,7 +4,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
-    sea_query::{Expr, LockType, OnConflict},
+    sea_query::{Expr, LockType, OnConflict, SimpleExpr},
 };
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::{
     calendar::Zone,
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    delivery::Channel,
+    delivery::{Channel, EmailAddress},
     ids::{AddressId, CustomerId},
     rpc::Page,
 };
@@ -36,11 +36,7 @@ pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Opt
         }
         CustomerKey::Email(email) => {
             let query = address::Entity::find().select_only().column(address::Column::CustomerId);
-            query
-                .filter(address::Column::LivingKey.eq(living_key(Channel::Email, &email.key())))
-                .into_tuple()
-                .one(db)
-                .await?
+            query.filter(address::Column::LivingKey.eq(email_key(email))).into_tuple().one(db).await?
         }
     };
     Ok(id)
@@ -67,25 +63,65 @@ pub async fn lock(tx: &WriteTx, key: &CustomerKey) -> Result<Option<Locked>, Sto
         }
         CustomerKey::Email(email) => {
             let owner = address::Entity::find().select_only().column(address::Column::CustomerId);
-            let living = address::Column::LivingKey.eq(living_key(Channel::Email, &email.key()));
+            let living = address::Column::LivingKey.eq(email_key(email));
             customer::Column::CustomerId.in_subquery(owner.filter(living).into_query())
         }
     };
-    let row: Option<(CustomerId, Option<Timestamp>, Option<String>)> = customer::Entity::find()
+    Ok(lock_named(tx, named).await?.pop())
+}
+
+/// Keeps the plans of all whom keys name from others until this transaction ends, in one order for everybody and in a query for
+/// each kind of key. Answers in the order of the keys.
+pub async fn lock_each(tx: &WriteTx, keys: &[&CustomerKey]) -> Result<Vec<Option<Locked>>, StoreError> {
+    let external_ids: Vec<&str> = keys
+        .iter()
+        .filter_map(|key| if let CustomerKey::ExternalId(id) = key { Some(id.as_str()) } else { None })
+        .collect();
+    let emails: Vec<String> = keys
+        .iter()
+        .filter_map(|key| if let CustomerKey::Email(email) = key { Some(email_key(email)) } else { None })
+        .collect();
+    let mut owners: HashMap<String, CustomerId> = HashMap::new();
+    if !external_ids.is_empty() {
+        let query = external_id::Entity::find().filter(external_id::Column::ExternalId.is_in(external_ids));
+        owners.extend(query.all(tx).await?.into_iter().map(|row| (row.external_id, row.customer_id)));
+    }
+    let mut residents: HashMap<String, CustomerId> = HashMap::new();
+    if !emails.is_empty() {
+        let query = address::Entity::find().filter(address::Column::LivingKey.is_in(emails));
+        let rows = query.all(tx).await?.into_iter();
+        residents.extend(rows.filter_map(|row| Some((row.living_key?, row.customer_id))));
+    }
+    let id_of = |key: &CustomerKey| match key {
+        CustomerKey::Id(id) => Some(*id),
+        CustomerKey::ExternalId(id) => owners.get(id).copied(),
+        CustomerKey::Email(email) => residents.get(&email_key(email)).copied(),
+    };
+    let ids: Vec<Option<CustomerId>> = keys.iter().map(|key| id_of(key)).collect();
+    let named = customer::Column::CustomerId.is_in(ids.iter().flatten().copied());
+    let locked: HashMap<CustomerId, Locked> =
+        lock_named(tx, named).await?.into_iter().map(|one| (one.customer_id, one)).collect();
+    Ok(ids.into_iter().map(|id| locked.get(&id?).copied()).collect())
+}
+
+async fn lock_named(tx: &WriteTx, named: SimpleExpr) -> Result<Vec<Locked>, StoreError> {
+    let rows: Vec<(CustomerId, Option<Timestamp>, Option<String>)> = customer::Entity::find()
         .select_only()
         .column(customer::Column::CustomerId)
         .column(customer::Column::DeleteTime)
         .column(customer::Column::TimeZone)
         .filter(named)
+        .order_by_asc(customer::Column::CustomerId)
         .lock(LockType::NoKeyUpdate)
         .into_tuple()
-        .one(tx)
+        .all(tx)
         .await?;
-    let Some((customer_id, delete_time, name)) = row else {
-        return Ok(None);
-    };
-    let zone = name.map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone"))).transpose()?;
-    Ok(Some(Locked { customer_id, delete_time, zone }))
+    rows.into_iter()
+        .map(|(customer_id, delete_time, name)| {
+            let zone = name.map(|name| name.parse().map_err(|_| corrupt("customers", "time_zone"))).transpose()?;
+            Ok(Locked { customer_id, delete_time, zone })
+        })
+        .collect()
 }
 
 /// Keeps the plans of customers from others until this transaction ends, in one order for everybody.
@@ -316,6 +352,10 @@ async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
     let known = OnConflict::column(address::Column::AddressId).update_column(address::Column::IsPrimary).to_owned();
     address::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
+}
+
+fn email_key(email: &EmailAddress) -> String {
+    living_key(Channel::Email, &email.key())
 }
 
 fn living_key(channel: Channel, key: &str) -> String {

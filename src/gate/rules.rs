@@ -210,8 +210,9 @@ fn not_expired(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     Some(block(BlockReason::Expired, Effect::Expire, format!("its time was over at {}", instant(expire))))
 }
 
+/// A completed enrollment does not matter: a step of it waits only because an operator has it sent again.
 fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    let (state, cause, _) = case.enrollment.filter(|(state, ..)| *state != EnrollmentState::Active)?;
+    let (state, cause, _) = case.enrollment.filter(|(state, ..)| *state == EnrollmentState::Exited)?;
     let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
     Some(block(BlockReason::Exited, Effect::Cancel, format!("its enrollment is {state}{cause}")))
 }

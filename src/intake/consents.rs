@@ -62,7 +62,10 @@ impl Intake {
             let preferences = preferences::of(&tx, customer_id).await?;
             let consent = preferences.consent(&statement.topic_id, statement.channel).cloned();
             let canceled = first.counts.first().copied().unwrap_or_default();
-            return Ok(Reply::replayed((consent.ok_or_else(|| no_topic(&statement.topic_id))?, canceled)));
+            return Ok(Reply::replayed((
+                consent.ok_or_else(|| preferences::topic_not_found(&statement.topic_id))?,
+                canceled,
+            )));
         }
         let customer = customers::lock(&tx, customer_id).await?;
         let topic = preferences::find_topic(&tx, &statement.topic_id).await?;
@@ -224,8 +227,4 @@ async fn object(
     enrollments::end(tx, Concerned::Purposes(customer, purposes), EndCause::OptOut, now).await?;
     let canceled = contacts::cancel(tx, CallOff::Purposes(customer, purposes), &block, now).await?;
     Ok(i64::try_from(canceled).unwrap_or(i64::MAX))
-}
-
-fn no_topic(id: &TopicId) -> Fault {
-    Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
 }

@@ -1,4 +1,4 @@
-//! Facts that change plans: events, consents, withdrawals, deletions, a new time zone. Each is one transaction that records the
+//! Facts that change plans: events, consents, withdrawals, deletions, a new time zone, what operators decide. Each is one transaction that records the
 //! fact and all that follows from it.
 //!
 //! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
@@ -8,10 +8,13 @@ mod consents;
 mod customers;
 mod enroll;
 mod events;
+mod reschedule;
+mod resolve;
 
 use std::sync::Arc;
 
 pub use self::{
+    cancel::{BatchCancel, BatchCanceled},
     consents::{Statement, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
@@ -19,8 +22,9 @@ pub use self::{
 use crate::{
     campaigns::Plans,
     clock::Clock,
-    contacts::{Block, BlockReason, Effect},
+    contacts::{Block, BlockReason, Contact, ContactState, Effect},
     database::Database,
+    rpc::{Fault, Reason},
     workers::Bell,
 };
 
@@ -38,6 +42,16 @@ impl Intake {
     pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
         Self { db, clock, plans, dispatcher }
     }
+}
+
+/// Refuses what is not possible any more once a contact is on its way or done.
+fn check_waits(contact: &Contact, what: &str) -> Result<(), Fault> {
+    if contact.state == ContactState::Scheduled {
+        return Ok(());
+    }
+    let id = contact.contact_id;
+    let message = format!("contact {id} is {}: only one that waits can be {what}", contact.state);
+    Err(Fault::refused(Reason::ContactNotScheduled, id, message))
 }
 
 fn called_off(reason: BlockReason, detail: impl Into<String>) -> Block {

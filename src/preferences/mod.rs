@@ -141,16 +141,17 @@ async fn check_topics(tx: &WriteTx, caps: &[FrequencyCap]) -> Result<(), Fault> 
         return Ok(());
     }
     let known = store::load_topics(tx, named.iter().cloned()).await?;
-    named.iter().find(|id| !known.contains_key(*id)).map_or(Ok(()), |id| Err(no_topic(id)))
+    named.iter().find(|id| !known.contains_key(*id)).map_or(Ok(()), |id| Err(topic_not_found(id)))
 }
 
 /// One topic.
 pub async fn find_topic(db: &impl store::Connection, id: &TopicId) -> Result<Topic, Fault> {
     let found = store::load_topics(db, [id.clone()]).await?.remove(id);
-    found.ok_or_else(|| no_topic(id))
+    found.ok_or_else(|| topic_not_found(id))
 }
 
-fn no_topic(id: &TopicId) -> Fault {
+/// There is no such topic.
+pub fn topic_not_found(id: &TopicId) -> Fault {
     Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
 }
 

@@ -23,7 +23,7 @@ pub use self::{
     guard::GuardLayer,
     mask::Mask,
     page::{Page, PageOf, PageTokens},
-    requests::{Answered, Reply, RequestKey, forget_requests},
+    requests::{Answered, Answers, Reply, RequestKey, forget_requests},
     status::reason_name,
     violations::Violations,
 };

@@ -3,6 +3,8 @@
 //! What is kept is the caller, the method, a digest of the request, what was made and the counts that the answer carried, in
 //! the transaction of the effect. The answer itself is read again. A request that failed has had no effect and leaves nothing.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -72,10 +74,9 @@ impl RequestKey {
             return Ok(None);
         }
         match store::first(tx, self).await? {
-            Some((digest, answered)) if digest == self.digest => Ok(Some(answered)),
-            Some(_) => {
-                let message = "the request id was used before, for another request";
-                Err(Fault::refused(Reason::RequestIdReused, &self.request_id, message))
+            Some((digest, answered)) => {
+                self.check(&digest)?;
+                Ok(Some(answered))
             }
             None => Err(Fault::refused(Reason::WriteConflict, &self.request_id, "an equal request is still under way")),
         }
@@ -84,6 +85,58 @@ impl RequestKey {
     /// Keeps what the request made, in the transaction that made it.
     pub async fn finish(&self, tx: &WriteTx, resource: impl ToString, counts: &[i64]) -> Result<(), Fault> {
         Ok(store::keep(tx, self, resource.to_string(), counts).await?)
+    }
+
+    /// Refuses when the first request with this id was another one.
+    fn check(&self, first: &[u8]) -> Result<(), Fault> {
+        if first == self.digest {
+            return Ok(());
+        }
+        let message = "the request id was used before, for another request";
+        Err(Fault::refused(Reason::RequestIdReused, &self.request_id, message))
+    }
+}
+
+/// What the requests of a batch made that may each be repeated by themselves: all of one caller, who could have made them one by
+/// one.
+#[derive(Debug, Default)]
+pub struct Answers {
+    first: HashMap<String, (Vec<u8>, Answered)>,
+    new: Vec<(RequestKey, Answered)>,
+}
+
+impl Answers {
+    /// What was answered to these keys before, in one query.
+    pub async fn read(tx: &WriteTx, keys: &[&RequestKey]) -> Result<Self, StoreError> {
+        Ok(Self { first: store::all_first(tx, keys).await?, new: Vec::new() })
+    }
+
+    /// What was made before, by an earlier request of the batch too.
+    pub fn find(&self, key: &RequestKey) -> Result<Option<&Answered>, Fault> {
+        let Some((digest, answered)) = self.first.get(&key.request_id) else {
+            return Ok(None);
+        };
+        key.check(digest)?;
+        Ok(Some(answered))
+    }
+
+    /// All that was made before.
+    pub fn iter(&self) -> impl Iterator<Item = &Answered> {
+        self.first.values().map(|(_, answered)| answered)
+    }
+
+    /// Notes what a request made.
+    pub fn add(&mut self, key: &RequestKey, resource: impl ToString, counts: &[i64]) {
+        let answered = Answered { resource: resource.to_string(), counts: counts.to_vec() };
+        self.first.insert(key.request_id.clone(), (key.digest.clone(), answered.clone()));
+        self.new.push((key.clone(), answered));
+    }
+
+    /// Keeps what was noted, in the transaction that made it.
+    pub async fn keep(mut self, tx: &WriteTx, now: Timestamp) -> Result<(), StoreError> {
+        // In one order, so that two batches with the same ids wait for each other and do not get stuck.
+        self.new.sort_unstable_by(|(one, _), (other, _)| one.request_id.cmp(&other.request_id));
+        store::keep_all(tx, self.new, now).await
     }
 }
 

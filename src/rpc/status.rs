@@ -119,7 +119,10 @@ fn code(reason: Reason) -> Code {
         | Reason::TemplateNotChanged
         | Reason::CampaignNotDraft
         | Reason::CampaignNotActive
-        | Reason::ContactNotScheduled => Code::FailedPrecondition,
+        | Reason::ContactNotScheduled
+        | Reason::ContactNotInDoubt
+        | Reason::ContactExpired
+        | Reason::CountMismatch => Code::FailedPrecondition,
         Reason::EtagMismatch | Reason::WriteConflict => Code::Aborted,
         Reason::Overloaded => Code::ResourceExhausted,
         Reason::DatabaseUnavailable => Code::Unavailable,

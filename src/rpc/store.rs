@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
 
 use super::{Answered, RequestKey, entity};
@@ -27,9 +29,50 @@ pub async fn first(tx: &WriteTx, key: &RequestKey) -> Result<Option<(Vec<u8>, An
     let Some(row) = entity::Entity::find_by_id(id).one(tx).await? else {
         return Ok(None);
     };
-    let counts = serde_json::from_value(row.counts)
-        .map_err(|wrong| StoreError::Corrupt { table: "requests", detail: wrong.to_string() })?;
-    Ok(Some((row.body_digest, Answered { resource: row.resource, counts })))
+    Ok(Some((row.body_digest, Answered { resource: row.resource, counts: counts(row.counts)? })))
+}
+
+/// The digests of the requests that took any of these keys, all of one caller and method, and what they made; by request id.
+pub async fn all_first(tx: &WriteTx, keys: &[&RequestKey]) -> Result<HashMap<String, (Vec<u8>, Answered)>, StoreError> {
+    let Some(one) = keys.first() else {
+        return Ok(HashMap::new());
+    };
+    let rows = entity::Entity::find()
+        .filter(entity::Column::Caller.eq(&one.caller))
+        .filter(entity::Column::Method.eq(one.method))
+        .filter(entity::Column::RequestId.is_in(keys.iter().map(|key| key.request_id.as_str())))
+        .all(tx)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let answered = Answered { resource: row.resource, counts: counts(row.counts)? };
+            Ok((row.request_id, (row.body_digest, answered)))
+        })
+        .collect()
+}
+
+/// Keeps what requests made that nobody had taken the keys of; raced when somebody has meanwhile.
+pub async fn keep_all(tx: &WriteTx, made: Vec<(RequestKey, Answered)>, now: Timestamp) -> Result<(), StoreError> {
+    if made.is_empty() {
+        return Ok(());
+    }
+    let count = made.len() as u64;
+    let rows = made.into_iter().map(|(key, answered)| entity::ActiveModel {
+        caller: Set(key.caller),
+        method: Set(key.method.to_owned()),
+        request_id: Set(key.request_id),
+        body_digest: Set(key.digest),
+        resource: Set(answered.resource),
+        counts: Set(answered.counts.into()),
+        create_time: Set(now),
+    });
+    let taken = OnConflict::new().do_nothing().to_owned();
+    let kept = entity::Entity::insert_many(rows).on_conflict(taken).exec_without_returning(tx).await?;
+    if kept == count { Ok(()) } else { Err(StoreError::Raced) }
+}
+
+fn counts(json: serde_json::Value) -> Result<Vec<i64>, StoreError> {
+    serde_json::from_value(json).map_err(|wrong| StoreError::Corrupt { table: "requests", detail: wrong.to_string() })
 }
 
 /// Keeps what the request that took a key made.

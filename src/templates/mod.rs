@@ -21,6 +21,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     database::{self, Database, StoreError, WriteTx},
+    delivery::Channel,
     ids::TemplateId,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
 };
@@ -200,9 +201,26 @@ pub async fn check_published(tx: &WriteTx, ids: &[TemplateId]) -> Result<(), Fau
     let published = store::published_versions(tx, ids).await?;
     match ids.iter().find(|id| !published.iter().any(|(known, _)| known == *id)) {
         None => Ok(()),
-        Some(id) => {
-            let message = format!("template {id} has no published version");
-            Err(Fault::refused(Reason::TemplateNotPublished, id, message))
+        Some(id) => Err(not_published(id)),
+    }
+}
+
+/// The channels of templates that messages refer to.
+#[derive(Debug)]
+pub struct Channels(HashMap<TemplateId, (Channel, bool)>);
+
+impl Channels {
+    /// Of these templates, in one query.
+    pub async fn load(tx: &WriteTx, ids: impl Iterator<Item = TemplateId>) -> Result<Self, StoreError> {
+        Ok(Self(store::channels(tx, ids).await?))
+    }
+
+    /// How the template's messages go out; it must have a published version.
+    pub fn of(&self, id: &TemplateId) -> Result<Channel, Fault> {
+        match self.0.get(id) {
+            Some((channel, true)) => Ok(*channel),
+            Some((_, false)) => Err(not_published(id)),
+            None => Err(not_found(id, 0)),
         }
     }
 }
@@ -224,6 +242,11 @@ async fn find(db: &impl store::Connection, id: &TemplateId, version: i32) -> Res
 async fn lock(tx: &WriteTx, id: &TemplateId) -> Result<Template, Fault> {
     store::lock(tx, id).await?;
     find(tx, id, 0).await
+}
+
+fn not_published(id: &TemplateId) -> Fault {
+    let message = format!("template {id} has no published version");
+    Fault::refused(Reason::TemplateNotPublished, id, message)
 }
 
 fn not_found(id: &TemplateId, version: i32) -> Fault {

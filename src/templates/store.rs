@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
@@ -10,6 +12,7 @@ use super::{
 };
 use crate::{
     database::{StoreError, WriteTx},
+    delivery::Channel,
     ids::TemplateId,
     rpc::Page,
 };
@@ -131,6 +134,23 @@ pub async fn published_versions(
         .all(db)
         .await?;
     Ok(rows)
+}
+
+/// How the messages of these templates go out, and whether they have a published version.
+pub async fn channels(
+    db: &impl ConnectionTrait,
+    ids: impl Iterator<Item = TemplateId>,
+) -> Result<HashMap<TemplateId, (Channel, bool)>, StoreError> {
+    let rows: Vec<(TemplateId, Channel, Option<i32>)> = template::Entity::find()
+        .select_only()
+        .column(template::Column::TemplateId)
+        .column(template::Column::Channel)
+        .column(template::Column::PublishedVersion)
+        .filter(template::Column::TemplateId.is_in(ids))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id, channel, published)| (id, (channel, published.is_some()))).collect())
 }
 
 /// What these versions say.

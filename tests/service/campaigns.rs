@@ -201,6 +201,39 @@ async fn an_edit_makes_a_version_that_only_new_enrollments_follow() {
 }
 
 #[tokio::test]
+async fn a_rate_is_part_of_the_plan_and_counts_while_the_campaign_is_active() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let policy = |most| Some(CampaignPolicy { max_per_minute: most, ..CampaignPolicy::default() });
+    for (id, most) in [("slow", 60), ("paused", 5)] {
+        let plan = campaign(id, "orders", vec![step("a", after_hours(1), "offer")]);
+        world.campaign(Campaign { policy: policy(most), ..plan }).await;
+    }
+    pause(&mut world, "paused").await;
+    let change = |most| UpdateCampaignRequest {
+        campaign: Some(Campaign { policy: policy(most), ..campaign("slow", "orders", vec![]) }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["policy".into()] }),
+        ..Default::default()
+    };
+    let edited = world.campaigns.update_campaign(change(90)).await.unwrap().into_inner().campaign.unwrap();
+    let told = edited.policy.unwrap();
+    assert_eq!((edited.version, told.max_per_minute, told.expire_after_hours), (2, 90, 72));
+    let mut world = world
+        .restart_after(async |db| {
+            let limits = rapport::campaigns::limits(db.reader()).await.unwrap();
+            let limits: Vec<_> = limits.iter().map(|(id, most)| (id.as_str(), most.get())).collect();
+            assert_eq!(limits, [("slow", 90)]);
+        })
+        .await;
+    let lifted = world.campaigns.update_campaign(change(0)).await.unwrap().into_inner().campaign.unwrap();
+    assert_eq!(lifted.policy.unwrap().max_per_minute, 0);
+    assert_eq!(
+        wrong_fields(world.campaigns.update_campaign(change(1_000_001)).await),
+        ["campaign.policy.maxPerMinute"]
+    );
+}
+
+#[tokio::test]
 async fn a_draft_acts_on_nothing_and_only_a_draft_can_be_deleted() {
     let mut world = World::new().await;
     world.shop().await;
@@ -245,7 +278,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         campaign_id: "Not A Slug".into(),
         trigger: None,
         reentry: Some(Reentry { mode: Mode::Once.into(), cooldown_days: -1 }),
-        policy: Some(CampaignPolicy { expire_after_hours: 100_000 }),
+        policy: Some(CampaignPolicy { expire_after_hours: 100_000, max_per_minute: -1 }),
         steps: vec![
             step("a", after_hours(-1), "offer"),
             step("a", after_days(1, "25:00"), "offer"),
@@ -262,6 +295,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         "campaign.event",
         "campaign.exits[0].eventType",
         "campaign.policy.expireAfterHours",
+        "campaign.policy.maxPerMinute",
         "campaign.reentry.cooldownDays",
         "campaign.steps[0].delay.elapsed.hours",
         "campaign.steps[1].delay.calendar.at",

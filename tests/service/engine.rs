@@ -21,7 +21,7 @@ fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
 }
 
 /// What a process leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
-async fn die_in_the_middle_of(db: &Database, time: Timestamp, contacts: &[Contact]) {
+pub(super) async fn die_in_the_middle_of(db: &Database, time: Timestamp, contacts: &[Contact]) {
     let token = ClaimToken::generate();
     let claimed = harness::claim(db, token, time, 100).await;
     let doomed = |contact: &&rapport::contacts::Contact| {

@@ -6,6 +6,7 @@
 mod harness;
 
 mod admin;
+mod batches;
 mod campaigns;
 mod caps;
 mod contacts;
@@ -19,6 +20,7 @@ mod pauses;
 mod policy;
 mod preferences;
 mod probes;
+mod resolving;
 mod schema;
 mod start;
 mod templates;

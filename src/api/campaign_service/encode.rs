@@ -39,7 +39,10 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(step).collect(),
         exits: of.plan.exits.into_iter().map(exit).collect(),
-        policy: Some(proto::CampaignPolicy { expire_after_hours: of.plan.expire_after_hours }),
+        policy: Some(proto::CampaignPolicy {
+            expire_after_hours: of.plan.expire_after_hours,
+            max_per_minute: of.plan.max_per_minute.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
+        }),
         state: state.into(),
         state_note: of.state_note,
         version: of.version,

@@ -34,7 +34,7 @@ impl CampaignService for Api {
     ) -> Result<Response<CreateCampaignResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "CreateCampaign", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "CreateCampaign", &request_id, &message);
         if message.campaign.is_none() {
             violations.add("campaign", "is required");
         }
@@ -153,6 +153,7 @@ impl CampaignService for Api {
         let campaign: Option<CampaignId> = decode::parse_optional(&mut violations, "campaignId", &message.campaign_id);
         let page_size = decode::page_size(&mut violations, message.page_size);
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
+        self.check_campaign(campaign.as_ref()).await?;
         let page = self.0.pages.open("ListEnrollments", &selection, page_size, &message.page_token)?;
         let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEnrollmentsResponse {

@@ -1,5 +1,7 @@
 //! A plan from the wire: all that is wrong with it at once.
 
+use std::num::NonZeroU32;
+
 use super::super::{decode, event_service::event_type};
 use crate::{
     calendar::{Delay, parse_time_of_day},
@@ -14,6 +16,7 @@ use crate::{
 
 /// After how many hours a contact is too late, unless said otherwise.
 const PATIENCE: i32 = 72;
+const MOST_PER_MINUTE: i32 = 1_000_000;
 const MOST_DAYS: i32 = 3_650;
 
 /// The fields that a mask names. Whatever a plan cannot do without is noted when it is missing.
@@ -50,9 +53,13 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
         change.exits = Some(exits(violations, &of.exits));
     }
     if named("policy") {
-        let hours = of.policy.unwrap_or_default().expire_after_hours;
-        let hours = decode::between(violations, "campaign.policy.expireAfterHours", hours, 0, 8_760);
+        let policy = of.policy.unwrap_or_default();
+        let hours =
+            decode::between(violations, "campaign.policy.expireAfterHours", policy.expire_after_hours, 0, 8_760);
         change.expire_after_hours = Some(if hours == 0 { PATIENCE } else { hours });
+        let path = "campaign.policy.maxPerMinute";
+        let most = decode::between(violations, path, policy.max_per_minute, 0, MOST_PER_MINUTE);
+        change.max_per_minute = Some(u32::try_from(most).ok().and_then(NonZeroU32::new));
     }
     change
 }
@@ -68,6 +75,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         steps: change.steps?,
         exits: change.exits?,
         expire_after_hours: change.expire_after_hours?,
+        max_per_minute: change.max_per_minute?,
     })
 }
 

@@ -50,7 +50,8 @@ impl PreferenceService for Api {
     ) -> Result<Response<UpdatePreferencesResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "UpdatePreferences", &request_id, &message);
+        let key =
+            decode::request_key(&mut violations, "requestId", &caller, "UpdatePreferences", &request_id, &message);
         let new = message.preferences.unwrap_or_default();
         let is_set = |path: &str| match path {
             "quiet_hours" => new.quiet_hours.is_some(),
@@ -78,7 +79,7 @@ impl PreferenceService for Api {
     async fn set_consent(&self, request: Request<SetConsentRequest>) -> Result<Response<SetConsentResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "SetConsent", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "SetConsent", &request_id, &message);
         let statement = statement(&mut violations, &message, self.0.clock.now());
         let id = self.resolve(message.customer, "customer", violations).await?;
         let statement = Violations::default().finish(statement)?;
@@ -127,7 +128,7 @@ impl PreferenceService for Api {
     ) -> Result<Response<CreateTopicResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
-        let key = decode::request_key(&mut violations, &caller, "CreateTopic", &request_id, &message);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "CreateTopic", &request_id, &message);
         let topic = match message.topic {
             Some(topic) => decode_topic(&mut violations, &topic),
             None => {
