@@ -229,7 +229,8 @@ pub async fn first_ids(tx: &WriteTx, which: &Selection, most: u64) -> Result<Vec
     Ok(query.into_tuple().all(tx).await?)
 }
 
-/// Plans a waiting contact for an instant that somebody chose; whoever had claimed it loses it, and what put it off is forgotten.
+/// Plans a waiting contact for an instant that somebody chose; whoever had claimed it loses it, and what put it off is
+/// forgotten.
 pub async fn reschedule(tx: &WriteTx, id: ContactId, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
     planning_anew(due, now)
         .filter(contact::Column::ContactId.eq(id))

@@ -1,5 +1,5 @@
-//! Facts that change plans: events, consents, withdrawals, deletions, a new time zone, what operators decide. Each is one transaction that records the
-//! fact and all that follows from it.
+//! Facts that change plans: events, consents, withdrawals, deletions, a new time zone, what operators decide. Each is one
+//! transaction that records the fact and all that follows from it.
 //!
 //! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
 

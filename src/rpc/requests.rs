@@ -97,8 +97,7 @@ impl RequestKey {
     }
 }
 
-/// What the requests of a batch made that may each be repeated by themselves: all of one caller, who could have made them one by
-/// one.
+/// What the requests of a batch made that may each be repeated by themselves: all of one caller and one method.
 #[derive(Debug, Default)]
 pub struct Answers {
     first: HashMap<String, (Vec<u8>, Answered)>,

@@ -1,6 +1,6 @@
 //! Many contacts at once: planned together, called off together.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rapport::rpc::proto::{
     self, BatchCancelContactsRequest, BatchCancelContactsResponse, BatchScheduleContactsRequest, Contact,
@@ -217,6 +217,9 @@ async fn what_is_called_off_together_is_selected_by_customer_and_due_time_and_mu
     assert_eq!(refusal(world.campaigns.list_enrollments(request).await), "CAMPAIGN_NOT_FOUND");
 }
 
+/// How many thousand contacts are called off together.
+const LOTS: i64 = 10;
+
 #[tokio::test]
 #[ignore = "prints numbers"]
 #[expect(clippy::print_stdout, reason = "this is what it is for")]
@@ -235,18 +238,14 @@ async fn how_long_batches_take() {
     let started = Instant::now();
     schedule(&mut world, requests).await;
     println!("1,000 planned in {:?}", started.elapsed());
-    let mut events = world.events.clone();
-    for lot in 0..20 {
-        let events_of_lot = (0..1_000).map(|number| proto::Event {
-            source_event_id: format!("{lot}/{number}"),
-            subject: format!("{lot}/{number}"),
-            ..world.event("order.placed", "anna", "o")
-        });
-        let request = proto::BatchRecordEventsRequest { events: events_of_lot.collect(), create_customer: false };
-        events.batch_record_events(request).await.unwrap();
+    let steps = vec![step("one", after_hours(1), "check-in"), step("two", after_hours(1), "offer")];
+    world.campaign(campaign("two", "orders", steps)).await;
+    for lot in 0..LOTS {
+        let ordered = (0..1_000).map(|number| world.event("order.placed", &format!("{lot}-{number}"), "o"));
+        let request = proto::BatchRecordEventsRequest { events: ordered.collect(), create_customer: true };
+        world.events.batch_record_events(request).await.unwrap();
     }
     let started = Instant::now();
-    let done = cancel(&mut world, of_campaign("check-in", 20_000)).await.unwrap();
-    println!("{} called off in {:?}", done.canceled, started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(30));
+    let done = cancel(&mut world, of_campaign("two", LOTS * 1_000)).await.unwrap();
+    println!("{} called off in {:?}, their next steps planned", done.canceled, started.elapsed());
 }
