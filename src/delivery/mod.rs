@@ -52,7 +52,8 @@ pub struct Envelope<'a> {
 pub enum Outcome {
     /// The transport has taken responsibility.
     Accepted,
-    /// The transport has not looked at it: no connection, or no time for anybody. Surely not sent, and no attempt.
+    /// Not this letter's fault: no connection, no time for anybody, or a refusal that every letter would have heard. Surely not
+    /// sent, and no attempt.
     Returned {
         /// Why; no personal data.
         detail: String,
