@@ -80,7 +80,7 @@ fn a_wrong_setting_stops_the_start_with_one_sentence() {
         (&["serve"], &[("RAPPORT_GRPC_ADDR", "0.0.0.0:50051")], &["RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"]),
         (&["serve", "--http-addr", "0.0.0.0:8080"], &[], &["RAPPORT_HTTP_ADDR", "RAPPORT_ALLOW_REMOTE=true"]),
         (&["serve"], &[("RAPPORT_MAIL_FROM", "nobody")], &["RAPPORT_MAIL_FROM", "\"nobody\""]),
-        (&["serve"], &[("RAPPORT_MAIL_URL", "smtp://localhost")], &["RAPPORT_MAIL_URL", "file:FOLDER"]),
+        (&["serve"], &[("RAPPORT_MAIL_URL", "gopher://localhost")], &["RAPPORT_MAIL_URL", "file:FOLDER"]),
         (&["serve"], &[("RAPPORT_LOG", "rapport=loud")], &["RAPPORT_LOG", "rapport=loud", "debug"]),
         (&["serve"], &[("RAPPORT_LOG", "verbose")], &["RAPPORT_LOG", "verbose", "debug"]),
         (&["serve"], &[("RAPPORT_DATABASE_URL", "sqlite://no/such/folder/a.db")], &["RAPPORT_DATABASE_URL"]),
