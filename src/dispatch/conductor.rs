@@ -22,6 +22,8 @@ use crate::{
     clock::Timestamp,
     contacts::{Lane, Queue, claims},
     database::StoreError,
+    delivery::Channel,
+    gate::pauses::{self, Pause},
     ids::{CampaignId, ClaimToken},
 };
 
@@ -259,6 +261,12 @@ impl Dispatcher {
         if score.waiting.iter().any(|(queue, due)| queue.campaign_id.is_some() && *due <= now) {
             let paused = campaigns::paused(db).await?;
             score.waiting.retain(|(queue, _)| queue.campaign_id.as_ref().is_none_or(|id| !paused.contains(id)));
+            score.limits = campaigns::limits(db).await?.into_iter().collect();
+        }
+        if score.waiting.iter().any(|(_, due)| *due <= now) {
+            let pauses = pauses::active(db, now).await?;
+            let holding: Vec<Pause> = pauses.into_iter().filter(|pause| pause.holds(Channel::Email, now)).collect();
+            score.hold(&holding);
         }
         score.looked = Some(Instant::now());
         Ok(())
@@ -295,6 +303,16 @@ impl Score {
                 self.broken = true;
             }
         }
+    }
+
+    /// Nothing goes out before the last pause ends; one without an end is ended by hand, and that rings.
+    fn hold(&mut self, pauses: &[Pause]) {
+        if pauses.is_empty() {
+            return;
+        }
+        let ends: Option<Vec<Timestamp>> = pauses.iter().map(|pause| pause.expire_time).collect();
+        let end = ends.and_then(|ends| ends.into_iter().max());
+        self.waiting = self.waiting.drain(..).filter_map(|(queue, due)| Some((queue, due.max(end?)))).collect();
     }
 
     /// The queues from which a lot can be started now.
