@@ -53,7 +53,7 @@ async fn while_a_pause_holds_nothing_goes_out_whatever_it_is_for_and_then_all_of
         let blocks: Vec<_> = told.checks.iter().filter_map(|check| Some(check.block.as_ref()?.reason())).collect();
         assert_eq!((blocks, told.next_allowed_time), (vec![BlockReason::DispatchPaused], None));
     }
-    assert_eq!(held_by(&mut world).await, [paused.clone()]);
+    assert_eq!(held_by(&mut world).await, std::slice::from_ref(&paused));
     assert_eq!(resume(&mut world, &paused.pause_id).await, []);
     assert_eq!(resume(&mut world, &paused.pause_id).await, [], "twice is harmless");
     world.dispatch().await;
