@@ -32,7 +32,7 @@ async fn restart(story: &str, times: u64, load: Load) {
     let mut dice = Dice::of(story);
     let sink = Sink::start().await;
     let record = Record::Postgres(OwnDatabase::make(cluster.url()).await);
-    let (mut fleet, plan) = stage::set(record, sink.addr(), &load).await;
+    let (mut fleet, plan) = stage::set(record, sink.url(), &load).await;
     sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(50)))]);
     let mut replicas = fleet.start_all(PROCESSES).await;
     let share = plan.len() as u64 / (times + 1);

@@ -27,7 +27,7 @@ async fn told_to_stop_over_postgres_it_leaves_no_doubt() {
 async fn drain(story: &str, record: Record) {
     let mut dice = Dice::of(story);
     let sink = Sink::start().await;
-    let (mut fleet, plan) = stage::set(record, sink.addr(), &Load::mixed(40, 9)).await;
+    let (mut fleet, plan) = stage::set(record, sink.url(), &Load::mixed(40, 9)).await;
     sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(20)))]);
     for _ in 0..2 {
         let before = sink.accepted();

@@ -61,7 +61,7 @@ impl Kills {
     async fn play(&self, story: &str, record: Record) {
         let mut dice = Dice::of(story);
         let sink = Sink::start().await;
-        let (mut fleet, plan) = stage::set(record, sink.addr(), &self.load).await;
+        let (mut fleet, plan) = stage::set(record, sink.url(), &self.load).await;
         sink.follow([Rule::at(Verb::Dot, Act::Stall(self.pace))]);
         let mut replicas = fleet.start_all(self.processes).await;
         let open = self.kill(&mut dice, &mut fleet, &mut replicas, &sink, &plan).await;
@@ -75,7 +75,14 @@ impl Kills {
     }
 
     /// Kills at seeded moments, and starts another in its place; answers how many intents were open then.
-    async fn kill(&self, dice: &mut Dice, fleet: &mut Fleet, replicas: &mut Vec<Replica>, sink: &Sink, plan: &Plan) -> u64 {
+    async fn kill(
+        &self,
+        dice: &mut Dice,
+        fleet: &mut Fleet,
+        replicas: &mut Vec<Replica>,
+        sink: &Sink,
+        plan: &Plan,
+    ) -> u64 {
         let share = plan.len() as u64 / (self.kills + 1);
         let mut open = 0;
         for kill in 0..self.kills {

@@ -11,10 +11,10 @@ use rapport::{
     ids::ContactId,
     rpc::proto::{
         self, Contact, CreateCustomerRequest, CreateTemplateRequest, CreateTopicRequest, Customer, CustomerRef,
-        ListContactsRequest, Purpose, Template, TemplateVariant, Topic, contact, contact_service_client::ContactServiceClient,
-        customer_ref::Key, customer_service_client::CustomerServiceClient,
-        preference_service_client::PreferenceServiceClient, set_consent_request::Decision,
-        template_service_client::TemplateServiceClient, topic::OptIn,
+        ListContactsRequest, Purpose, Template, TemplateVariant, Topic, contact,
+        contact_service_client::ContactServiceClient, customer_ref::Key,
+        customer_service_client::CustomerServiceClient, preference_service_client::PreferenceServiceClient,
+        set_consent_request::Decision, template_service_client::TemplateServiceClient, topic::OptIn,
     },
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait, Value};

@@ -67,7 +67,8 @@ pub struct Report {
 
 /// Compares the three sides.
 pub fn reconcile(plan: &Plan, contacts: &[Contact], ledger: &[Entry], doubts: Doubts) -> Report {
-    let by_id: HashMap<&str, &Contact> = contacts.iter().map(|contact| (contact.contact_id.as_str(), contact)).collect();
+    let by_id: HashMap<&str, &Contact> =
+        contacts.iter().map(|contact| (contact.contact_id.as_str(), contact)).collect();
     let mut accepted: HashMap<&str, Vec<&Entry>> = HashMap::new();
     for entry in ledger {
         accepted.entry(&entry.message_id).or_default().push(entry);
@@ -156,7 +157,13 @@ mod tests {
 
     fn entry(number: u32) -> Entry {
         let now = SystemTime::now();
-        Entry { message_id: format!("m{number}"), recipient: "a@b.test".to_owned(), connection: 1, start: now, end: now }
+        Entry {
+            message_id: format!("m{number}"),
+            recipient: "a@b.test".to_owned(),
+            connection: 1,
+            start: now,
+            end: now,
+        }
     }
 
     /// Three contacts, one of each purpose, in these states.
@@ -200,8 +207,14 @@ mod tests {
         assert_eq!(faults([State::Sent; 3], &[0, 1, 2, 7], none), ["nobody planned"]);
         assert_eq!(faults([State::Sent, State::Sent, State::Scheduled], &[0, 1], none), ["lost"]);
         assert_eq!(faults([State::Sent, State::Sending, State::Sent], &[0, 2], none), ["lost"]);
-        assert_eq!(faults([State::Sent, State::Failed, State::Sent], &[0, 1, 2], none), ["accepted, but said not to be"]);
-        assert_eq!(faults([State::Sent, State::Sent, State::UnknownOutcome], &[0, 1], none), ["1 in doubt, at most 0 may be"]);
+        assert_eq!(
+            faults([State::Sent, State::Failed, State::Sent], &[0, 1, 2], none),
+            ["accepted, but said not to be"]
+        );
+        assert_eq!(
+            faults([State::Sent, State::Sent, State::UnknownOutcome], &[0, 1], none),
+            ["1 in doubt, at most 0 may be"]
+        );
     }
 
     #[test]

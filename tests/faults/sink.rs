@@ -175,6 +175,11 @@ impl Sink {
         self.addr
     }
 
+    /// For `RAPPORT_MAIL_URL`.
+    pub fn url(&self) -> String {
+        format!("smtp://{}", self.addr)
+    }
+
     /// Follows these rules from now on, and no others; none = takes everything.
     pub fn follow(&self, rules: impl IntoIterator<Item = Rule>) {
         *self.shared.rules.write().expect("not poisoned") = rules.into_iter().collect();

@@ -52,7 +52,7 @@ async fn what_was_refused_for_now_is_sent_once_receivers_are_well_again() {
 async fn replies(heal: bool) {
     let sink = Sink::start().await;
     let domains: Vec<&str> = script().into_iter().map(|(domain, ..)| domain).collect();
-    let (mut fleet, plan) = stage::set(Record::Sqlite, sink.addr(), &Load::at(&domains, EACH, &BOTH)).await;
+    let (mut fleet, plan) = stage::set(Record::Sqlite, sink.url(), &Load::at(&domains, EACH, &BOTH)).await;
     sink.follow(script().into_iter().filter_map(|(domain, rule, _)| rule.map(|rule| rule.of(domain))));
     let replica = fleet.start().await;
     let mut wrong = Vec::new();
@@ -115,7 +115,7 @@ async fn a_receiver_that_stalls_holds_up_nobody_else() {
     for verb in [Verb::Rcpt, Verb::Dot] {
         let sink = Sink::start().await;
         let domains = ["a.test", "b.test", "slow.test", "c.test", "d.test"];
-        let (mut fleet, plan) = stage::set(Record::Sqlite, sink.addr(), &Load::at(&domains, 40, &BOTH)).await;
+        let (mut fleet, plan) = stage::set(Record::Sqlite, sink.url(), &Load::at(&domains, 40, &BOTH)).await;
         sink.follow([Rule::at(verb, Act::StallForEver).of("slow.test")]);
         let replica = fleet.start().await;
         let time = until(FIRST, "the others are sent", async || {
@@ -130,7 +130,7 @@ async fn a_receiver_that_stalls_holds_up_nobody_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_closes_in_mid_session_costs_no_attempt() {
     let sink = Sink::start().await;
-    let (mut fleet, plan) = stage::set(Record::Sqlite, sink.addr(), &Load::at(&["a.test", "b.test"], 50, &BOTH)).await;
+    let (mut fleet, plan) = stage::set(Record::Sqlite, sink.url(), &Load::at(&["a.test", "b.test"], 50, &BOTH)).await;
     sink.follow([Rule::at(Verb::Mail, Act::HangUp("421 4.3.2 closing")).every(20)]);
     let replica = fleet.start().await;
     stage::settle(&replica, Duration::from_secs(60)).await;
@@ -143,12 +143,17 @@ async fn a_server_that_closes_in_mid_session_costs_no_attempt() {
 async fn a_server_that_is_not_there_costs_no_attempt() {
     let sink = Sink::start().await;
     let mut proxy = Proxy::start(sink.addr(), Dice::from(0)).await;
-    let (mut fleet, plan) = stage::set(Record::Sqlite, proxy.addr(), &Load::at(&["a.test", "b.test"], 50, &BOTH)).await;
+    let (mut fleet, plan) =
+        stage::set(Record::Sqlite, format!("smtp://{}", proxy.addr()), &Load::at(&["a.test", "b.test"], 50, &BOTH))
+            .await;
     proxy.close().await;
     let replica = fleet.start().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     for contact in Api::of(&replica).everything().await {
-        assert!(matches!(contact.state(), State::Scheduled | State::Sending) && contact.attempt_count <= 1, "{contact:#?}");
+        assert!(
+            matches!(contact.state(), State::Scheduled | State::Sending) && contact.attempt_count <= 1,
+            "{contact:#?}"
+        );
     }
     proxy.open().await;
     let time = stage::settle(&replica, Duration::from_secs(60)).await;
@@ -171,7 +176,7 @@ async fn a_network_that_fails_in_every_way_loses_and_doubles_nothing() {
     let mut dice = Dice::of(story);
     let sink = Sink::start().await;
     let mut proxy = Proxy::start(sink.addr(), dice.clone()).await;
-    let (mut fleet, plan) = stage::set(Record::Sqlite, proxy.addr(), &Load::mixed(100, 9)).await;
+    let (mut fleet, plan) = stage::set(Record::Sqlite, format!("smtp://{}", proxy.addr()), &Load::mixed(100, 9)).await;
     let replica = fleet.start().await;
     let mut cuts = 0;
     for _ in 0..10 {

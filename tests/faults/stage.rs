@@ -1,6 +1,6 @@
 //! How every story with processes begins and ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
     fleet::{Fleet, Record, Replica, until},
@@ -13,8 +13,8 @@ use super::{
 pub const RESUME: Duration = Duration::from_secs(20);
 
 /// A fleet with something to do, all of it due; nothing serves yet.
-pub async fn set(record: Record, mail: SocketAddr, load: &Load) -> (Fleet, Plan) {
-    let mut fleet = Fleet::over(record, format!("smtp://{mail}"));
+pub async fn set(record: Record, mail_url: String, load: &Load) -> (Fleet, Plan) {
+    let mut fleet = Fleet::over(record, mail_url);
     let planner = fleet.start().await;
     let mut plan = load::plan(&Api::of(&planner), load).await;
     let (ended, _) = planner.stop().await;
@@ -42,4 +42,36 @@ pub async fn judge(story: &str, replica: &Replica, plan: &Plan, sink: &Sink, dou
 /// Waits until the sink has so many messages.
 pub async fn accepted(sink: &Sink, count: u64) {
     until(Duration::from_secs(60), &format!("{count} messages are accepted"), async || sink.accepted() >= count).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use rapport::rpc::proto::contact::State;
+
+    use super::*;
+    use crate::postgres::{OwnDatabase, server};
+
+    /// Without any fault, into a folder.
+    async fn send_everything(record: Record) {
+        let (mut fleet, plan) = set(record, "file:outbox".to_owned(), &Load::mixed(4, 2)).await;
+        let replica = fleet.start().await;
+        settle(&replica, Duration::from_secs(20)).await;
+        let contacts = Api::of(&replica).everything().await;
+        assert_eq!((plan.len(), contacts.len()), (4 * 3 * 3, 4 * 3 * 3));
+        let planned = |id: &String| plan.contains_key(id);
+        assert!(contacts.iter().all(|contact| contact.state() == State::Sent && planned(&contact.contact_id)));
+        let letters = std::fs::read_dir(fleet.folder.path().join("outbox")).unwrap();
+        assert_eq!(
+            letters.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "eml")).count(),
+            36
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn without_faults_everything_that_is_planned_is_sent() {
+        send_everything(Record::Sqlite).await;
+        if let Some(server) = server("a load on Postgres") {
+            send_everything(Record::Postgres(OwnDatabase::make(server).await)).await;
+        }
+    }
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use rapport::rpc::proto::{
-    ConsentMethod, Purpose, UnsubscribeRequest, contact::State, set_consent_request::Decision, unsubscribe_request::Scope,
+    ConsentMethod, Purpose, UnsubscribeRequest, contact::State, set_consent_request::Decision,
+    unsubscribe_request::Scope,
 };
 
 use super::{
@@ -60,7 +61,7 @@ async fn withdraw(story: &str, record: Record, customers: usize, processes: usiz
     let sink = Sink::start().await;
     let domains = ["a.test", "b.test", "c.test", "d.test"];
     let load = Load::at(&domains, customers / domains.len(), &[Purpose::Marketing]);
-    let (mut fleet, plan) = stage::set(record, sink.addr(), &load).await;
+    let (mut fleet, plan) = stage::set(record, sink.url(), &load).await;
     sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(20)))]);
     let replicas = fleet.start_all(processes).await;
 

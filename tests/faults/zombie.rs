@@ -19,7 +19,7 @@ async fn a_process_that_thaws_after_its_lease_starts_no_send() {
     let mut dice = Dice::of(story);
     let sink = Sink::start().await;
     let load = Load::mixed(50, 7);
-    let (mut fleet, plan) = stage::set(Record::Postgres(OwnDatabase::make(server).await), sink.addr(), &load).await;
+    let (mut fleet, plan) = stage::set(Record::Postgres(OwnDatabase::make(server).await), sink.url(), &load).await;
     sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(50)))]);
     let mut replicas = fleet.start_all(2).await;
     stage::accepted(&sink, dice.number(100..400)).await;
@@ -35,7 +35,9 @@ async fn a_process_that_thaws_after_its_lease_starts_no_send() {
     tokio::time::sleep(Duration::from_secs(5)).await;
 
     let late = sink.ledger().iter().filter(|entry| entry.start > thawed).count();
-    println!("{story}: {open} intents open, its work was done within {time:.1?}, {late} sends were begun after it thawed");
+    println!(
+        "{story}: {open} intents open, its work was done within {time:.1?}, {late} sends were begun after it thawed"
+    );
     assert_eq!(late, 0);
     let most = open.min(2 * OPEN_INTENTS);
     stage::judge(story, &replicas[0], &plan, &sink, Doubts { unknown: most, doubled: most }).await;
