@@ -8,7 +8,7 @@ use super::{
     postgres::{Cluster, OwnDatabase},
     reconcile::{Doubts, OPEN_INTENTS},
     seed::Dice,
-    sink::{Act, Rule, Sink, Verb},
+    sink::Sink,
     stage,
 };
 
@@ -33,7 +33,7 @@ async fn restart(story: &str, times: u64, load: Load) {
     let sink = Sink::start().await;
     let record = Record::Postgres(OwnDatabase::make(cluster.url()).await);
     let (mut fleet, plan) = stage::set(record, sink.url(), &load).await;
-    sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(50)))]);
+    sink.follow(stage::slowly(Duration::from_millis(50)));
     let mut replicas = fleet.start_all(PROCESSES).await;
     let share = plan.len() as u64 / (times + 1);
     for time in 0..times {

@@ -8,7 +8,7 @@ use super::{
     postgres::{OwnDatabase, server},
     reconcile::Doubts,
     seed::Dice,
-    sink::{Act, Rule, Sink, Verb},
+    sink::Sink,
     stage,
 };
 
@@ -28,7 +28,7 @@ async fn drain(story: &str, record: Record) {
     let mut dice = Dice::of(story);
     let sink = Sink::start().await;
     let (mut fleet, plan) = stage::set(record, sink.url(), &Load::mixed(40, 9)).await;
-    sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(20)))]);
+    sink.follow(stage::slowly(Duration::from_millis(20)));
     for _ in 0..2 {
         let before = sink.accepted();
         let replica = fleet.start().await;

@@ -157,6 +157,15 @@ async fn after_the_final_dot_it_may_drop_what_it_recorded_or_what_it_did_not() {
 }
 
 #[tokio::test]
+async fn it_may_keep_to_itself_for_a_while_what_it_recorded() {
+    let sink = Sink::start().await;
+    sink.follow([Rule::at(Verb::Dot, Act::Linger(Duration::from_secs(60)))]);
+    let mut client = greeted(sink.addr()).await;
+    assert!(timeout(Duration::from_millis(500), client.send("x@a.test", "1@a")).await.is_err());
+    assert_eq!(ids(&sink), ["1@a"]);
+}
+
+#[tokio::test]
 async fn it_stalls_and_drips() {
     let sink = Sink::start().await;
     sink.follow([Rule::at(Verb::Rcpt, Act::Stall(Duration::from_millis(200))), Rule::at(Verb::Dot, Act::Drip(100))]);

@@ -76,7 +76,7 @@ pub fn reconcile(plan: &Plan, contacts: &[Contact], ledger: &[Entry], doubts: Do
     let mut report = Report::default();
     for (id, planned) in plan {
         let contact = by_id.get(id.as_str()).copied();
-        let accepted = contact.and_then(|contact| accepted.remove(contact.message_id.as_str())).unwrap_or_default();
+        let accepted = contact.and_then(|contact| accepted.remove(message_id(contact))).unwrap_or_default();
         report.take(&Case { id, planned, contact, accepted: &accepted });
     }
     let strangers = accepted.into_iter().map(|(id, entries)| format!("nobody planned: {id} ({} times)", entries.len()));
@@ -88,6 +88,11 @@ pub fn reconcile(plan: &Plan, contacts: &[Contact], ledger: &[Entry], doubts: Do
         report.violations.push(format!("{} transactional doubles, at most {} may be", report.doubled, doubts.doubled));
     }
     report
+}
+
+/// As the ledger has it, without the angle brackets.
+fn message_id(contact: &Contact) -> &str {
+    contact.message_id.trim_matches(['<', '>'])
 }
 
 impl Report {
@@ -173,7 +178,7 @@ mod tests {
         let plan = (0..).zip(purposes).map(|(number, purpose)| (format!("c{number}"), planned(purpose))).collect();
         let contact = |(number, state): (u32, State)| Contact {
             contact_id: format!("c{number}"),
-            message_id: format!("m{number}"),
+            message_id: format!("<m{number}>"),
             state: state.into(),
             attempt_count: 9,
             ..Contact::default()

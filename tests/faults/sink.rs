@@ -50,6 +50,8 @@ pub enum Act {
     HangUp(&'static str),
     /// At the final dot: records the message, and closes the connection without an answer.
     Lose,
+    /// At the final dot: records the message, and waits before it says so.
+    Linger(Duration),
     /// At RCPT: 451 4.7.1 the first time that a recipient is named, later as usual.
     Greylist,
     /// Waits before it answers as usual.
@@ -346,6 +348,7 @@ impl Session {
         let played = self.play(Verb::Dot, &recipient, "250 2.0.0 taken").await?;
         if played.reply.starts_with('2') {
             self.record(&mail, &message_id).await;
+            self.stall(played.linger).await?;
         }
         if played.lose {
             self.count(Verb::Dot, "");
@@ -383,7 +386,7 @@ impl Session {
     }
 
     async fn play(&mut self, verb: Verb, address: &str, usual: &'static str) -> Result<Played, Gone> {
-        let mut played = Played { reply: usual, lose: false, drip: None };
+        let mut played = Played { reply: usual, lose: false, linger: Duration::ZERO, drip: None };
         for act in self.acts(verb, address) {
             match act {
                 Act::Reply(other) => played.reply = other,
@@ -396,6 +399,7 @@ impl Session {
                     return Err(Gone);
                 }
                 Act::Lose => played.lose = true,
+                Act::Linger(time) => played.linger = time,
                 Act::Greylist => {
                     if self.shared.seen.lock().expect("not poisoned").insert(address.to_owned()) {
                         played.reply = "451 4.7.1 greylisted, try again later";
@@ -437,6 +441,9 @@ impl Session {
 
     /// Waits, and notices when nobody waits with it.
     async fn stall(&mut self, time: Duration) -> Result<(), Gone> {
+        if time.is_zero() {
+            return Ok(());
+        }
         self.flush().await?;
         let end = tokio::time::sleep(time);
         tokio::pin!(end);
@@ -500,6 +507,7 @@ impl Session {
 struct Played {
     reply: &'static str,
     lose: bool,
+    linger: Duration,
     drip: Option<u32>,
 }
 

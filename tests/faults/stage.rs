@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use rapport::rpc::proto::contact::State;
+
 use super::{
     fleet::{Fleet, Record, Replica, until},
     load::{self, Api, Load, Plan},
     reconcile::{Doubts, Report, reconcile},
-    sink::Sink,
+    sink::{Act, Rule, Sink, Verb},
 };
 
 /// How long the work of a dead process may lie still.
@@ -27,8 +29,23 @@ pub async fn set(record: Record, mail_url: String, load: &Load) -> (Fleet, Plan)
 
 /// Waits until nothing waits and nothing is under way.
 pub async fn settle(replica: &Replica, limit: Duration) -> Duration {
-    let api = Api::of(replica);
-    until(limit, "every contact is settled", async || api.clone().is_done().await).await
+    let mut api = Api::of(replica);
+    let settled = until(limit, "every contact is settled", async || api.is_done().await);
+    match tokio::time::timeout(limit - Duration::from_secs(1), settled).await {
+        Ok(time) => time,
+        Err(_) => panic!("not settled within {limit:?}: {}", left(&mut Api::of(replica)).await),
+    }
+}
+
+/// What is not settled, in words.
+async fn left(api: &mut Api) -> String {
+    let mut left = api.everything().await;
+    left.retain(|contact| matches!(contact.state(), State::Scheduled | State::Sending));
+    let some = left.iter().take(5).map(|contact| {
+        let block = contact.block.as_ref().map(|block| (block.reason(), &block.detail));
+        format!("{} {:?}, {} attempts, {block:?}", contact.contact_id, contact.state(), contact.attempt_count)
+    });
+    format!("{} contacts\n{}", left.len(), some.collect::<Vec<_>>().join("\n"))
 }
 
 /// Asks the service what became of everything, and holds it against the ledger.
@@ -39,6 +56,12 @@ pub async fn judge(story: &str, replica: &Replica, plan: &Plan, sink: &Sink, dou
     report
 }
 
+/// A server that takes its time before it records a message, and again before it says so: whoever is cut off meanwhile cannot
+/// know which it was.
+pub fn slowly(time: Duration) -> [Rule; 2] {
+    [Rule::at(Verb::Dot, Act::Stall(time / 2)), Rule::at(Verb::Dot, Act::Linger(time / 2))]
+}
+
 /// Waits until the sink has so many messages.
 pub async fn accepted(sink: &Sink, count: u64) {
     until(Duration::from_secs(60), &format!("{count} messages are accepted"), async || sink.accepted() >= count).await;
@@ -46,8 +69,6 @@ pub async fn accepted(sink: &Sink, count: u64) {
 
 #[cfg(test)]
 mod tests {
-    use rapport::rpc::proto::contact::State;
-
     use super::*;
     use crate::postgres::{OwnDatabase, server};
 

@@ -14,7 +14,7 @@ use super::{
     postgres::{OwnDatabase, server},
     reconcile::Doubts,
     seed::Dice,
-    sink::{Act, Rule, Sink, Verb},
+    sink::Sink,
     stage,
 };
 
@@ -62,7 +62,7 @@ async fn withdraw(story: &str, record: Record, customers: usize, processes: usiz
     let domains = ["a.test", "b.test", "c.test", "d.test"];
     let load = Load::at(&domains, customers / domains.len(), &[Purpose::Marketing]);
     let (mut fleet, plan) = stage::set(record, sink.url(), &load).await;
-    sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(20)))]);
+    sink.follow(stage::slowly(Duration::from_millis(20)));
     let replicas = fleet.start_all(processes).await;
 
     let mut order: Vec<(String, String)> = plan.iter().map(|(id, to)| (id.clone(), to.customer.clone())).collect();

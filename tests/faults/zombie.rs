@@ -8,7 +8,7 @@ use super::{
     postgres::{OwnDatabase, server},
     reconcile::{Doubts, OPEN_INTENTS},
     seed::Dice,
-    sink::{Act, Rule, Sink, Verb},
+    sink::Sink,
     stage,
 };
 
@@ -20,7 +20,7 @@ async fn a_process_that_thaws_after_its_lease_starts_no_send() {
     let sink = Sink::start().await;
     let load = Load::mixed(50, 7);
     let (mut fleet, plan) = stage::set(Record::Postgres(OwnDatabase::make(server).await), sink.url(), &load).await;
-    sink.follow([Rule::at(Verb::Dot, Act::Stall(Duration::from_millis(50)))]);
+    sink.follow(stage::slowly(Duration::from_millis(50)));
     let mut replicas = fleet.start_all(2).await;
     stage::accepted(&sink, dice.number(100..400)).await;
 
