@@ -33,7 +33,11 @@ pub async fn settle(replica: &Replica, limit: Duration) -> Duration {
     let settled = until(limit, "every contact is settled", async || api.is_done().await);
     match tokio::time::timeout(limit - Duration::from_secs(1), settled).await {
         Ok(time) => time,
-        Err(_) => panic!("not settled within {limit:?}: {}", left(&mut Api::of(replica)).await),
+        Err(_) => {
+            let (left, log) = (left(&mut Api::of(replica)).await, replica.log());
+            let warnings: Vec<&str> = log.lines().filter(|line| !line.contains("INFO")).collect();
+            panic!("not settled within {limit:?}: {left}\n{}", warnings.join("\n"));
+        }
     }
 }
 
