@@ -251,11 +251,9 @@ fn build(
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
     });
-    let recover =
-        Recover::new(db.clone(), clock.clone(), plans.clone(), Arc::clone(lease), metrics.clone(), Arc::clone(&bell));
     let jobs: [(Arc<dyn Job>, Arc<_>); 4] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
-        (Arc::new(recover), Arc::default()),
+        (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
     ];

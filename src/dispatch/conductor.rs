@@ -89,8 +89,6 @@ pub(super) struct Score {
     /// Queues whose rate allows nothing until then.
     resting: HashMap<Queue, Instant>,
     failure: Option<StoreError>,
-    /// A lot has broken off, and nobody knows what it held.
-    broken: bool,
 }
 
 /// What to do next.
@@ -137,10 +135,6 @@ impl Dispatcher {
             while let Some(done) = pass.lots.join_next().await {
                 pass.note(done);
             }
-        }
-        if std::mem::take(&mut pass.broken) {
-            // What the broken lot held is found by recovery once it is nobody's.
-            self.of.lease.renounce().await?;
         }
         let tally = std::mem::take(&mut pass.tally);
         if tally != Tally::default() {
@@ -286,7 +280,6 @@ impl Default for Score {
             limits: HashMap::new(),
             resting: HashMap::new(),
             failure: None,
-            broken: false,
         }
     }
 }
@@ -299,8 +292,7 @@ impl Score {
                 self.failure = self.failure.take().or(result.err());
             }
             Err(error) => {
-                tracing::error!(%error, "a lot broke off");
-                self.broken = true;
+                tracing::error!(%error, "a lot broke off; what it held is found by recovery");
             }
         }
     }

@@ -105,6 +105,7 @@ impl Errand {
             return Handed::Back;
         }
         visit.begin();
+        own.hands.begin(order.contact_id);
         let (from, name) = (&own.of.from.address, order.contact_id.to_string());
         let envelope = Envelope { name: &name, from, to: &order.to, letter: &letter };
         let outcome = tokio::select! {

@@ -96,12 +96,6 @@ impl Lease {
         database::commit(tx).await
     }
 
-    /// Lets go of everything that it holds, whatever that is, and takes another.
-    pub async fn renounce(&self) -> Result<(), StoreError> {
-        self.give_up().await?;
-        self.begin().await
-    }
-
     async fn renew(&self) -> Result<(), StoreError> {
         let (token, asked) = (self.held().token, Instant::now());
         let tx = self.db.begin_write().await?;

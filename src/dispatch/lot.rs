@@ -47,10 +47,12 @@ impl Dispatcher {
         stop: &CancellationToken,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
+        let ids: Vec<ContactId> = lot.contacts.iter().map(|contact| contact.contact_id).collect();
+        let _grip = self.hands.take(ids.clone());
         let span = tracing::info_span!("lot", lane = lot.lane.name(), claimed = lot.contacts.len());
         let done = self.decide_and_hand_over(&lot, place, stop, tally).instrument(span).await;
-        let ids: Vec<ContactId> = lot.contacts.iter().map(|contact| contact.contact_id).collect();
         if done.is_err() || stop.is_cancelled() {
+            // What cannot be released now is found by recovery, as nobody has it in hand any more.
             claims::release(self.of.db.writer(), lot.token, &ids).await?;
         }
         done

@@ -20,6 +20,7 @@ mod domains;
 mod expire;
 mod forget;
 mod hand_over;
+mod hands;
 mod lease;
 mod lot;
 mod prepare;
@@ -39,6 +40,7 @@ use self::{
     capacity::{Intents, Width},
     conductor::Score,
     domains::Domains,
+    hands::Hands,
     rates::Rate,
     turns::Turns,
 };
@@ -107,6 +109,7 @@ pub struct Dispatcher {
     intents: Intents,
     width: Width,
     domains: Domains,
+    hands: Hands,
     score: tokio::sync::Mutex<Score>,
 }
 
@@ -119,6 +122,7 @@ impl Dispatcher {
             intents: Intents::default(),
             width: Width::new(of.width),
             domains: Domains::new(of.width),
+            hands: Hands::default(),
             score: tokio::sync::Mutex::default(),
             of,
         })

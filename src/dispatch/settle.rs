@@ -61,6 +61,7 @@ impl Dispatcher {
             .collect();
         let planned = enrollments::advance(&tx, &self.of.plans, &steps, now).await?;
         database::commit(tx).await?;
+        self.hands.settle(contacts.iter().map(|(contact, _)| contact.contact_id));
         self.ring_for(&planned);
         if !lost.is_empty() {
             tracing::warn!(accepted = lost.len(), late, "accepted after the lease was over; others had taken over");

@@ -25,7 +25,7 @@ async fn in_doubt(names: &[&str]) -> (World, Vec<Contact>) {
     let due = harness::moment("2026-02-03T09:00:00Z");
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &doomed).await).await;
     world.advance_to("2026-02-03T09:00:00Z");
-    world.run_job("recover").await;
+    world.recover().await;
     for contact in &doomed {
         assert_eq!(world.contact(&contact.contact_id).await.state(), contact::State::UnknownOutcome);
     }
@@ -109,7 +109,7 @@ async fn a_step_that_is_sent_again_does_not_plan_the_next_one_twice() {
     let (due, doomed) = (harness::moment("2026-02-02T10:00:00Z"), [first.clone()]);
     let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &doomed).await).await;
     world.advance_to("2026-02-02T10:00:00Z");
-    world.run_job("recover").await;
+    world.recover().await;
     resolve(&mut world, &first, Verdict::SendAgain).await.unwrap();
     world.dispatch().await;
     world.dispatch_after_hours(1).await;

@@ -6,7 +6,9 @@ mod outcomes;
 mod store;
 
 pub use self::{
-    leases::{LEASE, end, expire_all, is_held, recover, register, release_lost, renew},
+    leases::{
+        Held, LEASE, end, expire_all, held, is_held, recover, register, release_lost, renew, take_back_unchanged,
+    },
     outcomes::{Setback, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never, settle_unknown},
     store::{block, claim, claim_expired, intend, queues, release},
 };

@@ -5,7 +5,21 @@ mod store;
 
 use std::time::Duration;
 
-pub use self::store::{end, expire_all, is_held, recover, register, release_lost, renew};
+pub use self::store::{end, expire_all, held, is_held, recover, register, release_lost, renew, take_back_unchanged};
+use crate::{clock::Timestamp, contacts::ContactState, ids::ContactId};
+
+/// A contact that a process holds.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// Which.
+    pub contact_id: ContactId,
+    /// Claimed (SCHEDULED) or intended (SENDING).
+    pub state: ContactState,
+    /// When it was due.
+    pub due_time: Timestamp,
+    /// As it was read.
+    pub revision: i32,
+}
 
 /// How long a process counts as alive after it last renewed its lease.
 pub const LEASE: Duration = Duration::from_secs(10);

@@ -1,15 +1,16 @@
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockBehavior, LockType, Query, ValueTuple},
 };
 
 use super::{
     super::{
         super::{AttemptOutcome, Contact, ContactState, Purpose, entity::contact, store::domain},
-        outcomes::end_attempts,
+        outcomes::{end_attempts, take_back},
+        store::{changed, given, own, update_held},
     },
-    LEASE,
+    Held, LEASE,
     entity::{self as replica},
 };
 use crate::{
@@ -116,6 +117,51 @@ pub async fn release_lost(tx: &WriteTx) -> Result<u64, StoreError> {
         .exec(tx)
         .await?;
     Ok(released.rows_affected)
+}
+
+/// What is held under a lease.
+pub async fn held(db: &impl ConnectionTrait, token: ClaimToken) -> Result<Vec<Held>, StoreError> {
+    let rows: Vec<(ContactId, ContactState, Timestamp, i32)> = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::ContactId)
+        .column(contact::Column::State)
+        .column(contact::Column::DueTime)
+        .column(contact::Column::Revision)
+        .filter(contact::Column::ClaimToken.eq(token))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let held = |(contact_id, state, due_time, revision)| Held { contact_id, state, due_time, revision };
+    Ok(rows.into_iter().map(held).collect())
+}
+
+/// Sets free what is held and was not handed over, as if nothing had been tried, as far as it has not changed since it was read.
+/// Answers how many.
+pub async fn take_back_unchanged(
+    tx: &WriteTx,
+    token: ClaimToken,
+    contacts: &[Held],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let rows = |state| -> Vec<ValueTuple> {
+        let of_state = contacts.iter().filter(|one| one.state == state);
+        of_state.map(|one| ValueTuple::Many(vec![one.contact_id.into(), one.revision.into()])).collect()
+    };
+    let (claimed, intended) = (rows(ContactState::Scheduled), rows(ContactState::Sending));
+    let mut count = 0;
+    if !claimed.is_empty() {
+        let mut update = update_held(token, ContactState::Scheduled, claimed, now);
+        update
+            .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
+            .and_where(own(contact::Column::Revision).eq(given(2)));
+        count += changed(tx, &update).await?.len();
+    }
+    if !intended.is_empty() {
+        let mut update = update_held(token, ContactState::Sending, intended, now);
+        update.and_where(own(contact::Column::Revision).eq(given(2)));
+        count += take_back(tx, update).await?.len();
+    }
+    Ok(u64::try_from(count).unwrap_or(u64::MAX))
 }
 
 /// The leases that have ended under which contacts are held still. Those that ran out are ended for good first, so that whoever

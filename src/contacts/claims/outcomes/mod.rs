@@ -4,6 +4,7 @@ mod store;
 
 pub use self::store::{
     end_attempts, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never, settle_unknown,
+    take_back,
 };
 use crate::{clock::Timestamp, ids::ContactId};
 

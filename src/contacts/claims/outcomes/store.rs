@@ -180,7 +180,8 @@ pub async fn give_back(tx: &WriteTx, token: ClaimToken, ids: &[ContactId], now: 
         return Ok(());
     }
     let rows = ids.iter().map(|id| ValueTuple::One((*id).into())).collect();
-    take_back(tx, update_held(token, ContactState::Sending, rows, now)).await
+    take_back(tx, update_held(token, ContactState::Sending, rows, now)).await?;
+    Ok(())
 }
 
 /// Takes intents back that were never handed over, because something stands in their way that was not known before.
@@ -205,21 +206,23 @@ pub async fn put_off(
         .value(contact::Column::BlockEffect, Expr::val(Effect::Defer))
         .value(contact::Column::BlockDetail, given(3))
         .value(contact::Column::BlockRetryTime, given(2));
-    take_back(tx, update).await
+    take_back(tx, update).await?;
+    Ok(())
 }
 
-async fn take_back(tx: &WriteTx, mut update: UpdateStatement) -> Result<(), StoreError> {
+/// Makes an intent a waiting contact again that nobody holds, and forgets the attempt. Answers which.
+pub async fn take_back(tx: &WriteTx, mut update: UpdateStatement) -> Result<Vec<ContactId>, StoreError> {
     update
         .value(contact::Column::State, Expr::val(ContactState::Scheduled))
         .value(contact::Column::AttemptCount, own(contact::Column::AttemptCount).sub(1))
         .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>));
     let taken_back = changed(tx, &update).await?;
     attempt::Entity::delete_many()
-        .filter(attempt::Column::ContactId.is_in(taken_back))
+        .filter(attempt::Column::ContactId.is_in(taken_back.iter().copied()))
         .filter(attempt::Column::EndTime.is_null())
         .exec(tx)
         .await?;
-    Ok(())
+    Ok(taken_back)
 }
 
 /// Completes the attempts that are under way.

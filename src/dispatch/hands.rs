@@ -1,0 +1,70 @@
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::ids::ContactId;
+
+/// What this process knows to have in its hands. The record may say that it holds more: a claim or an intent whose answer was
+/// lost on the way from the database, a lot that broke off. What nobody has in hand is found by comparing the two.
+#[derive(Debug, Clone, Default)]
+pub struct Hands(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the hands of a lot.
+    held: HashSet<ContactId>,
+    /// On their way to the transport, and their outcome is not written yet.
+    begun: HashSet<ContactId>,
+}
+
+/// Contacts in the hands of a lot; dropping it lets them go.
+#[derive(Debug)]
+pub struct Grip {
+    hands: Hands,
+    contacts: Vec<ContactId>,
+}
+
+impl Hands {
+    /// Takes contacts in hand.
+    pub fn take(&self, contacts: Vec<ContactId>) -> Grip {
+        self.lock().held.extend(contacts.iter().copied());
+        Grip { hands: self.clone(), contacts }
+    }
+
+    /// The hand-over of a contact begins.
+    pub fn begin(&self, contact: ContactId) {
+        self.lock().begun.insert(contact);
+    }
+
+    /// The outcomes of contacts are written.
+    pub fn settle(&self, contacts: impl Iterator<Item = ContactId>) {
+        let mut state = self.lock();
+        for contact in contacts {
+            state.begun.remove(&contact);
+        }
+    }
+
+    /// Whether a lot has it.
+    pub fn hold(&self, contact: ContactId) -> bool {
+        self.lock().held.contains(&contact)
+    }
+
+    /// Whether its hand-over has begun and nobody knows how it ended.
+    pub fn have_begun(&self, contact: ContactId) -> bool {
+        self.lock().begun.contains(&contact)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        let mut state = self.hands.lock();
+        for contact in &self.contacts {
+            state.held.remove(contact);
+        }
+    }
+}
