@@ -85,6 +85,8 @@ pub(super) struct Score {
     /// What waits, the first due of each queue, and when that was looked up.
     waiting: Vec<(Queue, Timestamp)>,
     looked: Option<Instant>,
+    /// Queues were left out since, because nothing more of them is due.
+    emptied: bool,
     limits: HashMap<CampaignId, NonZeroU32>,
     /// Queues whose rate allows nothing until then.
     resting: HashMap<Queue, Instant>,
@@ -126,6 +128,11 @@ impl Dispatcher {
                 }
             };
             if pass.lots.is_empty() && wait.is_none_or(|wait| wait > PATIENCE) {
+                if std::mem::take(&mut pass.emptied) {
+                    // What else waits in those queues is due at another moment.
+                    pass.looked = None;
+                    continue;
+                }
                 wake = self.wake(pass, wait);
                 break;
             }
@@ -231,6 +238,7 @@ impl Dispatcher {
         if count < most {
             // There is no more of it, or others were quicker; until the next look it is left alone.
             score.waiting.retain(|(waiting, _)| *waiting != queue);
+            score.emptied = true;
         }
         if count == 0 {
             return Ok(Next::Started);
@@ -262,7 +270,7 @@ impl Dispatcher {
             let holding: Vec<Pause> = pauses.into_iter().filter(|pause| pause.holds(Channel::Email, now)).collect();
             score.hold(&holding);
         }
-        score.looked = Some(Instant::now());
+        (score.looked, score.emptied) = (Some(Instant::now()), false);
         Ok(())
     }
 }
@@ -277,6 +285,7 @@ impl Default for Score {
             queues: Turns::default(),
             waiting: Vec::new(),
             looked: None,
+            emptied: false,
             limits: HashMap::new(),
             resting: HashMap::new(),
             failure: None,

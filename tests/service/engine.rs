@@ -188,3 +188,21 @@ async fn a_thousand_due_at_once_are_each_sent_once() {
     };
     assert_eq!(world.contacts.list_contacts(request).await.unwrap().into_inner().total_size, 1_000);
 }
+
+#[tokio::test]
+async fn after_what_is_due_was_sent_it_knows_when_the_next_of_the_same_kind_is_due() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let mut later = harness::ad_hoc("anna", "orders", "check-in");
+    later.due = Some(proto::schedule_contact_request::Due::DueTime(harness::at("2026-02-02T10:00:00Z")));
+    world.contacts.schedule_contact(later).await.unwrap();
+    world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    assert_eq!(world.mail().len(), 1);
+    let request = proto::RunJobRequest { job_id: "dispatch".into() };
+    let job = world.admin.run_job(request).await.unwrap().into_inner().job.unwrap();
+    assert_eq!(job.next_time, Some(harness::at("2026-02-02T10:00:00Z")));
+    let status = world.admin.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.lanes.iter().map(|lane| lane.scheduled).sum::<i64>(), 1);
+}
