@@ -230,9 +230,13 @@ impl Dispatcher {
         stop: &CancellationToken,
     ) -> Result<Next, StoreError> {
         let now = self.of.clock.now();
+        let lane = queue.lane;
+        // Where nothing limits it, as many lots are claimed at once as can begin.
+        let lots = if moments.is_empty() && most == LOT { score.places[lane.place()].available_permits() } else { 1 };
+        let most = most * lots.max(1);
         let asked = u64::try_from(most).unwrap_or(u64::MAX);
-        let contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
-        let (lane, count) = (queue.lane, contacts.len());
+        let mut contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
+        let count = contacts.len();
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
         if count < most {
@@ -240,19 +244,23 @@ impl Dispatcher {
             score.waiting.retain(|(waiting, _)| *waiting != queue);
             score.emptied = true;
         }
-        if count == 0 {
-            return Ok(Next::Started);
+        while !contacts.is_empty() {
+            let rest = contacts.split_off(contacts.len().min(LOT));
+            let contacts = std::mem::replace(&mut contacts, rest);
+            self.spawn(score, Lot { lane, token, contacts, moments: moments.clone() }, stop);
         }
+        Ok(Next::Started)
+    }
+
+    fn spawn(self: &Arc<Self>, score: &mut Score, lot: Lot, stop: &CancellationToken) {
         // Somebody has looked before whether there is one.
-        let place = Arc::clone(&score.places[lane.place()]).try_acquire_owned().ok();
-        let lot = Lot { lane, token, contacts, moments };
+        let place = Arc::clone(&score.places[lot.lane.place()]).try_acquire_owned().ok();
         let (own, stop) = (Arc::clone(self), stop.clone());
         score.lots.spawn(async move {
-            let mut tally = Tally { claimed: count, ..Tally::default() };
+            let mut tally = Tally { claimed: lot.contacts.len(), ..Tally::default() };
             let done = own.carry_out(lot, place, &stop, &mut tally).await;
             (tally, done)
         });
-        Ok(Next::Started)
     }
 
     /// Looks what waits, leaving out what is paused.

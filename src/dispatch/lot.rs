@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    Dispatcher,
+    Dispatcher, LOT,
     capacity::Room,
     conductor::Tally,
     hand_over::{Handed, Order},
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often deciding is tried when others are in the way.
 const TRIES: usize = 5;
 /// How many outcomes are written at once, as soon as there are so many.
-const ENOUGH: usize = 32;
+const ENOUGH: usize = LOT;
 /// So few letters do not keep another lot from beginning.
 const FEW: usize = 8;
 /// How long an outcome waits for others to be written with.

@@ -43,8 +43,8 @@ impl Dispatcher {
             answers.iter().filter_map(|(place, handed)| Some((lot.contacts.get(*place)?, handed))).collect();
         let sorted = Answers::sort(&contacts, now);
         let tx = self.of.db.begin_write().await?;
-        let customers: Vec<_> = contacts.iter().map(|(contact, _)| contact.customer_id).collect();
-        customers::lock_shared(&tx, &customers).await?;
+        let going_on = contacts.iter().filter(|(contact, _)| contact.step.is_some());
+        customers::lock_shared(&tx, &going_on.map(|(contact, _)| contact.customer_id).collect::<Vec<_>>()).await?;
         let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
         let sent = settled.len();
         claims::settle_later(&tx, lot.token, &sorted.later, now).await?;
