@@ -40,7 +40,7 @@ impl Purpose {
 }
 
 text_enum! {
-    /// Where a contact stands. Every arrow is one guarded update (`WHERE state = …`) in `claims/store.rs` or `store.rs`.
+    /// Where a contact stands. Every arrow is one guarded update (`WHERE state = …`) in `claims/` or `store.rs`.
     ///
     /// ```text
     ///               claim, decide: no                 (final)
@@ -58,6 +58,7 @@ text_enum! {
     /// UNKNOWN_OUTCOME ──resolved: was sent──► SENT
     /// UNKNOWN_OUTCOME ──resolved: was not sent──► FAILED
     /// UNKNOWN_OUTCOME, FAILED ──resolved: send again──► SCHEDULED
+    /// UNKNOWN_OUTCOME, SCHEDULED ──the lost answer came: accepted──► SENT
     /// ```
     ///
     /// A claim is no state: a claimed contact is SCHEDULED and can still be called off.

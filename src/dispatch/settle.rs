@@ -52,8 +52,15 @@ impl Dispatcher {
         settled.extend(claims::settle_unknown(&tx, lot.token, &sorted.unknown, now).await?);
         claims::give_back(&tx, lot.token, &sorted.back, now).await?;
         claims::put_off(&tx, lot.token, &sorted.put_off, BlockReason::Throttled, now).await?;
-        let lost: Vec<ContactId> = sorted.accepted.iter().copied().filter(|id| !settled.contains(id)).collect();
+        let lost: Vec<(ContactId, i32)> = contacts
+            .iter()
+            .filter(|(contact, _)| sorted.accepted.contains(&contact.contact_id))
+            .filter(|(contact, _)| !settled.contains(&contact.contact_id))
+            .map(|(contact, _)| (contact.contact_id, contact.attempt_count + 1))
+            .collect();
         let late = claims::settle_late(&tx, &lost, now).await?;
+        // Who recovered what is sent again has not moved its enrollment on; where that was done, it is not done twice.
+        settled.extend(&late);
         let steps: Vec<StepOf> = contacts
             .iter()
             .filter(|(contact, handed)| settled.contains(&contact.contact_id) && !waits(contact, handed))
@@ -64,10 +71,14 @@ impl Dispatcher {
         self.hands.settle(contacts.iter().map(|(contact, _)| contact.contact_id));
         self.ring_for(&planned);
         if !lost.is_empty() {
-            tracing::warn!(accepted = lost.len(), late, "accepted after the lease was over; others had taken over");
+            tracing::warn!(
+                accepted = lost.len(),
+                late = late.len(),
+                "accepted after the lease was over; others had taken over"
+            );
         }
         self.count(lot.lane, &contacts, now);
-        tally.sent += sent + late;
+        tally.sent += sent + late.len();
         tally.later += sorted.later.len();
         tally.failed += sorted.never.len();
         tally.in_doubt += sorted.unknown.len();

@@ -8,6 +8,8 @@ use rapport::{
     rpc::proto::{self, Contact, Purpose, contact, contact_attempt, topic::OptIn},
 };
 
+use sea_orm::ConnectionTrait;
+
 use super::harness::{self, World, after_hours, campaign, step};
 
 fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
@@ -205,4 +207,49 @@ async fn after_what_is_due_was_sent_it_knows_when_the_next_of_the_same_kind_is_d
     assert_eq!(job.next_time, Some(harness::at("2026-02-02T10:00:00Z")));
     let status = world.admin.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.lanes.iter().map(|lane| lane.scheduled).sum::<i64>(), 1);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_accepted_although_it_was_given_up_for_lost_is_sent_and_its_follow_up_goes_on() {
+    let mut world = World::new().await;
+    world.topic("receipts", Purpose::Transactional, OptIn::None).await;
+    world.template("receipt").await;
+    world.template("parcel").await;
+    world.customer("anna", "").await;
+    let steps = vec![step("one", after_hours(1), "receipt"), step("two", after_hours(1), "parcel")];
+    world.campaign(campaign("receipts", "receipts", steps)).await;
+    let contact_id = world.happens("order.placed", "anna", "o-1").await.effects[0].contact_id.clone();
+    // Whoever writes the letter waits for somebody who reads it.
+    let pipe = world.outbox().join(format!(".{contact_id}.part"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    world.advance_to("2026-02-02T10:00:00Z");
+    becomes(&mut world, &contact_id, contact::State::Sending).await;
+
+    let pause = proto::PauseCampaignRequest { campaign_id: "receipts".to_owned(), ..Default::default() };
+    world.campaigns.pause_campaign(pause).await.unwrap();
+    world.own_connection().await.execute_unprepared("DELETE FROM replicas").await.unwrap();
+    world.recover().await;
+    assert_eq!(world.contact(&contact_id).await.state(), contact::State::Scheduled);
+
+    let letter = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe)).await.unwrap().unwrap();
+    assert!(letter.contains("receipt for anna"), "{letter}");
+    becomes(&mut world, &contact_id, contact::State::Sent).await;
+    let sent = world.contact(&contact_id).await;
+    assert_eq!((sent.attempt_count, sent.block), (1, None));
+    let steps: Vec<_> = world.contacts_of("anna").await.into_iter().map(|one| (one.step_id, one.template_id)).collect();
+    assert!(steps.contains(&("two".to_owned(), "parcel".to_owned())), "{steps:?}");
+}
+
+/// Waits until a contact is in a state.
+async fn becomes(world: &mut World, contact_id: &str, state: contact::State) {
+    let waited = std::time::Instant::now();
+    loop {
+        let now = world.contact(contact_id).await.state();
+        if now == state {
+            return;
+        }
+        assert!(waited.elapsed().as_secs() < 20, "{now:?} still, not {state:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -369,7 +369,7 @@ impl Mail {
 }
 
 /// Where the record and the mail of one story are.
-struct Place {
+pub struct Place {
     folder: TempDir,
     server: Option<OwnDatabase>,
 }
@@ -381,7 +381,7 @@ pub struct OwnDatabase {
 }
 
 impl Place {
-    async fn make() -> Self {
+    pub async fn make() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let server = match std::env::var(POSTGRES) {
             Ok(server) => Some(OwnDatabase::make(server).await),
@@ -393,7 +393,7 @@ impl Place {
         Self { folder, server }
     }
 
-    fn config(&self) -> Config {
+    pub fn config(&self) -> Config {
         Config {
             database: match &self.server {
                 Some(own) => DatabaseLocation::Postgres(own.url()),
@@ -461,7 +461,7 @@ fn say_what_is_skipped() {
     });
 }
 
-async fn migrate(config: &Config) {
+pub async fn migrate(config: &Config) {
     let db = Database::connect(&config.database).await.expect("the database opens");
     db.migrate().await.expect("it migrates");
     db.close().await.expect("it closes");

@@ -23,4 +23,5 @@ mod probes;
 mod resolving;
 mod schema;
 mod start;
+mod state_machine;
 mod templates;

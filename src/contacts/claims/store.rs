@@ -111,7 +111,8 @@ async fn take(
     Ok(contacts)
 }
 
-/// Records what is about to be handed over, as far as the claim still holds it: the contact as SENDING, and the attempt. Answers which contacts that are.
+/// Records what is about to be handed over, as far as the claim still holds it and nobody has handed it over since: the contact
+/// as SENDING, and the attempt. Answers which contacts that are.
 pub async fn intend(
     tx: &WriteTx,
     token: ClaimToken,
@@ -123,12 +124,14 @@ pub async fn intend(
         return Ok(Vec::new());
     }
     let rows = intents.iter().map(|intent| {
-        ValueTuple::Many(vec![intent.contact_id.into(), intent.address_id.into(), intent.template_version.into()])
+        let (address, version) = (intent.address_id.into(), intent.template_version.into());
+        ValueTuple::Many(vec![intent.contact_id.into(), address, version, intent.number.into()])
     });
     let mut update = update_held(token, ContactState::Scheduled, rows.collect(), now);
     update
         .value(contact::Column::State, Expr::val(ContactState::Sending))
-        .value(contact::Column::AttemptCount, own(contact::Column::AttemptCount).add(1))
+        .value(contact::Column::AttemptCount, given(4))
+        .and_where(own(contact::Column::AttemptCount).eq(given(4).sub(1)))
         .value(contact::Column::AddressId, given(2))
         .value(contact::Column::TemplateVersion, given(3))
         .value(contact::Column::BlockReason, Expr::val(None::<BlockReason>))

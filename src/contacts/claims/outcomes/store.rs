@@ -46,39 +46,54 @@ pub async fn settle_accepted(
     Ok(settled)
 }
 
-/// Records what was accepted after the claim was lost, as far as nobody has tried again: the doubt is over. Answers how many.
-pub async fn settle_late(tx: &WriteTx, ids: &[ContactId], now: Timestamp) -> Result<usize, StoreError> {
-    if ids.is_empty() {
-        return Ok(0);
+/// Records what was accepted after the claim was lost, each with the number of its attempt, as far as that was given up for lost
+/// and nobody tries again at this moment: the doubt is over. Answers which of them that are.
+pub async fn settle_late(
+    tx: &WriteTx,
+    accepted: &[(ContactId, i32)],
+    now: Timestamp,
+) -> Result<Vec<ContactId>, StoreError> {
+    if accepted.is_empty() {
+        return Ok(Vec::new());
     }
-    let last_is_lost = Query::select()
+    let rows: Vec<ValueTuple> =
+        accepted.iter().map(|(id, number)| ValueTuple::Two((*id).into(), (*number).into())).collect();
+    let was_lost = Query::select()
         .expr(Expr::val(1))
         .from(attempt::Entity)
-        .and_where(of_attempt(attempt::Column::ContactId).eq(own(contact::Column::ContactId)))
-        .and_where(of_attempt(attempt::Column::Number).eq(own(contact::Column::AttemptCount)))
+        .and_where(of_attempt(attempt::Column::ContactId).eq(given(1)))
+        .and_where(of_attempt(attempt::Column::Number).eq(given(2)))
         .and_where(of_attempt(attempt::Column::Outcome).eq(AttemptOutcome::Unknown))
         .to_owned();
     let mut update = Query::update();
     update
         .table(contact::Entity)
+        .from(TableRef::ValuesList(rows.clone(), "given".into_iden()))
         .value(contact::Column::State, Expr::val(ContactState::Sent))
         .value(contact::Column::SendTime, now)
+        .value(contact::Column::BlockReason, Expr::val(None::<BlockReason>))
+        .value(contact::Column::BlockEffect, Expr::val(None::<Effect>))
+        .value(contact::Column::BlockDetail, Expr::val(None::<String>))
+        .value(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
         .value(contact::Column::UpdateTime, now)
         .value(contact::Column::Revision, own(contact::Column::Revision).add(1))
-        .and_where(own(contact::Column::ContactId).is_in(ids.iter().copied()))
+        .and_where(own(contact::Column::ContactId).eq(given(1)))
         .and_where(own(contact::Column::State).is_in([ContactState::UnknownOutcome, ContactState::Scheduled]))
         .and_where(own(contact::Column::ClaimToken).is_null())
-        .and_where(Expr::exists(last_is_lost))
+        .and_where(Expr::exists(was_lost))
         .returning_col(contact::Column::ContactId);
     let settled = changed(tx, &update).await?;
-    attempt::Entity::update_many()
-        .col_expr(attempt::Column::Outcome, Expr::val(AttemptOutcome::Accepted))
-        .col_expr(attempt::Column::Detail, "the answer came late".into())
-        .filter(attempt::Column::ContactId.is_in(settled.iter().copied()))
-        .filter(attempt::Column::Outcome.eq(AttemptOutcome::Unknown))
-        .exec(tx)
-        .await?;
-    Ok(settled.len())
+    let mut attempts = Query::update();
+    attempts
+        .table(attempt::Entity)
+        .from(TableRef::ValuesList(rows, "given".into_iden()))
+        .value(attempt::Column::Outcome, Expr::val(AttemptOutcome::Accepted))
+        .value(attempt::Column::Detail, "the answer came late")
+        .and_where(of_attempt(attempt::Column::ContactId).eq(given(1)))
+        .and_where(of_attempt(attempt::Column::Number).eq(given(2)))
+        .and_where(of_attempt(attempt::Column::ContactId).is_in(settled.iter().copied()));
+    sea_orm::ConnectionTrait::execute(tx, &attempts).await?;
+    Ok(settled)
 }
 
 /// Records what the transport refused for now: the contact waits for its next attempt.

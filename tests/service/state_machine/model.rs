@@ -1,0 +1,212 @@
+//! The state machine as it is meant: written from the diagram beside `ContactState` and from nothing else, one contact at a
+//! time, in memory.
+
+use chrono::TimeDelta;
+use rapport::{
+    clock::Timestamp,
+    contacts::{AttemptOutcome, BlockReason, ContactState, Effect, Lane, Purpose, Verdict},
+    ids::{ClaimToken, ContactId},
+};
+
+/// A contact with its hand-overs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    pub contact_id: ContactId,
+    pub purpose: Purpose,
+    pub due: Timestamp,
+    pub expire: Timestamp,
+    pub state: ContactState,
+    pub block: Option<BlockReason>,
+    pub claim: Option<ClaimToken>,
+    /// What came of each hand-over; none = still under way.
+    pub attempts: Vec<Option<AttemptOutcome>>,
+}
+
+/// What becomes of a hand-over; with how many minutes it takes until the next one, where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Accepted,
+    Later(i64),
+    Never,
+    Lost(i64),
+    /// It was not begun.
+    Back,
+    /// It was not begun, and has its turn later.
+    PutOff(i64),
+}
+
+impl Answer {
+    /// When the next hand-over may be.
+    pub fn next(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Later(minutes) | Self::Lost(minutes) | Self::PutOff(minutes) => now + TimeDelta::minutes(minutes),
+            Self::Accepted | Self::Never | Self::Back => now,
+        }
+    }
+}
+
+impl Mirror {
+    pub fn lane(&self) -> Lane {
+        match self.purpose {
+            Purpose::Transactional => Lane::Transactional,
+            Purpose::Service => Lane::FollowUp,
+            Purpose::Marketing | Purpose::Survey => Lane::Bulk,
+        }
+    }
+
+    /// Waits, and nobody has claimed it.
+    pub fn is_free(&self) -> bool {
+        self.state == ContactState::Scheduled && self.claim.is_none()
+    }
+
+    /// Nothing happens to it any more by itself.
+    pub fn is_at_rest(&self) -> bool {
+        !matches!(self.state, ContactState::Scheduled | ContactState::Sending)
+    }
+
+    /// The decision that it goes out, by whoever saw it after so many hand-overs; answers whether that holds.
+    pub fn intend(&mut self, token: ClaimToken, seen: usize) -> bool {
+        let holds = self.is_claimed_by(token) && self.attempts.len() == seen;
+        if holds {
+            self.state = ContactState::Sending;
+            self.block = None;
+            self.attempts.push(None);
+        }
+        holds
+    }
+
+    /// The decision that it does not go out; answers whether that holds.
+    pub fn hold_back(
+        &mut self,
+        token: ClaimToken,
+        reason: BlockReason,
+        effect: Effect,
+        until: Option<Timestamp>,
+    ) -> bool {
+        let holds = self.is_claimed_by(token);
+        if holds {
+            self.claim = None;
+            self.block = Some(reason);
+            match effect {
+                Effect::Defer => self.due = until.unwrap_or(self.due),
+                Effect::Suppress => self.state = ContactState::Suppressed,
+                Effect::Expire => self.state = ContactState::Expired,
+                Effect::Cancel => self.state = ContactState::Canceled,
+            }
+        }
+        holds
+    }
+
+    /// The outcome of a hand-over, by whoever began it; answers whether it was still theirs to record.
+    pub fn settle(&mut self, token: ClaimToken, answer: Answer, now: Timestamp) -> bool {
+        let is_theirs = self.state == ContactState::Sending && self.claim == Some(token);
+        if is_theirs {
+            self.claim = None;
+            match answer {
+                Answer::Accepted => self.end_attempt(AttemptOutcome::Accepted),
+                Answer::Later(_) => self.end_attempt(AttemptOutcome::TemporaryFailure),
+                Answer::Never => self.end_attempt(AttemptOutcome::PermanentFailure),
+                Answer::Lost(_) => self.end_attempt(AttemptOutcome::Unknown),
+                // As if nothing had been tried.
+                Answer::Back | Answer::PutOff(_) => {
+                    self.attempts.pop();
+                    self.state = ContactState::Scheduled;
+                }
+            }
+            match answer {
+                Answer::Later(_) | Answer::Lost(_) if self.state == ContactState::Scheduled => {
+                    (self.due, self.block) = (answer.next(now), Some(BlockReason::BackOff));
+                }
+                Answer::PutOff(_) => (self.due, self.block) = (answer.next(now), Some(BlockReason::Throttled)),
+                _ => {}
+            }
+        }
+        is_theirs
+    }
+
+    /// The number of a hand-over turns out to have been accepted after its answer was given up; answers whether that settles it.
+    pub fn settle_late(&mut self, number: usize) -> bool {
+        let was_lost = self.attempts.get(number - 1) == Some(&Some(AttemptOutcome::Unknown));
+        let settles = was_lost && (self.is_free() || self.state == ContactState::UnknownOutcome);
+        if settles {
+            self.attempts[number - 1] = Some(AttemptOutcome::Accepted);
+            self.state = ContactState::Sent;
+            self.block = None;
+        }
+        settles
+    }
+
+    /// Whoever claimed it is gone.
+    pub fn recover(&mut self) {
+        self.claim = None;
+        if self.state == ContactState::Sending {
+            self.end_attempt(AttemptOutcome::Unknown);
+        }
+    }
+
+    pub fn release(&mut self, token: ClaimToken) {
+        if self.is_claimed_by(token) {
+            self.claim = None;
+        }
+    }
+
+    /// Answers whether it could still be called off.
+    pub fn call_off(&mut self, reason: BlockReason) -> bool {
+        let waits = self.state == ContactState::Scheduled;
+        if waits {
+            self.state = ContactState::Canceled;
+            self.block = Some(reason);
+            self.claim = None;
+        }
+        waits
+    }
+
+    pub fn reschedule(&mut self, due: Timestamp) {
+        if self.state == ContactState::Scheduled {
+            self.due = due;
+            self.block = None;
+            self.claim = None;
+        }
+    }
+
+    /// Whether there is something for an operator to settle.
+    pub fn is_settled_by(&self, verdict: Verdict) -> bool {
+        match self.state {
+            ContactState::UnknownOutcome => true,
+            ContactState::Failed => verdict == Verdict::SendAgain,
+            _ => false,
+        }
+    }
+
+    pub fn resolve(&mut self, verdict: Verdict, now: Timestamp) {
+        let (state, outcome) = match verdict {
+            Verdict::WasSent => (ContactState::Sent, AttemptOutcome::Accepted),
+            Verdict::WasNotSent => (ContactState::Failed, AttemptOutcome::PermanentFailure),
+            Verdict::SendAgain => (ContactState::Scheduled, AttemptOutcome::TemporaryFailure),
+        };
+        self.state = state;
+        if verdict == Verdict::SendAgain {
+            self.due = now;
+        }
+        if let Some(last) = self.attempts.last_mut().filter(|last| **last == Some(AttemptOutcome::Unknown)) {
+            *last = Some(outcome);
+        }
+    }
+
+    fn is_claimed_by(&self, token: ClaimToken) -> bool {
+        self.state == ContactState::Scheduled && self.claim == Some(token)
+    }
+
+    fn end_attempt(&mut self, outcome: AttemptOutcome) {
+        if let Some(last) = self.attempts.last_mut() {
+            *last = Some(outcome);
+        }
+        self.state = match outcome {
+            AttemptOutcome::Accepted => ContactState::Sent,
+            AttemptOutcome::TemporaryFailure => ContactState::Scheduled,
+            AttemptOutcome::PermanentFailure => ContactState::Failed,
+            AttemptOutcome::Unknown if self.purpose == Purpose::Transactional => ContactState::Scheduled,
+            AttemptOutcome::Unknown => ContactState::UnknownOutcome,
+        };
+    }
+}
