@@ -1,0 +1,74 @@
+//! How long the claim of a lot takes, with few contacts waiting and with a million: the statement as the dispatcher runs it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rapport::{
+    config::DatabaseLocation,
+    contacts::{Lane, Queue, claims},
+    database::Database,
+    ids::ClaimToken,
+};
+
+use super::{
+    Bench, Table,
+    machine::percentile,
+    place::{Kind, Place},
+    process::Peaks,
+    seed,
+};
+
+/// How many contacts the dispatcher claims at once.
+const LOT: u64 = 64;
+/// How many times.
+const CLAIMS: usize = 100;
+const WAITING: [u32; 2] = [10_000, 1_000_000];
+
+pub async fn measure(bench: &mut Bench) {
+    let conditions = [format!(
+        "{CLAIMS} claims of {LOT} contacts out of those that are due, one after the other; compared with the same in a short queue; target: within 20 %"
+    )];
+    let mut table =
+        Table::begin("Claim latency", &conditions, &["", "waiting", "p50 ms", "p99 ms", "of the short queue's p50"]);
+    for kind in bench.kinds.clone() {
+        let mut short = None;
+        for waiting in WAITING {
+            let (p50, p99) = claim(&kind, waiting, &mut bench.peaks).await;
+            let short = *short.get_or_insert(p50);
+            table.row(&[
+                kind.name().to_owned(),
+                waiting.to_string(),
+                millis(p50),
+                millis(p99),
+                format!("{:.2}", p50.as_secs_f64() / short.as_secs_f64()),
+            ]);
+        }
+    }
+    table.print();
+}
+
+async fn claim(kind: &Kind, waiting: u32, peaks: &mut Peaks) -> (Duration, Duration) {
+    let place = Place::make(kind).await;
+    seed::begin(&place, peaks).await;
+    let record = place.record().await;
+    seed::multiply(&record, seed::CHECK_INS, waiting, SystemTime::now()).await;
+    record.close().await.expect("it closes");
+    let location = match kind {
+        Kind::Sqlite => DatabaseLocation::Sqlite(place.folder.path().join("rapport.db")),
+        Kind::Postgres(_) => DatabaseLocation::Postgres(place.url().to_owned()),
+    };
+    let db = Database::connect(&location).await.expect("the database opens");
+    let queue = Queue { lane: Lane::FollowUp, campaign_id: None };
+    let mut took = Vec::new();
+    for _ in 0..CLAIMS {
+        let begin = Instant::now();
+        let claimed = claims::claim(db.writer(), ClaimToken::generate(), &queue, SystemTime::now().into(), LOT).await;
+        took.push(begin.elapsed());
+        assert_eq!(claimed.expect("claimed").len() as u64, LOT);
+    }
+    db.close().await.expect("it closes");
+    (percentile(&mut took, 50), percentile(&mut took, 99))
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2}", time.as_secs_f64() * 1_000.0)
+}
