@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::TimeDelta;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -88,9 +87,22 @@ pub(super) struct Score {
     /// Queues were left out since, because nothing more of them is due.
     emptied: bool,
     limits: HashMap<CampaignId, NonZeroU32>,
-    /// Queues whose rate allows nothing until then.
+    /// Queues of which nothing is to be had until then.
     resting: HashMap<Queue, Instant>,
+    /// Moments of the transport that were taken and that nobody needed.
+    spare: Option<Moments>,
     failure: Option<StoreError>,
+}
+
+/// A lot that is about to be claimed.
+struct Start {
+    token: ClaimToken,
+    queue: Queue,
+    /// When the transport allows letters.
+    transport: Option<Moments>,
+    /// When every rate that applies allows them.
+    moments: Vec<Moments>,
+    most: usize,
 }
 
 /// What to do next.
@@ -153,12 +165,14 @@ impl Dispatcher {
         }
     }
 
-    /// When there is something to do again.
+    /// When there is something to do again. What became due just now is looked for soon, unless all waits.
     fn wake(&self, score: &Score, wait: Option<Duration>) -> Option<Timestamp> {
         let now = self.of.clock.now();
-        let rested = wait.and_then(|wait| TimeDelta::from_std(wait).ok()).map(|wait| now + wait);
-        let due = score.waiting.iter().map(|(_, due)| *due).filter(|due| *due > now).min();
-        [rested, due].into_iter().flatten().min()
+        let due = score.waiting.iter().map(|(_, due)| *due);
+        match wait {
+            None => due.map(|due| if due > now { due } else { now + LOOK }).min(),
+            Some(wait) => due.filter(|due| *due > now).chain([now + wait]).min(),
+        }
     }
 
     /// Starts the lot whose turn it is.
@@ -180,55 +194,56 @@ impl Dispatcher {
         let Some(queue) = score.whose_turn(&due) else {
             return Ok(Next::Wait(score.shortest_rest()));
         };
-        let limited = match self.moments(score, &queue, most).await? {
+        let transport = match self.transport_moments(score, most).await? {
             Ok(moments) => moments,
-            Err(wait) => return Ok(wait),
+            Err(wait) => return Ok(Next::Wait(Some(wait))),
         };
-        let (moments, most) = limited;
-        self.start(score, token, queue, moments, most, stop).await
-    }
-
-    /// The moments that the rates of the transport and of the campaign allow, and how many contacts that makes.
-    async fn moments(
-        &self,
-        score: &mut Score,
-        queue: &Queue,
-        most: usize,
-    ) -> Result<Result<(Vec<Moments>, usize), Next>, StoreError> {
-        let (mut moments, mut most) = (Vec::new(), most);
-        if let Some((rate, limit)) = score.limit(queue) {
-            match rate.take(&self.of.db, most.min(limit)).await? {
-                Taken::Moments(taken) => {
-                    most = most.min(taken.count);
-                    moments.push(taken);
-                }
-                Taken::NothingFor(wait) => {
-                    score.resting.insert(queue.clone(), Instant::now() + wait);
-                    return Ok(Err(if wait.is_zero() { Next::Started } else { Next::Wait(score.shortest_rest()) }));
-                }
-            }
-        }
-        if let Some(rate) = &self.rate {
+        let most = transport.map_or(most, |moments| most.min(moments.count));
+        let mut moments: Vec<Moments> = transport.into_iter().collect();
+        let mut most = most;
+        if let Some(rate) = score.limit(&queue) {
             match rate.take(&self.of.db, most).await? {
                 Taken::Moments(taken) => {
                     most = most.min(taken.count);
                     moments.push(taken);
                 }
-                Taken::NothingFor(wait) => return Ok(Err(Next::Wait(Some(wait)))),
+                Taken::NothingFor(wait) => {
+                    score.spare = transport;
+                    score.resting.insert(queue, Instant::now() + wait);
+                    return Ok(Next::Started);
+                }
             }
         }
-        Ok(Ok((moments, most)))
+        let start = Start { token, queue, transport, moments, most };
+        self.start(score, start, stop).await
+    }
+
+    /// The next moments that the transport's rate allows, those that were left over first; none = there is no such rate.
+    async fn transport_moments(
+        &self,
+        score: &mut Score,
+        most: usize,
+    ) -> Result<Result<Option<Moments>, Duration>, StoreError> {
+        let Some(rate) = &self.rate else {
+            return Ok(Ok(None));
+        };
+        let spare = score.spare.take().map(|moments| moments.still(Instant::now()));
+        if let Some(moments) = spare.filter(|moments| moments.count > 0) {
+            return Ok(Ok(Some(moments)));
+        }
+        Ok(match rate.take(&self.of.db, most).await? {
+            Taken::Moments(moments) => Ok(Some(moments)),
+            Taken::NothingFor(wait) => Err(wait),
+        })
     }
 
     async fn start(
         self: &Arc<Self>,
         score: &mut Score,
-        token: ClaimToken,
-        queue: Queue,
-        moments: Vec<Moments>,
-        most: usize,
+        start: Start,
         stop: &CancellationToken,
     ) -> Result<Next, StoreError> {
+        let Start { token, queue, transport, moments, most } = start;
         let now = self.of.clock.now();
         let lane = queue.lane;
         // Where nothing limits it, as many lots are claimed at once as can begin.
@@ -239,8 +254,12 @@ impl Dispatcher {
         let count = contacts.len();
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
-        if count < most {
-            // There is no more of it, or others were quicker; until the next look it is left alone.
+        score.spare = transport.map(|moments| moments.after(count)).filter(|left| left.count > 0);
+        if count == 0 {
+            // Others were quicker, or keep it locked.
+            score.resting.insert(queue, Instant::now() + LOOK);
+        } else if count < most {
+            // There is no more of it until the next look.
             score.waiting.retain(|(waiting, _)| *waiting != queue);
             score.emptied = true;
         }
@@ -296,6 +315,7 @@ impl Default for Score {
             emptied: false,
             limits: HashMap::new(),
             resting: HashMap::new(),
+            spare: None,
             failure: None,
         }
     }
@@ -343,11 +363,11 @@ impl Score {
         self.queues.next(&queues)
     }
 
-    fn limit(&self, queue: &Queue) -> Option<(Rate, usize)> {
+    fn limit(&self, queue: &Queue) -> Option<Rate> {
         let campaign_id = queue.campaign_id.as_ref()?;
         let count = *self.limits.get(campaign_id)?;
         let name = format!("campaign/{campaign_id}");
-        Some((Rate { name, count, per: Duration::from_secs(60) }, LOT))
+        Some(Rate { name, count, per: Duration::from_secs(60) })
     }
 
     fn shortest_rest(&self) -> Option<Duration> {

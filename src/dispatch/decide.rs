@@ -2,7 +2,7 @@ use super::{Dispatcher, conductor::Tally, hand_over::Order, lot::Lot, prepare::D
 use crate::{
     campaigns::enrollments,
     contacts::{
-        Block, BlockReason, Contact, Effect, StepOf,
+        Block, BlockReason, Contact, Effect, Purpose, StepOf,
         claims::{self, Blocked, Intent},
     },
     customers::Address,
@@ -67,6 +67,9 @@ impl Dispatcher {
 
     /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.
     fn slow_receiver(&self, contact: &Contact, address: &Address) -> Option<Block> {
+        if contact.purpose == Purpose::Transactional {
+            return None;
+        }
         let wait = self.domains.wait(address.value.domain())?;
         Some(Block {
             reason: BlockReason::Throttled,

@@ -14,6 +14,8 @@ use crate::{
     templates::Rendered,
 };
 
+/// How long a transactional message to a slow receiver waits at most before it is tried again.
+const SOON: Duration = Duration::from_secs(10);
 /// How long a hand-over that is under way may still take when the process stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
@@ -123,16 +125,20 @@ impl Errand {
         }
     }
 
-    async fn wait_for_turn(&self, order: &Order) -> Result<(super::domains::Visit, super::capacity::Slot), Handed> {
+    async fn wait_for_turn(&self, order: &Order) -> Result<(super::domains::Visit, super::capacity::Room), Handed> {
         let own = &self.dispatcher;
         if let Some(moment) = self.moment {
             tokio::time::sleep_until(moment.into()).await;
         }
         let visit = match own.domains.visit(order.to.domain()).await {
             Admission::Go(visit) => visit,
-            Admission::Later(wait) => return Err(Handed::PutOff(own.of.clock.now() + wait)),
+            Admission::Later(wait) => {
+                // What the customer waits for is asked about again soon, however many others wait for their turns.
+                let wait = if self.lane == Lane::Transactional { wait.min(SOON) } else { wait };
+                return Err(Handed::PutOff(own.of.clock.now() + wait));
+            }
         };
-        Ok((visit, own.width.enter(self.lane).await))
+        Ok((visit, own.width.enter(self.lane, 1).await))
     }
 
     async fn overdue(&self) {

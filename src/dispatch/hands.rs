@@ -1,5 +1,5 @@
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -12,8 +12,8 @@ pub struct Hands(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the hands of a lot.
-    held: HashSet<ContactId>,
+    /// In the hands of how many lots: one that was rescheduled may be claimed again while the first lot has it still.
+    held: HashMap<ContactId, usize>,
     /// On their way to the transport, and their outcome is not written yet.
     begun: HashSet<ContactId>,
 }
@@ -28,7 +28,11 @@ pub struct Grip {
 impl Hands {
     /// Takes contacts in hand.
     pub fn take(&self, contacts: Vec<ContactId>) -> Grip {
-        self.lock().held.extend(contacts.iter().copied());
+        let mut state = self.lock();
+        for contact in &contacts {
+            *state.held.entry(*contact).or_default() += 1;
+        }
+        drop(state);
         Grip { hands: self.clone(), contacts }
     }
 
@@ -47,7 +51,7 @@ impl Hands {
 
     /// Whether a lot has it.
     pub fn hold(&self, contact: ContactId) -> bool {
-        self.lock().held.contains(&contact)
+        self.lock().held.contains_key(&contact)
     }
 
     /// Whether its hand-over has begun and nobody knows how it ended.
@@ -64,7 +68,12 @@ impl Drop for Grip {
     fn drop(&mut self) {
         let mut state = self.hands.lock();
         for contact in &self.contacts {
-            state.held.remove(contact);
+            if let Entry::Occupied(mut held) = state.held.entry(*contact) {
+                *held.get_mut() -= 1;
+                if *held.get() == 0 {
+                    held.remove();
+                }
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Dispatcher {
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         let drafts = self.prepare(&lot.contacts).await?;
-        let mut room = self.intents.room(lot.lane, lot.contacts.len()).await;
+        let mut room = self.intents.enter(lot.lane, lot.contacts.len()).await;
         if stop.is_cancelled() {
             return Ok(());
         }
@@ -113,7 +113,7 @@ impl Dispatcher {
                 }
             }
             self.settle_surely(lot, &answers, tally).await?;
-            room.settle(answers.len());
+            room.give_back(answers.len());
             if under_way.len() <= FEW {
                 drop(place.take());
             }

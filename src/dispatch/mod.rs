@@ -36,14 +36,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    capacity::{Intents, Width},
-    conductor::Score,
-    domains::Domains,
-    hands::Hands,
-    rates::Rate,
-    turns::Turns,
-};
+use self::{capacity::Capacity, conductor::Score, domains::Domains, hands::Hands, rates::Rate, turns::Turns};
 pub use self::{
     expire::Expire,
     forget::ForgetRequests,
@@ -106,8 +99,8 @@ pub struct Equipment {
 pub struct Dispatcher {
     of: Equipment,
     rate: Option<Rate>,
-    intents: Intents,
-    width: Width,
+    intents: Capacity,
+    width: Capacity,
     domains: Domains,
     hands: Hands,
     score: tokio::sync::Mutex<Score>,
@@ -119,8 +112,8 @@ impl Dispatcher {
         let per_second = |count| Rate { name: "transport".to_owned(), count, per: Duration::from_secs(1) };
         Arc::new(Self {
             rate: of.rate.map(per_second),
-            intents: Intents::default(),
-            width: Width::new(of.width),
+            intents: Capacity::of_intents(),
+            width: Capacity::of_transport(of.width),
             domains: Domains::new(of.width),
             hands: Hands::default(),
             score: tokio::sync::Mutex::default(),

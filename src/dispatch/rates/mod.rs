@@ -43,6 +43,17 @@ pub enum Taken {
 }
 
 impl Moments {
+    /// Those that are left when the first `count` are used.
+    pub fn after(self, count: usize) -> Self {
+        Self { first: self.at(count), count: self.count.saturating_sub(count), ..self }
+    }
+
+    /// Those that are not over yet.
+    pub fn still(self, now: Instant) -> Self {
+        let over = now.saturating_duration_since(self.first).as_micros() / self.every.as_micros().max(1);
+        self.after(usize::try_from(over).unwrap_or(usize::MAX).min(self.count))
+    }
+
     /// One after the other, from 0.
     pub fn at(&self, place: usize) -> Instant {
         self.first + self.every * u32::try_from(place).unwrap_or(u32::MAX)
