@@ -93,7 +93,11 @@ impl Database {
         options.max_connections(20).min_connections(2).test_before_acquire_if_idle_for(Duration::from_secs(5));
         options.map_sqlx_postgres_opts(|postgres| {
             // A process that is stopped in the middle of a transaction must not keep its locks.
-            postgres.statement_cache_capacity(STATEMENTS).options([("idle_in_transaction_session_timeout", "5s")])
+            postgres.statement_cache_capacity(STATEMENTS).options([
+                ("idle_in_transaction_session_timeout", "5s"),
+                // A plan that was made while a table was small is the wrong one when it has grown.
+                ("plan_cache_mode", "force_custom_plan"),
+            ])
         });
         let pool = sea_orm::Database::connect(options).await.map_err(|error| {
             // The URL may hold a password, so it is not repeated.
