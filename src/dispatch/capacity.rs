@@ -20,6 +20,15 @@ pub fn weight(lane: Lane) -> u32 {
     }
 }
 
+/// How many contacts a lot of a lane has at most: two lots fit into the intents that the lane may have open, so that one is
+/// decided or settled while the other is handed over.
+pub fn lot_size(lane: Lane) -> usize {
+    match lane {
+        Lane::Transactional | Lane::FollowUp => super::LOT,
+        Lane::Bulk => 48,
+    }
+}
+
 /// So much room for all lanes. Where it is scarce, the lanes that wait take turns by weight.
 #[derive(Debug, Clone)]
 pub struct Capacity(Arc<Mutex<Lines>>);

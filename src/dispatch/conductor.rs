@@ -11,8 +11,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Dispatcher, LOT, Turns,
-    capacity::weight,
+    Dispatcher, Turns,
+    capacity::{lot_size, weight},
     lot::Lot,
     rates::{Moments, Rate, Taken},
 };
@@ -183,8 +183,8 @@ impl Dispatcher {
         if let Some(rest) = self.of.breaker.rest() {
             return Ok(Next::Wait(Some(rest)));
         }
-        let most = if self.of.breaker.is_on_trial() { 1 } else { LOT };
-        if most == 1 && !score.lots.is_empty() {
+        let on_trial = self.of.breaker.is_on_trial();
+        if on_trial && !score.lots.is_empty() {
             return Ok(Next::Wait(Some(LOOK)));
         }
         if score.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
@@ -194,6 +194,7 @@ impl Dispatcher {
         let Some(queue) = score.whose_turn(&due) else {
             return Ok(Next::Wait(score.shortest_rest()));
         };
+        let most = if on_trial { 1 } else { lot_size(queue.lane) };
         let transport = match self.transport_moments(score, most).await? {
             Ok(moments) => moments,
             Err(wait) => return Ok(Next::Wait(Some(wait))),
@@ -247,7 +248,11 @@ impl Dispatcher {
         let now = self.of.clock.now();
         let lane = queue.lane;
         // Where nothing limits it, as many lots are claimed at once as can begin.
-        let lots = if moments.is_empty() && most == LOT { score.places[lane.place()].available_permits() } else { 1 };
+        let lots = if moments.is_empty() && most == lot_size(lane) {
+            score.places[lane.place()].available_permits()
+        } else {
+            1
+        };
         let most = most * lots.max(1);
         let asked = u64::try_from(most).unwrap_or(u64::MAX);
         let mut contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
@@ -264,7 +269,7 @@ impl Dispatcher {
             score.emptied = true;
         }
         while !contacts.is_empty() {
-            let rest = contacts.split_off(contacts.len().min(LOT));
+            let rest = contacts.split_off(contacts.len().min(lot_size(lane)));
             let contacts = std::mem::replace(&mut contacts, rest);
             self.spawn(score, Lot { lane, token, contacts, moments: moments.clone() }, stop);
         }

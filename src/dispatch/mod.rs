@@ -58,8 +58,8 @@ use crate::{
     workers::{Bell, Done, Job},
 };
 
-/// How many contacts a lot has at most: two lots of any lane fit into the intents that may be open.
-const LOT: usize = 48;
+/// How many contacts a lot has at most.
+const LOT: usize = 56;
 
 /// What a dispatcher is made of.
 #[derive(Debug)]
