@@ -25,7 +25,8 @@ const WAITING: [u32; 2] = [10_000, 1_000_000];
 
 pub async fn measure(bench: &mut Bench) {
     let conditions = [format!(
-        "{CLAIMS} claims of {LOT} contacts out of those that are due, one after the other; compared with the same in a short queue; target: within 20 %"
+        "{CLAIMS} claims of {LOT} contacts out of those that are due, one after the other; compared with the same in \
+            a short queue; target: within 20 %"
     )];
     let mut table =
         Table::begin("Claim latency", &conditions, &["", "waiting", "p50 ms", "p99 ms", "of the short queue's p50"]);

@@ -23,10 +23,12 @@ const SINGLE: u32 = 60;
 pub async fn measure(bench: &mut Bench) {
     let conditions = [
         format!(
-            "loaded: {BULK} marketing contacts due, transport limited to {RATE} a second; one check-in a second over gRPC, due at a random moment of the second after next"
+            "loaded: {BULK} marketing contacts due, transport limited to {RATE} a second; one check-in a second over \
+                gRPC, due at a random moment of the second after next"
         ),
         format!(
-            "idle: nothing else to do; {SINGLE} check-ins, each due at a random moment; then {SINGLE} that are due now, one after the other"
+            "idle: nothing else to do; {SINGLE} check-ins, each due at a random moment; then {SINGLE} that are due \
+                now, one after the other"
         ),
         "from the due time to the recorded outcome, in ms; nothing here is compared with anybody else's".to_owned(),
     ];
@@ -108,7 +110,8 @@ async fn lateness(record: &DatabaseConnection, count: u32) -> Vec<i64> {
         assert!(Instant::now() < limit, "not everything is sent");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let sql = "SELECT original_due_time, send_time FROM contacts WHERE topic_id = 'check-ins' AND state = 'sent' ORDER BY contact_id";
+    let sql = "SELECT original_due_time, send_time FROM contacts WHERE topic_id = 'check-ins' AND state = 'sent' \
+        ORDER BY contact_id";
     let statement = Statement::from_string(record.get_database_backend(), sql);
     let rows = record.query_all_raw(statement).await.expect("contacts");
     let time =

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    net::SocketAddr,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -65,6 +65,22 @@ impl Place {
         &self.url
     }
 
+    /// Where the server listens, if it is one.
+    pub fn server(&self) -> Option<SocketAddr> {
+        let Kind::Postgres(url) = &self.kind else { return None };
+        let addresses = url::Url::parse(url).expect("a URL").socket_addrs(|| Some(5_432));
+        Some(addresses.expect("a host")[0])
+    }
+
+    /// The record by way of another address, in plain text.
+    pub fn url_by_way_of(&self, address: SocketAddr) -> String {
+        let mut url = url::Url::parse(&self.url).expect("a URL");
+        url.set_ip_host(address.ip()).expect("a host");
+        url.set_port(Some(address.port())).expect("a port");
+        url.query_pairs_mut().append_pair("sslmode", "disable");
+        url.into()
+    }
+
     pub fn migrate(&self) {
         let Output { status, stderr, .. } = self.command("migrate").output().expect("it runs");
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
@@ -116,20 +132,10 @@ impl Place {
         }
     }
 
-    /// How many transactions have been committed, and in which sense.
-    pub async fn commits(&self, record: &DatabaseConnection) -> i64 {
-        match self.kind {
-            // The index of the log counts them (https://sqlite.org/walformat.html, iChange).
-            Kind::Sqlite => {
-                let index: PathBuf = self.folder.path().join("rapport.db-shm");
-                let bytes = fs::read(index).expect("the index of the log");
-                i64::from(u32::from_ne_bytes(bytes[8..12].try_into().expect("four bytes")))
-            }
-            Kind::Postgres(_) => {
-                value(record, "SELECT xact_commit AS value FROM pg_stat_database WHERE datname = current_database()")
-                    .await
-            }
-        }
+    /// How many transactions a file has had: the index of its log counts them (https://sqlite.org/walformat.html, iChange).
+    pub fn commits(&self) -> u64 {
+        let index = fs::read(self.folder.path().join("rapport.db-shm")).expect("the index of the log");
+        u64::from(u32::from_ne_bytes(index[8..12].try_into().expect("four bytes")))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     place::{Kind, Place, value},
     postfix::Postfix,
     process::{Peaks, Process},
-    relay::Relay,
+    relay::{Relay, Unit},
     seed,
 };
 
@@ -36,13 +36,16 @@ pub async fn measure(bench: &mut Bench) {
     let theirs = their_bytes(&postfix, sink.address, length).await;
     let conditions = [
         format!(
-            "to one smtp-sink over {CONNECTIONS} connections on loopback, unsigned; bytes of a message on the wire, envelope included: {ours}"
+            "to one smtp-sink over {CONNECTIONS} connections on loopback, unsigned; bytes of a message on the wire, \
+                envelope included: {ours}"
         ),
         format!(
-            "compared with smtp-source -d -s {CONNECTIONS} -l {length} -m {MESSAGES} ({theirs} bytes a message), run before and after each of ours"
+            "compared with smtp-source -d -s {CONNECTIONS} -l {length} -m {MESSAGES} ({theirs} bytes a message), run \
+                before and after each of ours"
         ),
         format!(
-            "ours: {CONTACTS} service contacts due at once in 100 domains, every check made, intent and outcome durable; from the first intent to the last outcome"
+            "ours: {CONTACTS} service contacts due at once in 100 domains, every check made, intent and outcome \
+                durable; from the first intent to the last outcome"
         ),
     ];
     let columns = ["", "messages/s", "smtp-source before", "after", "ratio", "target"];
@@ -68,15 +71,15 @@ pub async fn measure(bench: &mut Bench) {
 
 async fn our_bytes(sink: &std::net::SocketAddr, peaks: &mut Peaks) -> u64 {
     let place = Place::make(&Kind::Sqlite).await;
-    let relay = Relay::to(*sink).await;
+    let relay = Relay::to(*sink, Unit::Bytes).await;
     send(&place, FEW, &format!("smtp://{}", relay.address), peaks, "counting bytes").await;
-    relay.bytes() / u64::from(FEW)
+    relay.count() / u64::from(FEW)
 }
 
 async fn their_bytes(postfix: &Postfix, sink: std::net::SocketAddr, length: u32) -> u64 {
-    let relay = Relay::to(sink).await;
+    let relay = Relay::to(sink, Unit::Bytes).await;
     postfix.source(relay.address, FEW, length, CONNECTIONS).await;
-    relay.bytes() / u64::from(FEW)
+    relay.count() / u64::from(FEW)
 }
 
 async fn our_rate(kind: &Kind, mail_url: &str, peaks: &mut Peaks) -> f64 {
