@@ -13,6 +13,7 @@ mod m20261122_000008_add_engine;
 mod m20261122_000009_add_policy;
 mod m20261122_000010_add_limits;
 mod m20261122_000011_add_lane_index;
+mod m20261122_000012_claim_with_intent;
 
 /// Knows every step.
 pub struct Migrator;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_add_policy::Migration),
             Box::new(m20261122_000010_add_limits::Migration),
             Box::new(m20261122_000011_add_lane_index::Migration),
+            Box::new(m20261122_000012_claim_with_intent::Migration),
         ]
     }
 }

@@ -43,11 +43,11 @@ text_enum! {
     /// Where a contact stands. Every arrow is one guarded update (`WHERE state = …`) in `claims/` or `store.rs`.
     ///
     /// ```text
-    ///               claim, decide: no                 (final)
+    ///               picked, decided: no               (final)
     ///            ┌──────────────────────► SUPPRESSED, EXPIRED
     ///            │  called off, exit, withdrawal
     /// plan ──► SCHEDULED ───────────────► CANCELED
-    ///           ▲ ▲   │ claim, decide: yes = intent
+    ///           ▲ ▲   │ picked, decided: yes = intent
     ///     later │ │   ▼
     ///           │ └ SENDING ──accepted──► SENT
     ///           │     │  └────refused───► FAILED
@@ -61,7 +61,7 @@ text_enum! {
     /// UNKNOWN_OUTCOME, SCHEDULED ──the lost answer came: accepted──► SENT
     /// ```
     ///
-    /// A claim is no state: a claimed contact is SCHEDULED and can still be called off.
+    /// A contact is claimed with its intent: what is SCHEDULED is nobody's and can be called off, what is SENDING is its claim's.
     ContactState {
         /// Waiting for its due time.
         Scheduled = "scheduled",

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, TopicId},
+    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, EventId, TopicId},
     rpc::Page,
 };
 
@@ -148,7 +148,7 @@ pub enum CallOff {
     Purposes(CustomerId, &'static [super::Purpose]),
 }
 
-/// Calls off what waits, claimed or not; what is being handed over is beyond reach. Answers how many.
+/// Calls off what waits; what is being handed over is beyond reach. Answers how many.
 pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp) -> Result<u64, StoreError> {
     let which = match which {
         CallOff::Contact(id) => contact::Column::ContactId.eq(id),
@@ -200,7 +200,6 @@ fn calling_off(block: &Block, now: Timestamp) -> UpdateMany<contact::Entity> {
         .col_expr(contact::Column::BlockEffect, Expr::val(Effect::Cancel))
         .col_expr(contact::Column::BlockDetail, block.detail.clone().into())
         .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
-        .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
@@ -229,8 +228,7 @@ pub async fn first_ids(tx: &WriteTx, which: &Selection, most: u64) -> Result<Vec
     Ok(query.into_tuple().all(tx).await?)
 }
 
-/// Plans a waiting contact for an instant that somebody chose; whoever had claimed it loses it, and what put it off is
-/// forgotten.
+/// Plans a waiting contact for an instant that somebody chose; what put it off is forgotten.
 pub async fn reschedule(tx: &WriteTx, id: ContactId, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
     planning_anew(due, now)
         .filter(contact::Column::ContactId.eq(id))
@@ -249,7 +247,6 @@ fn planning_anew(due: Timestamp, now: Timestamp) -> UpdateMany<contact::Entity> 
         .col_expr(contact::Column::BlockEffect, Expr::val(None::<Effect>))
         .col_expr(contact::Column::BlockDetail, Expr::val(None::<String>))
         .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
-        .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
 }
@@ -303,7 +300,7 @@ pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result
     rows.into_iter().map(domain).collect()
 }
 
-/// Plans a waiting contact for another moment; whoever had claimed it loses it.
+/// Plans a waiting contact for another moment.
 pub async fn replan(
     tx: &WriteTx,
     id: ContactId,
@@ -317,7 +314,6 @@ pub async fn replan(
         .col_expr(contact::Column::OriginalDueTime, planned.instant.into())
         .col_expr(contact::Column::DueZone, zone.into())
         .col_expr(contact::Column::ExpireTime, expire_time.into())
-        .col_expr(contact::Column::ClaimToken, Expr::val(None::<crate::ids::ClaimToken>))
         .col_expr(contact::Column::UpdateTime, now.into())
         .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
         .filter(contact::Column::ContactId.eq(id))
@@ -343,7 +339,7 @@ pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Has what a pause of the dispatch put off asked about again: only what was claimed when the pause began.
+/// Has what a pause of the dispatch put off asked about again: only what was picked when the pause began.
 pub async fn ask_again_after_pause(tx: &WriteTx) -> Result<(), StoreError> {
     // Literals: the partial index is used for no other.
     contact::Entity::update_many()

@@ -9,11 +9,11 @@ mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{Locked, load, lock as lock_by_key, lock_all, lock_each, lock_shared, profiles, reach, zones},
+    store::{Locked, load, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared, profiles, reach, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},
-    database::{self, Database, StoreError, WriteTx},
+    database::{self, Connection, Database, StoreError, WriteTx},
     ids::CustomerId,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
 };
@@ -123,7 +123,7 @@ impl Customers {
 }
 
 /// One customer, living or not.
-pub async fn find(db: &impl store::Connection, id: CustomerId) -> Result<Option<Customer>, StoreError> {
+pub async fn find(db: &impl Connection, id: CustomerId) -> Result<Option<Customer>, StoreError> {
     Ok(store::load(db, &[id]).await?.remove(&id))
 }
 

@@ -4,7 +4,7 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, QueryTrait,
-    sea_query::{Expr, LockType, OnConflict, SimpleExpr},
+    sea_query::{Expr, LockBehavior, LockType, OnConflict, SimpleExpr},
 };
 use serde_json::{Map, Value};
 
@@ -20,8 +20,6 @@ use crate::{
     ids::{AddressId, CustomerId},
     rpc::Page,
 };
-
-pub use sea_orm::ConnectionTrait as Connection;
 
 /// Whom a key names, living or not; an e-mail address names the living only.
 pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
@@ -127,6 +125,19 @@ async fn lock_named(tx: &WriteTx, named: SimpleExpr) -> Result<Vec<Locked>, Stor
 /// Keeps the plans of customers from others until this transaction ends, in one order for everybody.
 pub async fn lock_all(tx: &WriteTx, ids: Vec<CustomerId>) -> Result<(), StoreError> {
     lock_rows(tx, ids, LockType::NoKeyUpdate).await
+}
+
+/// The same for those whose plans nobody keeps at this moment: it waits for nobody. Answers who they are.
+pub async fn lock_free(tx: &WriteTx, ids: Vec<CustomerId>) -> Result<Vec<CustomerId>, StoreError> {
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        return Ok(ids);
+    }
+    let query = customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .filter(customer::Column::CustomerId.is_in(ids))
+        .lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked);
+    Ok(query.into_tuple().all(tx).await?)
 }
 
 /// Keeps what these customers said from being changed until this transaction ends.

@@ -39,6 +39,9 @@ use crate::{
 /// How many prepared statements a connection keeps: lists of keys make one for each length.
 const STATEMENTS: usize = 500;
 
+/// Where queries go: the pool for reading, or an open transaction.
+pub use sea_orm::ConnectionTrait as Connection;
+
 /// An open writing transaction; dropping it without [`commit`] takes everything back.
 pub type WriteTx = DatabaseTransaction;
 

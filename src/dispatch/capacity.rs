@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::Turns;
 use crate::contacts::Lane;
@@ -31,13 +31,16 @@ pub fn lot_size(lane: Lane) -> usize {
 
 /// So much room for all lanes. Where it is scarce, the lanes that wait take turns by weight.
 #[derive(Debug, Clone)]
-pub struct Capacity(Arc<Mutex<Lines>>);
+pub struct Capacity {
+    lines: Arc<Mutex<Lines>>,
+    given_back: Arc<Notify>,
+}
 
 #[derive(Debug)]
 struct Lines {
     limits: Limits,
     taken: [usize; 3],
-    waiting: [VecDeque<(usize, oneshot::Sender<Room>)>; 3],
+    waiting: [VecDeque<oneshot::Sender<Room>>; 3],
     turns: Turns<Lane>,
 }
 
@@ -72,36 +75,56 @@ impl Capacity {
 
     fn new(limits: Limits) -> Self {
         let (taken, waiting) = ([0; 3], Default::default());
-        Self(Arc::new(Mutex::new(Lines { limits, taken, waiting, turns: Turns::default() })))
+        let lines = Lines { limits, taken, waiting, turns: Turns::default() };
+        Self { lines: Arc::new(Mutex::new(lines)), given_back: Arc::default() }
     }
 
-    /// Waits for room for `amount`, which must not be more than the lane can have.
-    pub async fn enter(&self, lane: Lane, amount: usize) -> Room {
+    /// How much a lane can have now.
+    pub fn free(&self, lane: Lane) -> usize {
+        self.lines().free(lane)
+    }
+
+    /// So much room, if there is.
+    pub fn try_enter(&self, lane: Lane, amount: usize) -> Option<Room> {
+        let mut lines = self.lines();
+        (amount <= lines.free(lane)).then(|| {
+            lines.taken[lane.place()] += amount;
+            Room { of: Some(self.clone()), lane, amount }
+        })
+    }
+
+    /// Waits for one place.
+    pub async fn enter(&self, lane: Lane) -> Room {
         let turn = {
             let mut lines = self.lines();
             let (sender, turn) = oneshot::channel();
-            lines.waiting[lane.place()].push_back((amount, sender));
+            lines.waiting[lane.place()].push_back(sender);
             self.let_in(&mut lines);
             turn
         };
         // The sender is dropped only with the whole service.
-        turn.await.unwrap_or(Room { of: None, lane, amount })
+        turn.await.unwrap_or(Room { of: None, lane, amount: 1 })
+    }
+
+    /// Waits until room was given back, if none was since this was last asked.
+    pub async fn given_back(&self) {
+        self.given_back.notified().await;
     }
 
     fn let_in(&self, lines: &mut Lines) {
         loop {
-            let wanting: Vec<Lane> = Lane::ALL.into_iter().filter(|lane| lines.front_fits(*lane)).collect();
+            let can_enter = |lane: &Lane| !lines.waiting[lane.place()].is_empty() && lines.free(*lane) > 0;
+            let wanting: Vec<Lane> = Lane::ALL.into_iter().filter(can_enter).collect();
             let next = lines.turns.next(&wanting);
-            let Some((lane, (amount, sender))) =
-                next.and_then(|lane| Some((lane, lines.waiting[lane.place()].pop_front()?)))
+            let Some((lane, sender)) = next.and_then(|lane| Some((lane, lines.waiting[lane.place()].pop_front()?)))
             else {
                 return;
             };
-            let room = Room { of: Some(self.clone()), lane, amount };
+            let room = Room { of: Some(self.clone()), lane, amount: 1 };
             match sender.send(room) {
                 Ok(()) => {
-                    lines.taken[lane.place()] += amount;
-                    lines.turns.had(&lane, amount, weight(lane));
+                    lines.taken[lane.place()] += 1;
+                    lines.turns.had(&lane, 1, weight(lane));
                 }
                 // Whoever asked has gone away: nobody is let in, and there is nothing to give back.
                 Err(mut room) => room.of = None,
@@ -110,28 +133,31 @@ impl Capacity {
     }
 
     fn lines(&self) -> std::sync::MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lines {
-    fn front_fits(&self, lane: Lane) -> bool {
-        let Some((amount, _)) = self.waiting[lane.place()].front() else {
-            return false;
-        };
+    fn free(&self, lane: Lane) -> usize {
         let Limits { all, below_transactional, of_bulk } = self.limits;
         let [transactional, follow_up, bulk] = self.taken;
-        let lower = follow_up + bulk + amount;
-        transactional + lower <= all
-            && match lane {
-                Lane::Transactional => true,
-                Lane::FollowUp => lower <= below_transactional,
-                Lane::Bulk => bulk + amount <= of_bulk && lower <= below_transactional,
-            }
+        let lower = follow_up + bulk;
+        let of_all = all.saturating_sub(transactional + lower);
+        let of_lower = below_transactional.saturating_sub(lower);
+        match lane {
+            Lane::Transactional => of_all,
+            Lane::FollowUp => of_all.min(of_lower),
+            Lane::Bulk => of_all.min(of_lower).min(of_bulk.saturating_sub(bulk)),
+        }
     }
 }
 
 impl Room {
+    /// How much it is.
+    pub fn amount(&self) -> usize {
+        self.amount
+    }
+
     /// Keeps so much of it, and gives the rest back.
     pub fn shrink_to(&mut self, amount: usize) {
         self.give_back(self.amount.saturating_sub(amount));
@@ -145,6 +171,7 @@ impl Room {
             let mut lines = capacity.lines();
             lines.taken[self.lane.place()] -= amount;
             capacity.let_in(&mut lines);
+            capacity.given_back.notify_one();
         }
     }
 }
@@ -161,38 +188,37 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_full_bulk_lane_leaves_room_to_those_above() {
+    #[test]
+    fn a_full_bulk_lane_leaves_room_to_those_above() {
         let intents = Capacity::of_intents();
-        let _bulk = intents.enter(Lane::Bulk, 96).await;
-        assert!(intents.enter(Lane::Bulk, 1).now_or_never().is_none());
-        let _follow_up = intents.enter(Lane::FollowUp, 16).await;
-        assert!(intents.enter(Lane::FollowUp, 1).now_or_never().is_none());
-        let mut transactional = intents.enter(Lane::Transactional, 16).await;
-        assert!(intents.enter(Lane::Transactional, 1).now_or_never().is_none());
+        let _bulk = intents.try_enter(Lane::Bulk, 96).unwrap();
+        assert!(intents.try_enter(Lane::Bulk, 1).is_none());
+        let _follow_up = intents.try_enter(Lane::FollowUp, 16).unwrap();
+        assert!(intents.try_enter(Lane::FollowUp, 1).is_none());
+        let mut transactional = intents.try_enter(Lane::Transactional, 16).unwrap();
+        assert!(intents.try_enter(Lane::Transactional, 1).is_none());
         transactional.shrink_to(10);
-        assert!(intents.enter(Lane::Transactional, 6).now_or_never().is_some());
+        assert_eq!(intents.free(Lane::Transactional), 6);
         transactional.give_back(3);
-        assert!(intents.enter(Lane::Transactional, 9).now_or_never().is_some());
+        assert!(intents.try_enter(Lane::Transactional, 9).is_some());
     }
 
     #[tokio::test]
-    async fn who_waits_for_much_does_not_keep_other_lanes_from_little() {
+    async fn room_that_was_given_back_is_heard_of_even_later() {
         let intents = Capacity::of_intents();
-        let _follow_up = intents.enter(Lane::FollowUp, 80).await;
-        let mut bulk = Box::pin(intents.enter(Lane::Bulk, 48));
-        assert!(bulk.as_mut().now_or_never().is_none());
-        let one = intents.enter(Lane::FollowUp, 1).now_or_never();
-        assert!(one.is_some());
+        assert!(intents.given_back().now_or_never().is_none());
+        drop(intents.try_enter(Lane::Bulk, 96));
+        assert!(intents.given_back().now_or_never().is_some());
+        assert!(intents.given_back().now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn hand_overs_wait_for_places_and_the_more_urgent_comes_first() {
         let width = Capacity::of_transport(8);
-        let mut bulk: Vec<_> = (0..6).map(|_| width.enter(Lane::Bulk, 1).now_or_never().unwrap()).collect();
-        assert!(width.enter(Lane::Bulk, 1).now_or_never().is_none());
-        let urgent: Vec<_> = (0..2).map(|_| width.enter(Lane::Transactional, 1).now_or_never().unwrap()).collect();
-        let mut waiting = [Box::pin(width.enter(Lane::Bulk, 1)), Box::pin(width.enter(Lane::Transactional, 1))];
+        let mut bulk: Vec<_> = (0..6).map(|_| width.enter(Lane::Bulk).now_or_never().unwrap()).collect();
+        assert!(width.enter(Lane::Bulk).now_or_never().is_none());
+        let urgent: Vec<_> = (0..2).map(|_| width.enter(Lane::Transactional).now_or_never().unwrap()).collect();
+        let mut waiting = [Box::pin(width.enter(Lane::Bulk)), Box::pin(width.enter(Lane::Transactional))];
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         bulk.pop();
         let in_now: Vec<bool> = waiting.iter_mut().map(|one| one.as_mut().now_or_never().is_some()).collect();
@@ -204,7 +230,7 @@ mod tests {
     async fn a_width_of_one_lets_every_lane_in() {
         let width = Capacity::of_transport(1);
         for lane in Lane::ALL {
-            assert!(width.enter(lane, 1).now_or_never().is_some(), "{lane:?}");
+            assert!(width.enter(lane).now_or_never().is_some(), "{lane:?}");
         }
     }
 }

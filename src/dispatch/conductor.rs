@@ -7,12 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Dispatcher, Turns,
-    capacity::{lot_size, weight},
+    capacity::{Capacity, Room, lot_size, weight},
+    decide::{Decided, Which},
     lot::Lot,
     rates::{Moments, Rate, Taken},
 };
@@ -26,8 +28,6 @@ use crate::{
     ids::{CampaignId, ClaimToken},
 };
 
-/// How many lots of a lane are under way at once: while some are handed over, others are prepared and settled.
-const LOTS: usize = 4;
 /// How long a pass goes on starting lots before it says what it has done.
 const PASS: Duration = Duration::from_secs(20);
 /// How long a look at the queues is good for.
@@ -77,8 +77,8 @@ impl fmt::Display for Tally {
 pub(super) struct Score {
     tally: Tally,
     lots: JoinSet<(Tally, Result<(), StoreError>)>,
-    /// Places for lots, lane by lane.
-    places: [Arc<Semaphore>; 3],
+    /// When the last lot was started.
+    started: Instant,
     lanes: Turns<Lane>,
     queues: Turns<Queue>,
     /// What waits, the first due of each queue, and when that was looked up.
@@ -94,15 +94,16 @@ pub(super) struct Score {
     failure: Option<StoreError>,
 }
 
-/// A lot that is about to be claimed.
+/// A lot that is about to be decided.
 struct Start {
     token: ClaimToken,
     queue: Queue,
+    /// For so many.
+    room: Room,
     /// When the transport allows letters.
     transport: Option<Moments>,
     /// When every rate that applies allows them.
     moments: Vec<Moments>,
-    most: usize,
 }
 
 /// What to do next.
@@ -148,7 +149,10 @@ impl Dispatcher {
                 wake = self.wake(pass, wait);
                 break;
             }
-            pass.rest(wait.unwrap_or(LOOK).min(LOOK), &self.of.bell, stop).await;
+            tokio::select! {
+                () = self.intents.given_back() => {}
+                () = pass.rest(wait.unwrap_or(LOOK).min(LOOK), &self.of.bell, stop) => {}
+            }
         }
         if stop.is_cancelled() {
             while let Some(done) = pass.lots.join_next().await {
@@ -190,24 +194,28 @@ impl Dispatcher {
         if score.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
             self.look(score).await?;
         }
-        let due = score.due(self.of.clock.now());
+        let due = score.due(self.of.clock.now(), &self.intents);
         let Some(queue) = score.whose_turn(&due) else {
             return Ok(Next::Wait(score.shortest_rest()));
         };
-        let most = if on_trial { 1 } else { lot_size(queue.lane) };
-        let transport = match self.transport_moments(score, most).await? {
+        let whole = if on_trial { 1 } else { lot_size(queue.lane) };
+        let free = self.intents.free(queue.lane);
+        // Small lots cost as much as large ones: where much is on its way, there will be more room soon.
+        if free < whole && score.started.elapsed() < LOOK {
+            return Ok(Next::Wait(Some(LOOK)));
+        }
+        let Some(mut room) = self.intents.try_enter(queue.lane, whole.min(free)) else {
+            return Ok(Next::Wait(Some(LOOK)));
+        };
+        let transport = match self.transport_moments(score, room.amount()).await? {
             Ok(moments) => moments,
             Err(wait) => return Ok(Next::Wait(Some(wait))),
         };
-        let most = transport.map_or(most, |moments| most.min(moments.count));
         let mut moments: Vec<Moments> = transport.into_iter().collect();
-        let mut most = most;
         if let Some(rate) = score.limit(&queue) {
+            let most = transport.map_or(room.amount(), |moments| moments.count.min(room.amount()));
             match rate.take(&self.of.db, most).await? {
-                Taken::Moments(taken) => {
-                    most = most.min(taken.count);
-                    moments.push(taken);
-                }
+                Taken::Moments(taken) => moments.push(taken),
                 Taken::NothingFor(wait) => {
                     score.spare = transport;
                     score.resting.insert(queue, Instant::now() + wait);
@@ -215,8 +223,8 @@ impl Dispatcher {
                 }
             }
         }
-        let start = Start { token, queue, transport, moments, most };
-        self.start(score, start, stop).await
+        room.shrink_to(moments.iter().map(|moments| moments.count).min().unwrap_or(usize::MAX));
+        self.start(score, Start { token, queue, room, transport, moments }, stop).await
     }
 
     /// The next moments that the transport's rate allows, those that were left over first; none = there is no such rate.
@@ -244,22 +252,13 @@ impl Dispatcher {
         start: Start,
         stop: &CancellationToken,
     ) -> Result<Next, StoreError> {
-        let Start { token, queue, transport, moments, most } = start;
-        let now = self.of.clock.now();
-        let lane = queue.lane;
-        // Where nothing limits it, as many lots are claimed at once as can begin.
-        let lots = if moments.is_empty() && most == lot_size(lane) {
-            score.places[lane.place()].available_permits()
-        } else {
-            1
-        };
-        let most = most * lots.max(1);
-        let asked = u64::try_from(most).unwrap_or(u64::MAX);
-        let mut contacts = claims::claim(self.of.db.writer(), token, &queue, now, asked).await?;
-        let count = contacts.len();
+        let Start { token, queue, room, transport, moments } = start;
+        let (lane, most) = (queue.lane, room.amount());
+        score.started = Instant::now();
+        let Decided { count, orders, grip } = self.decide(Which::Due(&queue), token, most, &mut score.tally).await?;
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
-        score.spare = transport.map(|moments| moments.after(count)).filter(|left| left.count > 0);
+        score.spare = transport.map(|moments| moments.after(orders.len())).filter(|left| left.count > 0);
         if count == 0 {
             // Others were quicker, or keep it locked.
             score.resting.insert(queue, Instant::now() + LOOK);
@@ -268,23 +267,18 @@ impl Dispatcher {
             score.waiting.retain(|(waiting, _)| *waiting != queue);
             score.emptied = true;
         }
-        while !contacts.is_empty() {
-            let rest = contacts.split_off(contacts.len().min(lot_size(lane)));
-            let contacts = std::mem::replace(&mut contacts, rest);
-            self.spawn(score, Lot { lane, token, contacts, moments: moments.clone() }, stop);
+        if !orders.is_empty() {
+            let (own, stop) = (Arc::clone(self), stop.clone());
+            let span = tracing::info_span!("lot", lane = lane.name(), orders = orders.len());
+            let lot = Lot { lane, token, moments, room, _grip: grip };
+            let carry_out = async move {
+                let mut tally = Tally::default();
+                let done = own.carry_out(lot, orders, &stop, &mut tally).await;
+                (tally, done)
+            };
+            score.lots.spawn(carry_out.instrument(span));
         }
         Ok(Next::Started)
-    }
-
-    fn spawn(self: &Arc<Self>, score: &mut Score, lot: Lot, stop: &CancellationToken) {
-        // Somebody has looked before whether there is one.
-        let place = Arc::clone(&score.places[lot.lane.place()]).try_acquire_owned().ok();
-        let (own, stop) = (Arc::clone(self), stop.clone());
-        score.lots.spawn(async move {
-            let mut tally = Tally { claimed: lot.contacts.len(), ..Tally::default() };
-            let done = own.carry_out(lot, place, &stop, &mut tally).await;
-            (tally, done)
-        });
     }
 
     /// Looks what waits, leaving out what is paused.
@@ -312,7 +306,7 @@ impl Default for Score {
         Self {
             tally: Tally::default(),
             lots: JoinSet::new(),
-            places: [(); 3].map(|()| Arc::new(Semaphore::new(LOTS))),
+            started: Instant::now(),
             lanes: Turns::default(),
             queues: Turns::default(),
             waiting: Vec::new(),
@@ -350,12 +344,10 @@ impl Score {
     }
 
     /// The queues from which a lot can be started now.
-    fn due(&mut self, now: Timestamp) -> Vec<Queue> {
+    fn due(&mut self, now: Timestamp, intents: &Capacity) -> Vec<Queue> {
         let moment = Instant::now();
         self.resting.retain(|_, until| *until > moment);
-        let can_start = |queue: &Queue| {
-            self.places[queue.lane.place()].available_permits() > 0 && !self.resting.contains_key(queue)
-        };
+        let can_start = |queue: &Queue| intents.free(queue.lane) > 0 && !self.resting.contains_key(queue);
         let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
         due.map(|(queue, _)| queue.clone()).collect()
     }

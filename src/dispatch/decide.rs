@@ -1,17 +1,45 @@
-use super::{Dispatcher, conductor::Tally, hand_over::Order, lot::Lot, prepare::Draft};
+use std::time::Duration;
+
+use super::{Dispatcher, conductor::Tally, hand_over::Order, hands::Grip, prepare::Draft};
 use crate::{
     campaigns::enrollments,
+    clock::Timestamp,
     contacts::{
-        Block, BlockReason, Contact, Effect, Purpose, StepOf,
+        Block, BlockReason, Contact, Effect, Purpose, Queue, StepOf,
         claims::{self, Blocked, Intent},
     },
     customers::Address,
-    database::{self, StoreError},
+    database::{self, Connection, StoreError, WriteTx},
     gate::{self, Facts, Verdict},
-    ids::{ConsentRecordId, ContactId},
+    ids::{ClaimToken, ConsentRecordId, ContactId},
 };
 
-/// What one lot comes to.
+/// How often deciding is tried when others are in the way.
+const TRIES: usize = 5;
+/// How long it rests before it is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Which contacts are decided.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    /// Those of a queue that are due, the longest due first.
+    Due(&'a Queue),
+    /// Those whose time is over, in whatever queue.
+    Overdue,
+}
+
+/// What deciding came to.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// About how many contacts something was decided.
+    pub count: usize,
+    /// What goes out: the intents are recorded.
+    pub orders: Vec<Order>,
+    /// Holds what goes out.
+    pub grip: Grip,
+}
+
+/// What it comes to for each.
 #[derive(Default)]
 struct Decisions {
     orders: Vec<Order>,
@@ -21,48 +49,105 @@ struct Decisions {
 }
 
 impl Dispatcher {
-    /// Lets the gate judge a lot, records every decision, and records the intents of what goes out: one transaction. Nothing is
-    /// decided by a process that has lost its lease.
+    /// Picks up to `most` contacts, has the gate judge them, records every decision, and records the intents of what goes out.
+    /// Nothing is decided by a process that has lost its lease.
     pub(super) async fn decide(
         &self,
-        lot: &Lot,
-        drafts: &[Draft<'_>],
+        which: Which<'_>,
+        token: ClaimToken,
+        most: usize,
         tally: &mut Tally,
-    ) -> Result<Vec<Order>, StoreError> {
-        let now = self.of.clock.now();
-        let contacts: Vec<&Contact> = drafts.iter().map(|draft| draft.contact).collect();
-        let tx = self.of.db.begin_write().await?;
-        if !claims::is_held(&tx, lot.token).await? {
-            return Err(StoreError::Raced);
-        }
-        let mut facts = Facts::lock(&tx, &contacts, now).await?;
-        let mut decisions = Decisions::default();
-        for (place, draft) in drafts.iter().enumerate() {
-            let template_error = draft.message.as_ref().err().map(String::as_str);
-            match gate::decide(&facts.case(draft.contact, template_error)?, now) {
-                Verdict::Send { address, consent } => match self.slow_receiver(draft.contact, &address) {
-                    Some(block) => decisions.block(draft.contact, block),
-                    None => {
-                        facts.count(draft.contact, now);
-                        decisions.send(place, draft, address, consent);
-                    }
-                },
-                Verdict::Defer(block) => decisions.block(draft.contact, block),
-                Verdict::End(block) => decisions.end(draft.contact, block),
+    ) -> Result<Decided, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.try_to_decide(which, token, most, tally).await {
+                Err(error) if error.may_pass() && tries < TRIES => tokio::time::sleep(PAUSE).await,
+                decided => return decided,
             }
         }
-        let intended = claims::intend(&tx, lot.token, &decisions.intents, &self.of.replica, now).await?;
-        let blocked = claims::block(&tx, lot.token, &decisions.blocked, now).await?;
-        let ended = decisions.steps.into_iter().filter(|(id, _)| blocked.contains(id)).map(|(_, step)| step);
+    }
+
+    async fn try_to_decide(
+        &self,
+        which: Which<'_>,
+        token: ClaimToken,
+        most: usize,
+        tally: &mut Tally,
+    ) -> Result<Decided, StoreError> {
+        let now = self.of.clock.now();
+        // Where others send too, what is picked is kept from them at once. On SQLite nobody does, and who writes need not wait
+        // until everything is rendered: there, what changed since it was picked is left out when decisions are recorded.
+        let (tx, contacts) = if self.of.db.is_shared() {
+            let tx = self.of.db.begin_write().await?;
+            let contacts = pick(&tx, which, now, most).await?;
+            (Some(tx), contacts)
+        } else {
+            (None, pick(self.of.db.reader(), which, now, most).await?)
+        };
+        if contacts.is_empty() {
+            return Ok(Decided { count: 0, orders: Vec::new(), grip: self.hands.take(Vec::new()) });
+        }
+        let drafts = self.prepare(contacts).await?;
+        let tx = match tx {
+            Some(tx) => tx,
+            None => self.of.db.begin_write().await?,
+        };
+        if !claims::is_held(&tx, token).await? {
+            return Err(StoreError::Raced);
+        }
+        let decisions = self.judge(&tx, drafts, now).await?;
+        self.record(tx, token, decisions, now, tally).await
+    }
+
+    async fn judge(&self, tx: &WriteTx, drafts: Vec<Draft>, now: Timestamp) -> Result<Decisions, StoreError> {
+        let contacts: Vec<&Contact> = drafts.iter().map(|draft| &draft.contact).collect();
+        let mut facts = Facts::lock(tx, &contacts, now).await?;
+        let mut decisions = Decisions::default();
+        for draft in drafts {
+            if !facts.knows(&draft.contact) {
+                continue;
+            }
+            let template_error = draft.message.as_ref().err().map(String::as_str);
+            match gate::decide(&facts.case(&draft.contact, template_error)?, now) {
+                Verdict::Send { address, consent } => match self.slow_receiver(&draft.contact, &address) {
+                    Some(block) => decisions.block(&draft.contact, block),
+                    None => {
+                        facts.count(&draft.contact, now);
+                        decisions.send(draft, address, consent);
+                    }
+                },
+                Verdict::Defer(block) => decisions.block(&draft.contact, block),
+                Verdict::End(block) => decisions.end(&draft.contact, block),
+            }
+        }
+        Ok(decisions)
+    }
+
+    async fn record(
+        &self,
+        tx: WriteTx,
+        token: ClaimToken,
+        decisions: Decisions,
+        now: Timestamp,
+        tally: &mut Tally,
+    ) -> Result<Decided, StoreError> {
+        let Decisions { mut orders, intents, blocked, steps } = decisions;
+        let intended = claims::intend(&tx, token, &intents, &self.of.replica, now).await?;
+        let held_back = claims::block(&tx, &blocked, now).await?;
+        let ended = steps.into_iter().filter(|(id, _)| held_back.contains(id)).map(|(_, step)| step);
         let planned = enrollments::advance(&tx, &self.of.plans, &ended.collect::<Vec<_>>(), now).await?;
+        // Before anybody can see the intents: recovery takes what nobody has in hand for lost.
+        let grip = self.hands.take(intended.clone());
         database::commit(tx).await?;
         self.ring_for(&planned);
-        for blocked in decisions.blocked.iter().filter(|one| blocked.contains(&one.contact_id)) {
+        tally.claimed += intended.len() + held_back.len();
+        for blocked in blocked.iter().filter(|one| held_back.contains(&one.contact_id)) {
             self.of.metrics.decided(blocked.block.effect.as_str(), 1);
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
         }
-        decisions.orders.retain(|order| intended.contains(&order.contact_id));
-        Ok(decisions.orders)
+        orders.retain(|order| intended.contains(&order.contact.contact_id));
+        Ok(Decided { count: intended.len() + held_back.len(), orders, grip })
     }
 
     /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.
@@ -80,26 +165,29 @@ impl Dispatcher {
     }
 }
 
+async fn pick(db: &impl Connection, which: Which<'_>, now: Timestamp, most: usize) -> Result<Vec<Contact>, StoreError> {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    match which {
+        Which::Due(queue) => claims::due(db, queue, now, most).await,
+        Which::Overdue => claims::overdue(db, now, most).await,
+    }
+}
+
 impl Decisions {
     /// The gate sends nothing whose message does not render.
-    fn send(&mut self, place: usize, draft: &Draft<'_>, address: Address, consent: Option<ConsentRecordId>) {
-        let (contact, Ok((message, template_version))) = (draft.contact, &draft.message) else {
+    fn send(&mut self, draft: Draft, address: Address, consent: Option<ConsentRecordId>) {
+        let Draft { contact, to_name, message: Ok((message, template_version)) } = draft else {
             return;
         };
         self.intents.push(Intent {
             contact_id: contact.contact_id,
+            revision: contact.revision,
             number: contact.attempt_count + 1,
             address_id: address.address_id,
-            template_version: *template_version,
+            template_version,
             consent,
         });
-        self.orders.push(Order {
-            place,
-            contact_id: contact.contact_id,
-            to_name: draft.to_name.clone(),
-            to: address.value,
-            message: message.clone(),
-        });
+        self.orders.push(Order { contact, to_name, to: address.value, message });
     }
 
     fn end(&mut self, contact: &Contact, block: Block) {

@@ -3,9 +3,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, LOT, conductor::Tally, lot::Lot};
+use super::{Dispatcher, LOT, conductor::Tally, decide::Which};
 use crate::{
-    contacts::{Lane, claims},
     database::StoreError,
     workers::{Done, Job},
 };
@@ -27,27 +26,13 @@ impl Job for Expire {
     fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
             let mut tally = Tally::default();
-            while let Some(lot) = self.next_lot().await? {
-                tally.claimed += lot.contacts.len();
-                self.0.carry_out(lot, None, stop, &mut tally).await?;
-                if stop.is_cancelled() {
+            while let Some(token) = self.0.of.lease.token().filter(|_| !stop.is_cancelled()) {
+                // Nothing goes out whose time is over, so there are no orders.
+                if self.0.decide(Which::Overdue, token, LOT, &mut tally).await?.count == 0 {
                     break;
                 }
             }
             Ok(Done { summary: tally.to_string(), next_time: None })
         })
-    }
-}
-
-impl Expire {
-    async fn next_lot(&self) -> Result<Option<Lot>, StoreError> {
-        let of = &self.0.of;
-        let Some(token) = of.lease.token() else {
-            return Ok(None);
-        };
-        let most = u64::try_from(LOT).unwrap_or(u64::MAX);
-        let contacts = claims::claim_expired(of.db.writer(), token, of.clock.now(), most).await?;
-        let lot = Lot { lane: Lane::Bulk, token, contacts, moments: Vec::new() };
-        Ok(Some(lot).filter(|lot| !lot.contacts.is_empty()))
     }
 }

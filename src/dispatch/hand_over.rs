@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Dispatcher, domains::Admission, lot::Lot};
 use crate::{
     clock::Timestamp,
-    contacts::Lane,
+    contacts::{Contact, Lane},
     delivery::{EmailAddress, Envelope, Letter, Outcome, Refusal},
-    ids::{ClaimToken, ContactId},
+    ids::ClaimToken,
     templates::Rendered,
 };
 
@@ -22,10 +22,8 @@ const FAREWELL: Duration = Duration::from_secs(20);
 /// A letter whose intent is recorded.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// Its contact's place in the lot.
-    pub place: usize,
-    /// Its contact.
-    pub contact_id: ContactId,
+    /// Its contact, as it was picked.
+    pub contact: Contact,
     /// How the customer is addressed.
     pub to_name: String,
     /// Where it goes.
@@ -55,21 +53,25 @@ struct Errand {
 }
 
 impl Dispatcher {
-    /// Hands one letter over, when it is its turn and its moment has come.
+    /// Hands a letter over, the so manieth of its lot, when it is its turn and its moment has come.
     pub(super) fn hand_over(
         self: &Arc<Self>,
         lot: &Lot,
+        place: usize,
         order: Order,
         stop: &CancellationToken,
-    ) -> impl Future<Output = (usize, Handed)> + Send + 'static {
+    ) -> impl Future<Output = (Contact, Handed)> + Send + 'static {
         let errand = Errand {
             dispatcher: Arc::clone(self),
             lane: lot.lane,
             token: lot.token,
-            moment: lot.moments.iter().map(|moments| moments.at(order.place)).max(),
+            moment: lot.moments.iter().map(|moments| moments.at(place)).max(),
             stop: stop.clone(),
         };
-        async move { (order.place, errand.run(order).await) }
+        async move {
+            let handed = errand.run(&order).await;
+            (order.contact, handed)
+        }
     }
 
     fn compose(&self, order: &Order) -> Result<Vec<u8>, String> {
@@ -81,21 +83,21 @@ impl Dispatcher {
             text: &order.message.text,
             html: &order.message.html,
             date: self.of.clock.now(),
-            message_id: &self.message_id(order.contact_id),
+            message_id: &self.message_id(order.contact.contact_id),
         };
         letter.compose().map_err(|unfit| unfit.to_string())
     }
 }
 
 impl Errand {
-    async fn run(self, order: Order) -> Handed {
+    async fn run(self, order: &Order) -> Handed {
         let own = &self.dispatcher;
-        let letter = match own.compose(&order) {
+        let letter = match own.compose(order) {
             Ok(letter) => letter,
             Err(detail) => return Handed::Over(Outcome::Never(Refusal::plain(detail))),
         };
         let waited = tokio::select! {
-            waited = self.wait_for_turn(&order) => waited,
+            waited = self.wait_for_turn(order) => waited,
             () = self.stop.cancelled() => return Handed::Back,
         };
         let (mut visit, _slot) = match waited {
@@ -107,8 +109,8 @@ impl Errand {
             return Handed::Back;
         }
         visit.begin();
-        own.hands.begin(order.contact_id);
-        let (from, name) = (&own.of.from.address, order.contact_id.to_string());
+        own.hands.begin(order.contact.contact_id);
+        let (from, name) = (&own.of.from.address, order.contact.contact_id.to_string());
         let envelope = Envelope { name: &name, from, to: &order.to, letter: &letter };
         let outcome = tokio::select! {
             outcome = own.of.transport.hand_over(envelope) => outcome,
@@ -138,7 +140,7 @@ impl Errand {
                 return Err(Handed::PutOff(own.of.clock.now() + wait));
             }
         };
-        Ok((visit, own.width.enter(self.lane, 1).await))
+        Ok((visit, own.width.enter(self.lane).await))
     }
 
     async fn overdue(&self) {

@@ -12,9 +12,9 @@ use crate::{
 
 /// A contact with its message.
 #[derive(Debug)]
-pub(super) struct Draft<'a> {
+pub(super) struct Draft {
     /// The contact.
-    pub contact: &'a Contact,
+    pub contact: Contact,
     /// How the customer is addressed.
     pub to_name: String,
     /// The message and the version of the template that it says, or why there is none.
@@ -22,12 +22,13 @@ pub(super) struct Draft<'a> {
 }
 
 impl Dispatcher {
-    /// Renders the messages of a lot: a handful of queries, and no transaction.
-    pub(super) async fn prepare<'a>(&self, lot: &'a [Contact]) -> Result<Vec<Draft<'a>>, StoreError> {
+    /// Renders messages: a handful of queries, however many contacts there are.
+    pub(super) async fn prepare(&self, contacts: Vec<Contact>) -> Result<Vec<Draft>, StoreError> {
         let db = self.of.db.reader();
-        let customers: Vec<_> = lot.iter().map(|contact| contact.customer_id).collect();
-        let events: Vec<EventId> = lot.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
-        let mut templates: Vec<TemplateId> = lot.iter().map(|contact| contact.template_id.clone()).collect();
+        let customers: Vec<_> = contacts.iter().map(|contact| contact.customer_id).collect();
+        let events: Vec<EventId> =
+            contacts.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
+        let mut templates: Vec<TemplateId> = contacts.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
         let (policy, customers, events, templates) = tokio::try_join!(
@@ -36,16 +37,14 @@ impl Dispatcher {
             events::load(db, &events),
             self.of.templates.published(&templates),
         )?;
-        let draft = |contact: &'a Contact| {
+        let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));
-            Draft {
-                contact,
-                to_name: customer.map(|customer| customer.display_name.clone()).unwrap_or_default(),
-                message: render(&policy, contact, customer, event, templates.get(&contact.template_id)),
-            }
+            let message = render(&policy, &contact, customer, event, templates.get(&contact.template_id));
+            let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
+            Draft { contact, to_name, message }
         };
-        Ok(lot.iter().map(draft).collect())
+        Ok(contacts.into_iter().map(draft).collect())
     }
 }
 

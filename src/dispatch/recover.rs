@@ -37,16 +37,15 @@ impl Recover {
         let doubtful: Vec<&Contact> = left.iter().filter(|one| one.state == ContactState::UnknownOutcome).collect();
         let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step.clone()).collect();
         let planned = enrollments::advance(&tx, &of.plans, &steps, now).await?;
-        let released = claims::release_lost(&tx).await?;
         database::commit(tx).await?;
         self.0.ring_for(&planned);
         let (in_doubt, again) = (doubtful.len(), left.len() - doubtful.len());
-        Ok(Found { in_doubt, again, released })
+        Ok(Found { in_doubt, again, released: 0 })
     }
 
-    /// What this process holds and has not in hand: a claim or an intent was written and the answer of the database was lost, or a
-    /// lot broke off. The record is read before the hands are looked at: what is claimed later is not among it, and what changes
-    /// in between is left alone, because its revision is another one.
+    /// What this process holds and has not in hand: an intent was written and the answer of the database was lost, or a lot broke
+    /// off. The record is read before the hands are looked at: what is claimed later is not among it, and what changes in
+    /// between is left alone, because its revision is another one.
     async fn recover_from_itself(&self) -> Result<Found, StoreError> {
         let (of, hands) = (&self.0.of, &self.0.hands);
         let Some(token) = of.lease.token() else {

@@ -35,15 +35,13 @@ impl Dispatcher {
     pub(super) async fn settle(
         &self,
         lot: &Lot,
-        answers: &[(usize, Handed)],
+        answers: &[(Contact, Handed)],
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         let now = self.of.clock.now();
-        let contacts: Vec<(&Contact, &Handed)> =
-            answers.iter().filter_map(|(place, handed)| Some((lot.contacts.get(*place)?, handed))).collect();
-        let sorted = Answers::sort(&contacts, now);
+        let sorted = Answers::sort(answers, now);
         let tx = self.of.db.begin_write().await?;
-        let going_on = contacts.iter().filter(|(contact, _)| contact.step.is_some());
+        let going_on = answers.iter().filter(|(contact, _)| contact.step.is_some());
         customers::lock_shared(&tx, &going_on.map(|(contact, _)| contact.customer_id).collect::<Vec<_>>()).await?;
         let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
         let sent = settled.len();
@@ -52,7 +50,7 @@ impl Dispatcher {
         settled.extend(claims::settle_unknown(&tx, lot.token, &sorted.unknown, now).await?);
         claims::give_back(&tx, lot.token, &sorted.back, now).await?;
         claims::put_off(&tx, lot.token, &sorted.put_off, BlockReason::Throttled, now).await?;
-        let lost: Vec<(ContactId, i32)> = contacts
+        let lost: Vec<(ContactId, i32)> = answers
             .iter()
             .filter(|(contact, _)| sorted.accepted.contains(&contact.contact_id))
             .filter(|(contact, _)| !settled.contains(&contact.contact_id))
@@ -61,14 +59,14 @@ impl Dispatcher {
         let late = claims::settle_late(&tx, &lost, now).await?;
         // Who recovered what is sent again has not moved its enrollment on; where that was done, it is not done twice.
         settled.extend(&late);
-        let steps: Vec<StepOf> = contacts
+        let steps: Vec<StepOf> = answers
             .iter()
             .filter(|(contact, handed)| settled.contains(&contact.contact_id) && !waits(contact, handed))
             .filter_map(|(contact, _)| contact.step.clone())
             .collect();
         let planned = enrollments::advance(&tx, &self.of.plans, &steps, now).await?;
         database::commit(tx).await?;
-        self.hands.settle(contacts.iter().map(|(contact, _)| contact.contact_id));
+        self.hands.settle(answers.iter().map(|(contact, _)| contact.contact_id));
         self.ring_for(&planned);
         if !lost.is_empty() {
             tracing::warn!(
@@ -77,7 +75,7 @@ impl Dispatcher {
                 "accepted after the lease was over; others had taken over"
             );
         }
-        self.count(lot.lane, &contacts, now);
+        self.count(lot.lane, answers, now);
         tally.sent += sent + late.len();
         tally.later += sorted.later.len();
         tally.failed += sorted.never.len();
@@ -89,9 +87,9 @@ impl Dispatcher {
 }
 
 impl Dispatcher {
-    fn count(&self, lane: Lane, contacts: &[(&Contact, &Handed)], now: Timestamp) {
+    fn count(&self, lane: Lane, answers: &[(Contact, Handed)], now: Timestamp) {
         let metrics = &self.of.metrics;
-        for (contact, handed) in contacts {
+        for (contact, handed) in answers {
             let outcome = match handed {
                 Handed::Over(Outcome::Accepted) => "accepted",
                 Handed::Over(Outcome::Later(_)) => "refused_for_now",
@@ -109,9 +107,9 @@ impl Dispatcher {
 }
 
 impl Answers {
-    fn sort(contacts: &[(&Contact, &Handed)], now: Timestamp) -> Self {
+    fn sort(answers: &[(Contact, Handed)], now: Timestamp) -> Self {
         let mut sorted = Self::default();
-        for (contact, handed) in contacts {
+        for (contact, handed) in answers {
             let setback = |code: &str, detail: &str, retry_time| Setback {
                 contact_id: contact.contact_id,
                 code: code.to_owned(),

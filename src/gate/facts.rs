@@ -4,14 +4,14 @@ use chrono::TimeDelta;
 
 use super::{
     Case,
-    pauses::{self, Connection, Pause},
+    pauses::{self, Pause},
 };
 use crate::{
     campaigns::{CampaignState, EndCause, EnrollmentState, enrollments},
     clock::Timestamp,
     contacts::{self, BlockReason, Contact, HandOver, Purpose},
     customers::{self, Customer},
-    database::{Database, StoreError, WriteTx},
+    database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
     preferences::{self, FrequencyCap, Preferences, SendingPolicy, Topic},
 };
@@ -29,26 +29,18 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// As they stand, kept so until the transaction ends: nobody can change a preference beside a decision. Where a cap counts
-    /// nobody can decide about the same customers either, so that two messages never take the last place together.
+    /// As they stand, kept so until the transaction ends: nobody can change a preference beside a decision, nor decide about the
+    /// same customers, so that two messages never take the last place below a cap together. It waits for nobody: where
+    /// somebody is at a customer this very moment, nothing can be [decided](Self::knows) about that customer's contacts yet.
     pub async fn lock(tx: &WriteTx, contacts: &[&Contact], now: Timestamp) -> Result<Self, StoreError> {
-        let keys = Keys::of(contacts.iter().copied());
-        let policy = preferences::policy(tx).await?;
-        let held = || contacts.iter().copied().filter(|contact| contact.purpose != Purpose::Transactional);
-        let customers = distinct(held().map(|contact| contact.customer_id));
-        let alone = held().any(|contact| concerning(&policy.caps, contact).next().is_some())
-            || preferences::any_capped(tx, &customers).await?;
-        if alone {
-            customers::lock_all(tx, keys.customers.clone()).await?;
-        } else {
-            customers::lock_shared(tx, &keys.customers).await?;
-        }
-        let facts = Self::gather(tx, contacts, keys, policy, now).await?;
-        // A cap that was set after the look and before the lock: the next try sees it in time.
-        if !alone && held().any(|contact| facts.caps(contact).next().is_some()) {
-            return Err(StoreError::Raced);
-        }
-        Ok(facts)
+        let mut keys = Keys::of(contacts.iter().copied());
+        keys.customers = customers::lock_free(tx, keys.customers).await?;
+        Self::gather(tx, contacts, keys, preferences::policy(tx).await?, now).await
+    }
+
+    /// Whether a contact can be decided.
+    pub fn knows(&self, contact: &Contact) -> bool {
+        self.customers.contains_key(&contact.customer_id)
     }
 
     /// As they stand, for looking only.

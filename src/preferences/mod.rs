@@ -21,14 +21,14 @@ pub use self::{
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{any_capped, append, find_record, load, load_topics, policy, put_consent, save},
+    store::{append, find_record, load, load_topics, policy, put_consent, save},
     topic::{LocalizedText, OptIn, Topic},
 };
 use crate::{
     calendar::Zone,
     clock::Clock,
     contacts, customers,
-    database::{self, Database, StoreError, WriteTx},
+    database::{self, Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, TopicId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
 };
@@ -145,7 +145,7 @@ async fn check_topics(tx: &WriteTx, caps: &[FrequencyCap]) -> Result<(), Fault> 
 }
 
 /// One topic.
-pub async fn find_topic(db: &impl store::Connection, id: &TopicId) -> Result<Topic, Fault> {
+pub async fn find_topic(db: &impl Connection, id: &TopicId) -> Result<Topic, Fault> {
     let found = store::load_topics(db, [id.clone()]).await?.remove(id);
     found.ok_or_else(|| topic_not_found(id))
 }
@@ -156,7 +156,7 @@ pub fn topic_not_found(id: &TopicId) -> Fault {
 }
 
 /// Where a customer lives, or is taken to live where that is not known.
-pub async fn zone(db: &impl store::Connection, known: Option<Zone>) -> Result<Zone, StoreError> {
+pub async fn zone(db: &impl Connection, known: Option<Zone>) -> Result<Zone, StoreError> {
     match known {
         Some(zone) => Ok(zone),
         None => Ok(policy(db).await?.time_zone),
@@ -164,7 +164,7 @@ pub async fn zone(db: &impl store::Connection, known: Option<Zone>) -> Result<Zo
 }
 
 /// Everything that a customer said.
-pub async fn of(db: &impl store::Connection, customer: CustomerId) -> Result<Preferences, StoreError> {
+pub async fn of(db: &impl Connection, customer: CustomerId) -> Result<Preferences, StoreError> {
     let said = store::load(db, &[customer]).await?.remove(&customer);
     Ok(said.unwrap_or_else(|| Preferences::none(customer)))
 }

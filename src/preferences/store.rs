@@ -23,8 +23,6 @@ use crate::{
 /// The id of the only row of the policy.
 const POLICY: i32 = 1;
 
-pub use sea_orm::ConnectionTrait as Connection;
-
 /// False when the id is taken.
 pub async fn insert_topic(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<bool, StoreError> {
     let row = topic::ActiveModel {
@@ -118,19 +116,6 @@ pub async fn save(tx: &WriteTx, preferences: &Preferences, now: Timestamp) -> Re
         .to_owned();
     preference::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
-}
-
-/// Whether any of these customers set caps.
-pub async fn any_capped(db: &impl ConnectionTrait, ids: &[CustomerId]) -> Result<bool, StoreError> {
-    if ids.is_empty() {
-        return Ok(false);
-    }
-    let query = preference::Entity::find()
-        .select_only()
-        .column(preference::Column::CustomerId)
-        .filter(preference::Column::CustomerId.is_in(ids.iter().copied()))
-        .filter(preference::Column::Caps.is_not_null());
-    Ok(query.into_tuple::<CustomerId>().one(db).await?.is_some())
 }
 
 /// The policy.

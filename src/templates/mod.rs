@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    database::{self, Database, StoreError, WriteTx},
+    database::{self, Connection, Database, StoreError, WriteTx},
     delivery::Channel,
     ids::TemplateId,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
@@ -235,7 +235,7 @@ fn saved(template: Template) -> Saved {
     Saved { template, problems }
 }
 
-async fn find(db: &impl store::Connection, id: &TemplateId, version: i32) -> Result<Template, Fault> {
+async fn find(db: &impl Connection, id: &TemplateId, version: i32) -> Result<Template, Fault> {
     store::find(db, id, version).await?.ok_or_else(|| not_found(id, version))
 }
 

@@ -17,8 +17,6 @@ use crate::{
     rpc::Page,
 };
 
-pub use sea_orm::ConnectionTrait as Connection;
-
 /// False when the id is taken.
 pub async fn insert(tx: &WriteTx, new: &Template) -> Result<bool, StoreError> {
     let row = template::ActiveModel {

@@ -38,8 +38,6 @@ async fn drain(story: &str, record: Record) {
         assert!(ended.success() && time < Duration::from_secs(30), "{ended} after {time:?}");
         let doubts = "SELECT count(*) AS n FROM contacts WHERE state IN ('sending', 'unknown_outcome')";
         assert_eq!(fleet.count(doubts).await, 0);
-        let claimed = "SELECT count(*) AS n FROM contacts WHERE state = 'scheduled' AND claim_token IS NOT NULL";
-        assert_eq!(fleet.count(claimed).await, 0, "what was claimed was given back");
     }
     assert!(sink.accepted() < plan.len() as u64, "there was no load any more");
     sink.follow([]);

@@ -15,6 +15,7 @@ use super::harness::{self, World, after_hours, campaign, step};
 fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
     claims::Intent {
         contact_id: contact.contact_id,
+        revision: contact.revision,
         number: contact.attempt_count + 1,
         address_id: AddressId::generate(),
         template_version: 1,
@@ -22,14 +23,14 @@ fn intent(contact: &rapport::contacts::Contact) -> claims::Intent {
     }
 }
 
-/// What a process leaves that dies right after it has recorded that these go out: claimed, intended, not settled.
+/// What a process leaves that dies right after it has recorded that these go out: picked, intended, not settled.
 pub(super) async fn die_in_the_middle_of(db: &Database, time: Timestamp, contacts: &[Contact]) {
     let token = ClaimToken::generate();
-    let claimed = harness::claim(db, token, time, 100).await;
+    let picked = harness::pick(db, token, time, 100).await;
     let doomed = |contact: &&rapport::contacts::Contact| {
         contacts.iter().any(|one| one.contact_id == contact.contact_id.to_string())
     };
-    let intents: Vec<_> = claimed.iter().filter(doomed).map(intent).collect();
+    let intents: Vec<_> = picked.iter().filter(doomed).map(intent).collect();
     assert_eq!(intents.len(), contacts.len());
     let tx = db.begin_write().await.unwrap();
     let held: Vec<ContactId> = claims::intend(&tx, token, &intents, "a dead process", time).await.unwrap();
@@ -77,42 +78,30 @@ async fn a_hand_over_whose_answer_was_lost_is_in_doubt_and_not_repeated_unless_i
 }
 
 #[tokio::test]
-async fn what_a_dead_worker_had_only_claimed_is_sent_by_the_next() {
-    let mut world = World::new().await;
-    world.shop().await;
-    world.customer("anna", "").await;
-    world.happens("order.placed", "anna", "o-1").await;
-    let due = harness::moment("2026-02-03T09:00:00Z");
-    let mut world = world.restart_after(async |db| die_in_the_middle_of(db, due, &[]).await).await;
-    world.advance_to("2026-02-03T09:00:00Z");
-    world.recover().await;
-    world.dispatch().await;
-    assert_eq!(world.subjects(), ["check-in for anna"]);
-}
-
-#[tokio::test]
 async fn a_worker_that_lost_its_lease_settles_nothing() {
     let mut world = World::new().await;
     world.shop().await;
     world.customer("anna", "").await;
-    let contact = world.send("anna", "orders", "check-in").await;
-    // It may be sent before the restart; then there is nothing to claim and this story tells nothing.
-    let now = world.now();
-    let world_after = world
+    let due = "2026-02-02T10:00:00Z";
+    let due_time = Some(proto::schedule_contact_request::Due::DueTime(harness::at(due)));
+    let request = proto::ScheduleContactRequest { due: due_time, ..harness::ad_hoc("anna", "orders", "check-in") };
+    let contact = world.contacts.schedule_contact(request).await.unwrap().into_inner().contact.unwrap();
+    let mut world = world
         .restart_after(async |db| {
-            let token = ClaimToken::generate();
-            let intents: Vec<_> = harness::claim(db, token, now, 100).await.iter().map(intent).collect();
+            let (token, now) = (ClaimToken::generate(), harness::moment(due));
+            let intents: Vec<_> = harness::pick(db, token, now, 100).await.iter().map(intent).collect();
             let tx = db.begin_write().await.unwrap();
+            let held = claims::intend(&tx, token, &intents, "a zombie", now).await.unwrap();
             claims::expire_all(&tx).await.unwrap();
-            claims::release_lost(&tx).await.unwrap();
-            assert!(claims::intend(&tx, token, &intents, "a zombie", now).await.unwrap().is_empty());
+            assert_eq!(claims::recover(&tx, now).await.unwrap().len(), 1);
+            assert!(claims::settle_accepted(&tx, token, &held, now).await.unwrap().is_empty());
             database::commit(tx).await.unwrap();
         })
         .await;
-    world = world_after;
-    world.dispatch().await;
-    assert_eq!(world.contact(&contact.contact_id).await.attempt_count, 1);
-    assert_eq!(world.mail().len(), 1);
+    world.dispatch_at(due).await;
+    let contact = world.contact(&contact.contact_id).await;
+    assert_eq!((contact.state(), contact.attempt_count), (contact::State::UnknownOutcome, 1));
+    assert_eq!(world.mail().len(), 0);
 }
 
 #[tokio::test]

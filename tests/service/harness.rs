@@ -611,14 +611,14 @@ fn wire_value(value: serde_json::Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// Claims what is due, up to `most` of each queue, as another process.
-pub async fn claim(db: &Database, token: ClaimToken, time: Timestamp, most: u64) -> Vec<rapport::contacts::Contact> {
+/// Picks what is due, up to `most` of each queue, as another process.
+pub async fn pick(db: &Database, token: ClaimToken, time: Timestamp, most: u64) -> Vec<rapport::contacts::Contact> {
     let tx = db.begin_write().await.expect("begun");
     claims::register(&tx, token, "another process").await.expect("registered");
     database::commit(tx).await.expect("committed");
-    let mut claimed = Vec::new();
+    let mut picked = Vec::new();
     for (queue, _) in claims::queues(db.reader()).await.expect("looked") {
-        claimed.extend(claims::claim(db.writer(), token, &queue, time, most).await.expect("claimed"));
+        picked.extend(claims::due(db.reader(), &queue, time, most).await.expect("picked"));
     }
-    claimed
+    picked
 }

@@ -95,7 +95,7 @@ async fn a_pause_says_why_and_ends_in_the_future() {
 }
 
 #[tokio::test]
-async fn what_was_claimed_when_the_pause_began_is_put_off_and_set_free_by_its_end() {
+async fn what_was_picked_when_the_pause_began_is_put_off_and_set_free_by_its_end() {
     let mut world = World::new().await;
     world.shop().await;
     world.customer("anna", "").await;
@@ -106,18 +106,18 @@ async fn what_was_claimed_when_the_pause_began_is_put_off_and_set_free_by_its_en
     let mut world = world
         .restart_after(async |db| {
             let token = ClaimToken::generate();
-            let claimed = harness::claim(db, token, now, 10).await;
+            let picked = harness::pick(db, token, now, 10).await;
             let until = Some(now + chrono::TimeDelta::hours(8));
             let asked = NewPause { channel: None, reason: "a storm".into(), actor: "ops".into(), expire_time: until };
             let pause = pauses::begin(db, asked, now).await.unwrap();
             let tx = db.begin_write().await.unwrap();
-            let contacts: Vec<_> = claimed.iter().collect();
+            let contacts: Vec<_> = picked.iter().collect();
             let facts = Facts::lock(&tx, &contacts, now).await.unwrap();
             let verdict = gate::decide(&facts.case(contacts[0], None).unwrap(), now);
             let Verdict::Defer(block) = verdict else { panic!("{verdict:?}") };
             assert_eq!(block.retry_time, until);
             let blocked = Blocked { contact_id: contacts[0].contact_id, revision: contacts[0].revision, block };
-            claims::block(&tx, token, &[blocked], now).await.unwrap();
+            claims::block(&tx, &[blocked], now).await.unwrap();
             database::commit(tx).await.unwrap();
             assert!(pauses::end(db, Some(pause.pause_id), now).await.unwrap().is_empty());
         })

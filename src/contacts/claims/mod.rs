@@ -1,16 +1,14 @@
-//! The way of a due contact through its states, in batches: claimed, decided, intended, settled; and what is found again after
-//! a crash. Each function is a few statements for a whole batch, in the transaction of the caller.
+//! The way of a due contact through its states, in batches: picked, decided, claimed with its intent, settled; and what is found
+//! again after a crash. Each function is a few statements for a whole batch, in the transaction of the caller.
 
 mod leases;
 mod outcomes;
 mod store;
 
 pub use self::{
-    leases::{
-        Held, LEASE, end, expire_all, held, is_held, recover, register, release_lost, renew, take_back_unchanged,
-    },
+    leases::{Held, LEASE, end, expire_all, held, is_held, recover, register, renew, take_back_unchanged},
     outcomes::{Setback, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never, settle_unknown},
-    store::{block, claim, claim_expired, intend, queues, release},
+    store::{block, due, intend, overdue, queues},
 };
 use super::Block;
 use crate::ids::{AddressId, ConsentRecordId, ContactId};
@@ -20,6 +18,8 @@ use crate::ids::{AddressId, ConsentRecordId, ContactId};
 pub struct Intent {
     /// Which contact.
     pub contact_id: ContactId,
+    /// Its revision before.
+    pub revision: i32,
     /// Which hand-over it is, from 1.
     pub number: i32,
     /// Where it goes.

@@ -1,10 +1,8 @@
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select, Statement,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
     sea_query::{
-        CommonTableExpression, Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, SimpleExpr, TableRef,
-        UpdateStatement, ValueTuple, WithClause,
+        Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, SimpleExpr, TableRef, UpdateStatement, ValueTuple,
     },
 };
 
@@ -22,9 +20,9 @@ use crate::{
     ids::{ClaimToken, ContactId},
 };
 
-/// Waiting, and nobody's. As literals: only so do both databases see that the index of queues will do.
-fn free() -> SimpleExpr {
-    Expr::cust("state = 'scheduled' AND claim_token IS NULL")
+/// Waiting. As a literal: only so do both databases see that the index of queues will do.
+fn waits() -> SimpleExpr {
+    Expr::cust("state = 'scheduled'")
 }
 
 /// Every queue in which something waits, with the moment at which its first is due. Two steps down the index for each queue,
@@ -33,13 +31,13 @@ pub async fn queues(db: &impl ConnectionTrait) -> Result<Vec<(Queue, Timestamp)>
     let statement = Statement::from_string(
         db.get_database_backend(),
         "WITH RECURSIVE queues (queue) AS (\
-           SELECT MIN(queue) FROM contacts WHERE state = 'scheduled' AND claim_token IS NULL \
+           SELECT MIN(queue) FROM contacts WHERE state = 'scheduled' \
            UNION ALL \
            SELECT (SELECT MIN(next.queue) FROM contacts AS next \
-                   WHERE next.state = 'scheduled' AND next.claim_token IS NULL AND next.queue > queues.queue) \
+                   WHERE next.state = 'scheduled' AND next.queue > queues.queue) \
            FROM queues WHERE queues.queue IS NOT NULL) \
          SELECT queue, (SELECT MIN(first.due_time) FROM contacts AS first \
-                        WHERE first.state = 'scheduled' AND first.claim_token IS NULL AND first.queue = queues.queue) \
+                        WHERE first.state = 'scheduled' AND first.queue = queues.queue) \
          FROM queues WHERE queue IS NOT NULL",
     );
     let mut queues = Vec::new();
@@ -51,68 +49,45 @@ pub async fn queues(db: &impl ConnectionTrait) -> Result<Vec<(Queue, Timestamp)>
     Ok(queues)
 }
 
-/// Claims up to `most` contacts of a queue that are due, the longest due first: one statement, which is a transaction by itself.
-pub async fn claim(
+/// Up to `most` contacts of a queue that are due, the longest due first. In a transaction on Postgres they are nobody else's
+/// until it ends, and those that somebody has already are left out.
+pub async fn due(
     db: &impl ConnectionTrait,
-    token: ClaimToken,
     queue: &Queue,
     now: Timestamp,
     most: u64,
 ) -> Result<Vec<Contact>, StoreError> {
     let due = contact::Entity::find()
-        .filter(free())
+        .filter(waits())
         .filter(contact::Column::Queue.eq(queue.to_string()))
         .filter(contact::Column::DueTime.lte(now))
         .order_by_asc(contact::Column::DueTime)
         .order_by_asc(contact::Column::ContactId);
-    take(db, token, due, most).await
+    pick(db, due, most).await
 }
 
-/// Claims up to `most` contacts whose time is over, in whatever queue: what waits behind a pause ends nevertheless.
-pub async fn claim_expired(
-    db: &impl ConnectionTrait,
-    token: ClaimToken,
-    now: Timestamp,
-    most: u64,
-) -> Result<Vec<Contact>, StoreError> {
-    let expired = contact::Entity::find()
-        .filter(free())
+/// Up to `most` contacts whose time is over, in whatever queue: what waits behind a pause ends nevertheless. Otherwise as
+/// [`due`].
+pub async fn overdue(db: &impl ConnectionTrait, now: Timestamp, most: u64) -> Result<Vec<Contact>, StoreError> {
+    let overdue = contact::Entity::find()
+        .filter(waits())
         .filter(contact::Column::DueTime.lte(now))
         .filter(contact::Column::ExpireTime.lte(now));
-    take(db, token, expired, most).await
+    pick(db, overdue, most).await
 }
 
-async fn take(
+async fn pick(
     db: &impl ConnectionTrait,
-    token: ClaimToken,
     which: Select<contact::Entity>,
     most: u64,
 ) -> Result<Vec<Contact>, StoreError> {
-    // On SQLite the lock clause is left out: the statement is alone anyway. On Postgres the picked rows must be worked out
-    // once, or more than `most` could be locked.
-    let picked = which
-        .select_only()
-        .column(contact::Column::ContactId)
-        .limit(most)
-        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
-        .into_query();
-    let picked = CommonTableExpression::new().query(picked).table_name("picked").materialized(true).to_owned();
-    let chosen = Query::select().column(contact::Column::ContactId).from("picked").to_owned();
-    let claim = Query::update()
-        .table(contact::Entity)
-        .value(contact::Column::ClaimToken, Expr::val(token))
-        .and_where(contact::Column::ContactId.in_subquery(chosen))
-        .returning_all()
-        .to_owned()
-        .with(WithClause::new().cte(picked).to_owned());
-    let rows = contact::Model::find_by_statement(db.get_database_backend().build(&claim)).all(db).await?;
-    let mut contacts = rows.into_iter().map(domain).collect::<Result<Vec<Contact>, _>>()?;
-    contacts.sort_by_key(|contact| (contact.due_time, contact.contact_id));
-    Ok(contacts)
+    // SQLite has no such clause, and it is left out there.
+    let picked = which.limit(most).lock_with_behavior(LockType::NoKeyUpdate, LockBehavior::SkipLocked);
+    picked.all(db).await?.into_iter().map(domain).collect()
 }
 
-/// Records what is about to be handed over, as far as the claim still holds it and nobody has handed it over since: the contact
-/// as SENDING, and the attempt. Answers which contacts that are.
+/// Records what is about to be handed over, as far as it still waits as it was picked: the contact as SENDING and claimed, and
+/// the attempt. Answers which contacts that are.
 pub async fn intend(
     tx: &WriteTx,
     token: ClaimToken,
@@ -125,15 +100,15 @@ pub async fn intend(
     }
     let rows = intents.iter().map(|intent| {
         let (address, version) = (intent.address_id.into(), intent.template_version.into());
-        ValueTuple::Many(vec![intent.contact_id.into(), address, version, intent.number.into()])
+        ValueTuple::Many(vec![intent.contact_id.into(), intent.revision.into(), address, version])
     });
-    let mut update = update_held(token, ContactState::Scheduled, rows.collect(), now);
+    let mut update = update_waiting(rows.collect(), now);
     update
         .value(contact::Column::State, Expr::val(ContactState::Sending))
-        .value(contact::Column::AttemptCount, given(4))
-        .and_where(own(contact::Column::AttemptCount).eq(given(4).sub(1)))
-        .value(contact::Column::AddressId, given(2))
-        .value(contact::Column::TemplateVersion, given(3))
+        .value(contact::Column::ClaimToken, Expr::val(token))
+        .value(contact::Column::AttemptCount, own(contact::Column::AttemptCount).add(1))
+        .value(contact::Column::AddressId, given(3))
+        .value(contact::Column::TemplateVersion, given(4))
         .value(contact::Column::BlockReason, Expr::val(None::<BlockReason>))
         .value(contact::Column::BlockEffect, Expr::val(None::<Effect>))
         .value(contact::Column::BlockDetail, Expr::val(None::<String>))
@@ -157,21 +132,17 @@ pub async fn intend(
     Ok(held)
 }
 
-/// Ends contacts for good or puts them off, as far as the claim still holds them, and records why. Answers which contacts that
-/// are. One that is put off until no known moment stays due and is asked about again.
-pub async fn block(
-    tx: &WriteTx,
-    token: ClaimToken,
-    blocked: &[Blocked],
-    now: Timestamp,
-) -> Result<Vec<ContactId>, StoreError> {
+/// Ends contacts for good or puts them off, as far as they still wait as they were picked, and records why. Answers which
+/// contacts that are. One that is put off until no known moment stays due and is asked about again.
+pub async fn block(tx: &WriteTx, blocked: &[Blocked], now: Timestamp) -> Result<Vec<ContactId>, StoreError> {
     if blocked.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = blocked.iter().map(|Blocked { contact_id, block, .. }| {
+    let rows = blocked.iter().map(|Blocked { contact_id, revision, block }| {
         let due = block.retry_time.filter(|_| block.effect == Effect::Defer);
         ValueTuple::Many(vec![
             (*contact_id).into(),
+            (*revision).into(),
             block.effect.state().into(),
             block.reason.into(),
             block.effect.into(),
@@ -180,15 +151,14 @@ pub async fn block(
             due.into(),
         ])
     });
-    let mut update = update_held(token, ContactState::Scheduled, rows.collect(), now);
+    let mut update = update_waiting(rows.collect(), now);
     update
-        .value(contact::Column::State, given(2))
-        .value(contact::Column::BlockReason, given(3))
-        .value(contact::Column::BlockEffect, given(4))
-        .value(contact::Column::BlockDetail, given(5))
-        .value(contact::Column::BlockRetryTime, given(6))
-        .value(contact::Column::DueTime, Expr::expr(given(7)).if_null(own(contact::Column::DueTime)))
-        .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>));
+        .value(contact::Column::State, given(3))
+        .value(contact::Column::BlockReason, given(4))
+        .value(contact::Column::BlockEffect, given(5))
+        .value(contact::Column::BlockDetail, given(6))
+        .value(contact::Column::BlockRetryTime, given(7))
+        .value(contact::Column::DueTime, Expr::expr(given(8)).if_null(own(contact::Column::DueTime)));
     let held = changed(tx, &update).await?;
     let decisions =
         blocked.iter().filter(|blocked| held.contains(&blocked.contact_id)).map(|blocked| decision::ActiveModel {
@@ -206,34 +176,33 @@ pub async fn block(
     Ok(held)
 }
 
-/// Gives back what was claimed and never intended.
-pub async fn release(db: &impl ConnectionTrait, token: ClaimToken, ids: &[ContactId]) -> Result<(), StoreError> {
-    contact::Entity::update_many()
-        .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
-        .filter(contact::Column::ContactId.is_in(ids.iter().copied()))
-        .filter(contact::Column::ClaimToken.eq(token))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .exec(db)
-        .await?;
-    Ok(())
+/// `UPDATE contacts SET … FROM (VALUES …) AS given WHERE contact_id = given.column1 AND revision = given.column2`, for what waits
+/// and has not changed since it was read: one statement for rows that each get values of their own.
+fn update_waiting(rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
+    let mut update = update_given(rows, now);
+    update
+        .and_where(own(contact::Column::State).eq(ContactState::Scheduled))
+        .and_where(own(contact::Column::Revision).eq(given(2)));
+    update
 }
 
-/// `UPDATE contacts SET … FROM (VALUES …) AS given WHERE contact_id = given.column1`, for what a claim holds in a state: one
-/// statement for rows that each get values of their own. Both databases name the columns of VALUES column1, column2 and so on.
-pub(super) fn update_held(
-    token: ClaimToken,
-    state: ContactState,
-    rows: Vec<ValueTuple>,
-    now: Timestamp,
-) -> UpdateStatement {
+/// The same for what is being handed over under a claim, whatever its revision.
+pub(super) fn update_held(token: ClaimToken, rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
+    let mut update = update_given(rows, now);
+    update
+        .and_where(own(contact::Column::State).eq(ContactState::Sending))
+        .and_where(own(contact::Column::ClaimToken).eq(token));
+    update
+}
+
+/// Both databases name the columns of VALUES column1, column2 and so on.
+fn update_given(rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
     Query::update()
         .table(contact::Entity)
         .from(TableRef::ValuesList(rows, "given".into_iden()))
         .value(contact::Column::UpdateTime, now)
         .value(contact::Column::Revision, own(contact::Column::Revision).add(1))
         .and_where(own(contact::Column::ContactId).eq(given(1)))
-        .and_where(own(contact::Column::State).eq(state))
-        .and_where(own(contact::Column::ClaimToken).eq(token))
         .returning_col(contact::Column::ContactId)
         .to_owned()
 }

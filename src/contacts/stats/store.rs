@@ -22,11 +22,9 @@ struct Row {
 pub async fn lane_stats(db: &impl ConnectionTrait, now: Timestamp) -> Result<[LaneStats; 3], StoreError> {
     let sql = "SELECT queue, count(*) AS scheduled, count(*) FILTER (WHERE due_time <= $1) AS due,
             0 AS sending, 0 AS unknown_outcome, min(due_time) AS earliest
-        FROM contacts WHERE state = 'scheduled' AND claim_token IS NULL GROUP BY queue
-        UNION ALL SELECT queue, count(*) FILTER (WHERE state = 'scheduled'),
-            count(*) FILTER (WHERE state = 'scheduled' AND due_time <= $1), count(*) FILTER (WHERE state = 'sending'),
-            0, min(due_time) FILTER (WHERE state = 'scheduled')
-        FROM contacts WHERE claim_token IS NOT NULL AND state IN ('scheduled', 'sending') GROUP BY queue
+        FROM contacts WHERE state = 'scheduled' GROUP BY queue
+        UNION ALL SELECT queue, 0, 0, count(*), 0, NULL
+        FROM contacts WHERE claim_token IS NOT NULL AND state = 'sending' GROUP BY queue
         UNION ALL SELECT queue, 0, 0, 0, count(*), NULL
         FROM contacts WHERE state = 'unknown_outcome' GROUP BY queue";
     let statement = Statement::from_sql_and_values(db.get_database_backend(), sql, [now.into()]);

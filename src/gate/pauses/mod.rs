@@ -4,7 +4,7 @@
 mod entity;
 mod store;
 
-pub use self::store::{Connection, active};
+pub use self::store::active;
 use crate::{
     clock::Timestamp,
     contacts,

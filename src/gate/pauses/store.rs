@@ -7,8 +7,6 @@ use crate::{
     ids::PauseId,
 };
 
-pub use sea_orm::ConnectionTrait as Connection;
-
 /// The pauses that hold at `now`, the oldest first.
 pub async fn active(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<Pause>, StoreError> {
     let holds = Condition::any().add(pause::Column::ExpireTime.is_null()).add(pause::Column::ExpireTime.gt(now));

@@ -64,11 +64,10 @@ enum Lease {
     Gone,
 }
 
-/// Contacts that were claimed together.
+/// Contacts that were picked together.
 struct Lot {
     token: ClaimToken,
-    places: Vec<usize>,
-    /// Those that are not decided yet, as they were when they were claimed.
+    /// Those that are not decided yet, as they were when they were picked.
     undecided: Vec<(usize, Contact)>,
     /// Places of those on their way, with the number of their hand-over.
     under_way: Vec<(usize, usize)>,
@@ -133,22 +132,24 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// All processes die: nothing is lost, each contact has ended, is in doubt, or is claimed by the next process.
+    /// All processes die: nothing is lost, each contact has ended, is in doubt, or is sent by the next process.
     pub async fn end(&mut self) -> Result<(), TestCaseError> {
         for process in 0..self.processes.len() {
             self.step(&Operation::RunOut { process }).await?;
         }
         self.step(&Operation::Recover).await?;
-        let waiting = self.model.iter().filter(|contact| contact.is_free());
-        prop_assert!(self.model.iter().all(|contact| contact.is_free() || contact.is_at_rest()));
+        let waiting = self.model.iter().filter(|contact| contact.waits());
+        prop_assert!(self.model.iter().all(|contact| contact.waits() || contact.is_at_rest()));
         let lanes: BTreeSet<Lane> = waiting.clone().map(Mirror::lane).collect();
         let first = |lane: Lane| waiting.clone().filter(|one| one.lane() == lane).map(|one| one.due).min().unwrap();
         let expected: Vec<_> = lanes.iter().map(|lane| (queue(*lane), first(*lane))).collect();
         prop_assert_eq!(claims::queues(self.tx).await?, expected);
         self.step(&Operation::Pass { minutes: 100_000 }).await?;
         self.step(&Operation::Renew { process: 0 }).await?;
+        let all_go = Operation::Decide { back: 0, decisions: vec![Some(Decision::Send); self.ids.len()] };
         for lane in lanes {
-            self.step(&Operation::Claim { process: 0, lane, most: ALL }).await?;
+            self.step(&Operation::Pick { process: 0, lane, most: ALL }).await?;
+            self.step(&all_go).await?;
         }
         let is_claimed = |contact: &Mirror| contact.is_at_rest() || contact.claim == Some(self.processes[0].token);
         prop_assert!(self.model.iter().all(is_claimed));
@@ -157,18 +158,14 @@ impl<'a> Case<'a> {
 
     async fn apply(&mut self, operation: &Operation) -> Result<(), TestCaseError> {
         match operation {
-            Operation::Claim { process, lane, most } => self.claim(*process, *lane, *most).await,
-            Operation::ClaimExpired { process } => self.claim_expired(*process).await,
+            Operation::Pick { process, lane, most } => self.pick(*process, *lane, *most).await,
+            Operation::PickOverdue { process } => self.pick_overdue(*process).await,
             Operation::Decide { back, decisions } => match self.lot(*back, |lot| !lot.undecided.is_empty()) {
                 Some(lot) => self.decide(lot, decisions).await,
                 None => Ok(()),
             },
             Operation::Settle { back, answers } => match self.lot(*back, |lot| !lot.under_way.is_empty()) {
                 Some(lot) => self.settle(lot, answers).await,
-                None => Ok(()),
-            },
-            Operation::Release { back } => match self.lot(*back, |_| true) {
-                Some(lot) => self.release(lot).await,
                 None => Ok(()),
             },
             Operation::RunOut { process } => self.run_out(*process).await,
@@ -186,26 +183,31 @@ impl<'a> Case<'a> {
         }
     }
 
-    async fn claim(&mut self, process: usize, lane: Lane, most: u64) -> Result<(), TestCaseError> {
-        let token = self.processes[process].token;
-        let claimed = claims::claim(self.tx, token, &queue(lane), self.now, most).await?;
-        let mut due: Vec<&mut Mirror> =
-            self.model.iter_mut().filter(|one| one.is_free() && one.lane() == lane).collect();
-        due.retain(|one| one.due <= self.now);
+    async fn pick(&mut self, process: usize, lane: Lane, most: u64) -> Result<(), TestCaseError> {
+        let picked = claims::due(self.tx, &queue(lane), self.now, most).await?;
+        let is_due = |one: &&Mirror| one.waits() && one.lane() == lane && one.due <= self.now;
+        let mut due: Vec<&Mirror> = self.model.iter().filter(is_due).collect();
         due.sort_by_key(|one| (one.due, one.contact_id));
         due.truncate(usize::try_from(most)?);
-        self.lots.push(Lot::take(token, due, claimed, &self.ids)?);
+        let expected: Vec<ContactId> = due.iter().map(|one| one.contact_id).collect();
+        prop_assert_eq!(picked.iter().map(|one| one.contact_id).collect::<Vec<_>>(), expected, "what was picked");
+        self.take(process, picked);
         Ok(())
     }
 
-    async fn claim_expired(&mut self, process: usize) -> Result<(), TestCaseError> {
-        let token = self.processes[process].token;
-        let claimed = claims::claim_expired(self.tx, token, self.now, ALL).await?;
-        let is_over = |one: &&mut Mirror| one.is_free() && one.due <= self.now && one.expire <= self.now;
-        let mut over: Vec<&mut Mirror> = self.model.iter_mut().filter(is_over).collect();
-        over.sort_by_key(|one| (one.due, one.contact_id));
-        self.lots.push(Lot::take(token, over, claimed, &self.ids)?);
+    async fn pick_overdue(&mut self, process: usize) -> Result<(), TestCaseError> {
+        let picked = claims::overdue(self.tx, self.now, ALL).await?;
+        let is_over = |one: &&Mirror| one.waits() && one.due <= self.now && one.expire <= self.now;
+        let over = self.model.iter().filter(is_over).map(|one| one.contact_id).collect();
+        prop_assert_eq!(sorted(picked.iter().map(|one| one.contact_id).collect()), sorted(over), "what was over");
+        self.take(process, picked);
         Ok(())
+    }
+
+    fn take(&mut self, process: usize, picked: Vec<Contact>) {
+        let place = |contact: &Contact| self.ids.iter().position(|id| *id == contact.contact_id);
+        let undecided = picked.into_iter().filter_map(|contact| Some((place(&contact)?, contact))).collect();
+        self.lots.push(Lot { token: self.processes[process].token, undecided, under_way: Vec::new() });
     }
 
     /// As the dispatcher does: nothing without a lease.
@@ -219,20 +221,20 @@ impl<'a> Case<'a> {
         let (mut intents, mut blocked) = (Vec::new(), Vec::new());
         let (mut intended, mut held_back) = (Vec::new(), Vec::new());
         for (place, contact) in &lot.undecided {
-            let (mirror, seen) = (&mut self.model[*place], usize::try_from(contact.attempt_count)?);
+            let (mirror, seen) = (&mut self.model[*place], contact.revision);
             match decisions[*place] {
                 Some(Decision::Send) => {
                     intents.push(intent(contact));
                     if mirror.intend(lot.token, seen) {
                         intended.push(contact.contact_id);
-                        lot.under_way.push((*place, seen + 1));
+                        lot.under_way.push((*place, usize::try_from(contact.attempt_count)? + 1));
                     }
                 }
                 Some(Decision::HoldBack(reason, effect, minutes)) => {
                     let until = minutes.map(|minutes| self.now + TimeDelta::minutes(minutes));
                     let block = Block { reason, effect, detail: "it is so".to_owned(), retry_time: until };
                     blocked.push(Blocked { contact_id: contact.contact_id, revision: contact.revision, block });
-                    if mirror.hold_back(lot.token, reason, effect, until) {
+                    if mirror.hold_back(seen, reason, effect, until) {
                         held_back.push(contact.contact_id);
                     }
                 }
@@ -242,7 +244,7 @@ impl<'a> Case<'a> {
         lot.undecided.retain(|(place, _)| decisions[*place].is_none());
         let answered = claims::intend(self.tx, lot.token, &intents, "a process", self.now).await?;
         prop_assert_eq!(sorted(answered), sorted(intended), "what was intended");
-        let answered = claims::block(self.tx, lot.token, &blocked, self.now).await?;
+        let answered = claims::block(self.tx, &blocked, self.now).await?;
         prop_assert_eq!(sorted(answered), sorted(held_back), "what was held back");
         Ok(())
     }
@@ -286,18 +288,6 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// As the dispatcher does when a lot breaks off: it decides nothing any more.
-    async fn release(&mut self, lot: usize) -> Result<(), TestCaseError> {
-        let lot = &mut self.lots[lot];
-        lot.undecided.clear();
-        let ids: Vec<ContactId> = lot.places.iter().map(|place| self.ids[*place]).collect();
-        claims::release(self.tx, lot.token, &ids).await?;
-        for place in &lot.places {
-            self.model[*place].release(lot.token);
-        }
-        Ok(())
-    }
-
     async fn run_out(&mut self, process: usize) -> Result<(), TestCaseError> {
         let process = &mut self.processes[process];
         let run_out = sea_query::Query::update()
@@ -338,18 +328,14 @@ impl<'a> Case<'a> {
         let alive: Vec<ClaimToken> =
             self.processes.iter().filter(|one| one.lease == Lease::Held).map(|one| one.token).collect();
         let is_lost = |one: &&mut Mirror| one.claim.is_some_and(|token| !alive.contains(&token));
-        let (mut begun, mut claimed) = (Vec::new(), 0);
+        let mut begun = Vec::new();
         for mirror in self.model.iter_mut().filter(is_lost) {
-            match mirror.state {
-                ContactState::Sending => begun.push(mirror.contact_id),
-                _ => claimed += 1,
-            }
+            begun.push(mirror.contact_id);
             mirror.recover();
         }
         let recovered = claims::recover(self.tx, self.now).await?;
         let recovered = recovered.iter().map(|contact| contact.contact_id).collect();
         prop_assert_eq!(sorted(recovered), sorted(begun), "what was recovered");
-        prop_assert_eq!(claims::release_lost(self.tx).await?, claimed, "how many were released");
         Ok(())
     }
 
@@ -396,7 +382,7 @@ impl<'a> Case<'a> {
     /// The record as the model shows it.
     async fn look(&self) -> Result<Vec<Mirror>, TestCaseError> {
         let sql = "SELECT c.contact_id, c.purpose, c.due_time, c.expire_time, c.state, c.block_reason, c.claim_token, \
-             c.attempt_count, c.send_time, a.number, a.outcome, a.end_time \
+             c.attempt_count, c.send_time, a.number, a.outcome, a.end_time, c.revision \
              FROM contacts AS c LEFT JOIN attempts AS a ON a.contact_id = c.contact_id ORDER BY c.contact_id, a.number";
         let rows = self.tx.query_all_raw(Statement::from_string(self.tx.get_database_backend(), sql)).await?;
         let (mut seen, mut counts): (Vec<Mirror>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -414,6 +400,7 @@ impl<'a> Case<'a> {
                     state,
                     block: row.try_get_by_index(5)?,
                     claim: row.try_get_by_index(6)?,
+                    revision: row.try_get_by_index(12)?,
                     attempts: Vec::new(),
                 });
             }
@@ -427,27 +414,11 @@ impl<'a> Case<'a> {
         for (contact, count) in seen.iter().zip(counts) {
             prop_assert_eq!(contact.attempts.len(), count, "attempts are counted");
             let open = contact.attempts.iter().filter(|outcome| outcome.is_none()).count();
-            prop_assert_eq!(open, usize::from(contact.state == ContactState::Sending), "one is open while it is sent");
+            let is_sending = contact.state == ContactState::Sending;
+            prop_assert_eq!(open, usize::from(is_sending), "one is open while it is sent");
+            prop_assert_eq!(contact.claim.is_some(), is_sending, "it is claimed while it is sent");
         }
         Ok(seen)
-    }
-}
-
-impl Lot {
-    /// What the model has claimed, if the record has claimed the same in the same order.
-    fn take(
-        token: ClaimToken,
-        expected: Vec<&mut Mirror>,
-        claimed: Vec<Contact>,
-        ids: &[ContactId],
-    ) -> Result<Self, TestCaseError> {
-        let claimed_ids: Vec<ContactId> = claimed.iter().map(|contact| contact.contact_id).collect();
-        prop_assert_eq!(claimed_ids, expected.iter().map(|one| one.contact_id).collect::<Vec<_>>(), "what was claimed");
-        expected.into_iter().for_each(|one| one.claim = Some(token));
-        let place = |contact: &Contact| ids.iter().position(|id| *id == contact.contact_id);
-        let undecided: Vec<_> = claimed.into_iter().filter_map(|contact| Some((place(&contact)?, contact))).collect();
-        let places = undecided.iter().map(|(place, _)| *place).collect();
-        Ok(Self { token, places, undecided, under_way: Vec::new() })
     }
 }
 
@@ -476,6 +447,7 @@ fn queue(lane: Lane) -> Queue {
 fn intent(contact: &Contact) -> Intent {
     Intent {
         contact_id: contact.contact_id,
+        revision: contact.revision,
         number: contact.attempt_count + 1,
         address_id: AddressId::generate(),
         template_version: 1,

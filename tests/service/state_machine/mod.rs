@@ -3,7 +3,7 @@
 //!
 //! Each seed makes one case of random operations; `RAPPORT_TEST_SEED` names the first, `RAPPORT_SEEDS` how many there are. What
 //! fails is made as short as it can be. That it can fail is seen by taking a guard out: the claim's token in `update_held`, the
-//! state in `calling_off`, the lease in `is_held`, or the end of the attempts in `recover`.
+//! revision in `update_waiting`, the state in `calling_off`, the lease in `is_held`, or the end of the attempts in `recover`.
 
 mod case;
 mod model;
@@ -48,12 +48,12 @@ const CONTACTS: usize = 4;
 /// What happens.
 #[derive(Debug, Clone)]
 enum Operation {
-    Claim {
+    Pick {
         process: usize,
         lane: Lane,
         most: u64,
     },
-    ClaimExpired {
+    PickOverdue {
         process: usize,
     },
     /// A lot is decided, contact by contact; lots count back from the latest.
@@ -65,9 +65,6 @@ enum Operation {
     Settle {
         back: usize,
         answers: Vec<Option<Answer>>,
-    },
-    Release {
-        back: usize,
     },
     /// A lease is not renewed any more; who held it goes on without knowing.
     RunOut {
@@ -199,13 +196,12 @@ fn operation() -> impl Strategy<Value = Operation> {
     let lane = select(Lane::ALL.to_vec());
     let verdict = select(vec![Verdict::WasSent, Verdict::WasNotSent, Verdict::SendAgain]);
     prop_oneof![
-        8 => (process(), lane, 1..4_u64).prop_map(|(process, lane, most)| Operation::Claim { process, lane, most }),
-        1 => process().prop_map(|process| Operation::ClaimExpired { process }),
+        8 => (process(), lane, 1..4_u64).prop_map(|(process, lane, most)| Operation::Pick { process, lane, most }),
+        1 => process().prop_map(|process| Operation::PickOverdue { process }),
         8 => (back(), vec(option::weighted(0.9, decision()), CONTACTS))
             .prop_map(|(back, decisions)| Operation::Decide { back, decisions }),
         8 => (back(), vec(option::weighted(0.7, answer()), CONTACTS))
             .prop_map(|(back, answers)| Operation::Settle { back, answers }),
-        1 => back().prop_map(|back| Operation::Release { back }),
         3 => process().prop_map(|process| Operation::RunOut { process }),
         1 => process().prop_map(|process| Operation::GiveUp { process }),
         3 => process().prop_map(|process| Operation::Renew { process }),

@@ -18,6 +18,8 @@ pub struct Mirror {
     pub state: ContactState,
     pub block: Option<BlockReason>,
     pub claim: Option<ClaimToken>,
+    /// Counts its changes.
+    pub revision: i32,
     /// What came of each hand-over; none = still under way.
     pub attempts: Vec<Option<AttemptOutcome>>,
 }
@@ -54,9 +56,8 @@ impl Mirror {
         }
     }
 
-    /// Waits, and nobody has claimed it.
-    pub fn is_free(&self) -> bool {
-        self.state == ContactState::Scheduled && self.claim.is_none()
+    pub fn waits(&self) -> bool {
+        self.state == ContactState::Scheduled
     }
 
     /// Nothing happens to it any more by itself.
@@ -64,28 +65,23 @@ impl Mirror {
         !matches!(self.state, ContactState::Scheduled | ContactState::Sending)
     }
 
-    /// The decision that it goes out, by whoever saw it after so many hand-overs; answers whether that holds.
-    pub fn intend(&mut self, token: ClaimToken, seen: usize) -> bool {
-        let holds = self.is_claimed_by(token) && self.attempts.len() == seen;
+    /// The decision that it goes out, by whoever saw this revision; answers whether that holds.
+    pub fn intend(&mut self, token: ClaimToken, seen: i32) -> bool {
+        let holds = self.waits() && self.revision == seen;
         if holds {
-            self.state = ContactState::Sending;
+            self.change_to(ContactState::Sending);
+            self.claim = Some(token);
             self.block = None;
             self.attempts.push(None);
         }
         holds
     }
 
-    /// The decision that it does not go out; answers whether that holds.
-    pub fn hold_back(
-        &mut self,
-        token: ClaimToken,
-        reason: BlockReason,
-        effect: Effect,
-        until: Option<Timestamp>,
-    ) -> bool {
-        let holds = self.is_claimed_by(token);
+    /// The decision that it does not go out, by whoever saw this revision; answers whether that holds.
+    pub fn hold_back(&mut self, seen: i32, reason: BlockReason, effect: Effect, until: Option<Timestamp>) -> bool {
+        let holds = self.waits() && self.revision == seen;
         if holds {
-            self.claim = None;
+            self.revision += 1;
             self.block = Some(reason);
             match effect {
                 Effect::Defer => self.due = until.unwrap_or(self.due),
@@ -102,6 +98,7 @@ impl Mirror {
         let is_theirs = self.state == ContactState::Sending && self.claim == Some(token);
         if is_theirs {
             self.claim = None;
+            self.revision += 1;
             match answer {
                 Answer::Accepted => self.end_attempt(AttemptOutcome::Accepted),
                 Answer::Later(_) => self.end_attempt(AttemptOutcome::TemporaryFailure),
@@ -127,10 +124,10 @@ impl Mirror {
     /// The number of a hand-over turns out to have been accepted after its answer was given up; answers whether that settles it.
     pub fn settle_late(&mut self, number: usize) -> bool {
         let was_lost = self.attempts.get(number - 1) == Some(&Some(AttemptOutcome::Unknown));
-        let settles = was_lost && (self.is_free() || self.state == ContactState::UnknownOutcome);
+        let settles = was_lost && (self.waits() || self.state == ContactState::UnknownOutcome);
         if settles {
             self.attempts[number - 1] = Some(AttemptOutcome::Accepted);
-            self.state = ContactState::Sent;
+            self.change_to(ContactState::Sent);
             self.block = None;
         }
         settles
@@ -139,33 +136,25 @@ impl Mirror {
     /// Whoever claimed it is gone.
     pub fn recover(&mut self) {
         self.claim = None;
-        if self.state == ContactState::Sending {
-            self.end_attempt(AttemptOutcome::Unknown);
-        }
-    }
-
-    pub fn release(&mut self, token: ClaimToken) {
-        if self.is_claimed_by(token) {
-            self.claim = None;
-        }
+        self.revision += 1;
+        self.end_attempt(AttemptOutcome::Unknown);
     }
 
     /// Answers whether it could still be called off.
     pub fn call_off(&mut self, reason: BlockReason) -> bool {
-        let waits = self.state == ContactState::Scheduled;
+        let waits = self.waits();
         if waits {
-            self.state = ContactState::Canceled;
+            self.change_to(ContactState::Canceled);
             self.block = Some(reason);
-            self.claim = None;
         }
         waits
     }
 
     pub fn reschedule(&mut self, due: Timestamp) {
-        if self.state == ContactState::Scheduled {
+        if self.waits() {
+            self.revision += 1;
             self.due = due;
             self.block = None;
-            self.claim = None;
         }
     }
 
@@ -184,7 +173,7 @@ impl Mirror {
             Verdict::WasNotSent => (ContactState::Failed, AttemptOutcome::PermanentFailure),
             Verdict::SendAgain => (ContactState::Scheduled, AttemptOutcome::TemporaryFailure),
         };
-        self.state = state;
+        self.change_to(state);
         if verdict == Verdict::SendAgain {
             self.due = now;
         }
@@ -193,8 +182,9 @@ impl Mirror {
         }
     }
 
-    fn is_claimed_by(&self, token: ClaimToken) -> bool {
-        self.state == ContactState::Scheduled && self.claim == Some(token)
+    fn change_to(&mut self, state: ContactState) {
+        self.state = state;
+        self.revision += 1;
     }
 
     fn end_attempt(&mut self, outcome: AttemptOutcome) {

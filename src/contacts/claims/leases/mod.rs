@@ -5,16 +5,14 @@ mod store;
 
 use std::time::Duration;
 
-pub use self::store::{end, expire_all, held, is_held, recover, register, release_lost, renew, take_back_unchanged};
-use crate::{clock::Timestamp, contacts::ContactState, ids::ContactId};
+pub use self::store::{end, expire_all, held, is_held, recover, register, renew, take_back_unchanged};
+use crate::{clock::Timestamp, ids::ContactId};
 
-/// A contact that a process holds.
+/// A contact that a process has claimed and recorded as being handed over.
 #[derive(Debug, Clone)]
 pub struct Held {
     /// Which.
     pub contact_id: ContactId,
-    /// Claimed (SCHEDULED) or intended (SENDING).
-    pub state: ContactState,
     /// When it was due.
     pub due_time: Timestamp,
     /// As it was read.

@@ -8,7 +8,7 @@ use super::{
     super::{
         super::{AttemptOutcome, Contact, ContactState, Purpose, entity::contact, store::domain},
         outcomes::{end_attempts, take_back},
-        store::{changed, given, own, update_held},
+        store::{given, own, update_held},
     },
     Held, LEASE,
     entity::{self as replica},
@@ -104,64 +104,37 @@ pub async fn recover(tx: &WriteTx, now: Timestamp) -> Result<Vec<Contact>, Store
     rows.into_iter().map(domain).collect()
 }
 
-/// Sets free what was claimed under a lease that has ended and was never handed over. Answers how many.
-pub async fn release_lost(tx: &WriteTx) -> Result<u64, StoreError> {
-    let lost = lost_leases(tx).await?;
-    if lost.is_empty() {
-        return Ok(0);
-    }
-    let released = contact::Entity::update_many()
-        .col_expr(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(contact::Column::ClaimToken.is_in(lost))
-        .exec(tx)
-        .await?;
-    Ok(released.rows_affected)
-}
-
 /// What is held under a lease.
 pub async fn held(db: &impl ConnectionTrait, token: ClaimToken) -> Result<Vec<Held>, StoreError> {
-    let rows: Vec<(ContactId, ContactState, Timestamp, i32)> = contact::Entity::find()
+    let rows: Vec<(ContactId, Timestamp, i32)> = contact::Entity::find()
         .select_only()
         .column(contact::Column::ContactId)
-        .column(contact::Column::State)
         .column(contact::Column::DueTime)
         .column(contact::Column::Revision)
         .filter(contact::Column::ClaimToken.eq(token))
         .into_tuple()
         .all(db)
         .await?;
-    let held = |(contact_id, state, due_time, revision)| Held { contact_id, state, due_time, revision };
+    let held = |(contact_id, due_time, revision)| Held { contact_id, due_time, revision };
     Ok(rows.into_iter().map(held).collect())
 }
 
-/// Sets free what is held and was not handed over, as if nothing had been tried, as far as it has not changed since it was read.
-/// Answers how many.
+/// Takes intents back that were never handed over, as if nothing had been tried, as far as they have not changed since they were
+/// read. Answers how many.
 pub async fn take_back_unchanged(
     tx: &WriteTx,
     token: ClaimToken,
     contacts: &[Held],
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let rows = |state| -> Vec<ValueTuple> {
-        let of_state = contacts.iter().filter(|one| one.state == state);
-        of_state.map(|one| ValueTuple::Many(vec![one.contact_id.into(), one.revision.into()])).collect()
-    };
-    let (claimed, intended) = (rows(ContactState::Scheduled), rows(ContactState::Sending));
-    let mut count = 0;
-    if !claimed.is_empty() {
-        let mut update = update_held(token, ContactState::Scheduled, claimed, now);
-        update
-            .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
-            .and_where(own(contact::Column::Revision).eq(given(2)));
-        count += changed(tx, &update).await?.len();
+    if contacts.is_empty() {
+        return Ok(0);
     }
-    if !intended.is_empty() {
-        let mut update = update_held(token, ContactState::Sending, intended, now);
-        update.and_where(own(contact::Column::Revision).eq(given(2)));
-        count += take_back(tx, update).await?.len();
-    }
-    Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    let row = |one: &Held| ValueTuple::Two(one.contact_id.into(), one.revision.into());
+    let mut update = update_held(token, contacts.iter().map(row).collect(), now);
+    update.and_where(own(contact::Column::Revision).eq(given(2)));
+    let taken_back = take_back(tx, update).await?;
+    Ok(u64::try_from(taken_back.len()).unwrap_or(u64::MAX))
 }
 
 /// The leases that have ended under which contacts are held still. Those that ran out are ended for good first, so that whoever

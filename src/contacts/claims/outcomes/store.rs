@@ -161,7 +161,7 @@ async fn settle(
         let waits = state.clone().eq(Expr::val(ContactState::Scheduled));
         Expr::case(waits, then).finally(otherwise).into()
     };
-    let mut update = update_held(token, ContactState::Sending, rows.clone(), now);
+    let mut update = update_held(token, rows.clone(), now);
     update
         .value(contact::Column::State, state.clone())
         .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>))
@@ -195,7 +195,7 @@ pub async fn give_back(tx: &WriteTx, token: ClaimToken, ids: &[ContactId], now: 
         return Ok(());
     }
     let rows = ids.iter().map(|id| ValueTuple::One((*id).into())).collect();
-    take_back(tx, update_held(token, ContactState::Sending, rows, now)).await?;
+    take_back(tx, update_held(token, rows, now)).await?;
     Ok(())
 }
 
@@ -214,7 +214,7 @@ pub async fn put_off(
         let retry = setback.retry_time.into();
         ValueTuple::Many(vec![setback.contact_id.into(), retry, setback.detail.clone().into()])
     };
-    let mut update = update_held(token, ContactState::Sending, setbacks.iter().map(row).collect(), now);
+    let mut update = update_held(token, setbacks.iter().map(row).collect(), now);
     update
         .value(contact::Column::DueTime, given(2))
         .value(contact::Column::BlockReason, Expr::val(reason))
