@@ -55,7 +55,7 @@ impl Place {
                 let name = format!("rapport_bench_{}", uuid::Uuid::from(rapport::ids::EventId::generate()).simple());
                 tell(server, &format!("CREATE DATABASE {name}")).await;
                 let (server, _) = server.rsplit_once('/').expect("a URL with a database");
-                format!("{server}/{name}")
+                format!("{server}/{name}?sslmode=disable")
             }
         };
         Self { kind: kind.clone(), folder, url }
@@ -142,7 +142,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let Kind::Postgres(server) = &self.kind else { return };
-        let (_, name) = self.url.rsplit_once('/').expect("a URL with a database");
+        let url = url::Url::parse(&self.url).expect("a URL");
+        let name = url.path().trim_start_matches('/');
         let sql = format!("DROP DATABASE {name} WITH (FORCE)");
         std::thread::scope(|scope| {
             scope.spawn(|| {

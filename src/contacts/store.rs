@@ -24,7 +24,8 @@ const AT_ONCE: usize = 500;
 /// Inserts contacts whose steps nobody has planned yet and whose keys nobody has taken; raced when somebody has meanwhile.
 pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
     for some in contacts.chunks(AT_ONCE) {
-        let taken = OnConflict::column(contact::Column::DedupeKey).do_nothing().to_owned();
+        let keyed = Expr::col(contact::Column::DedupeKey).is_not_null();
+        let taken = OnConflict::column(contact::Column::DedupeKey).target_and_where(keyed).do_nothing().to_owned();
         let insert = contact::Entity::insert_many(some.iter().map(row)).on_conflict(taken);
         if insert.exec_without_returning(tx).await? < some.len() as u64 {
             return Err(StoreError::Raced);

@@ -13,9 +13,10 @@ use tracing::Instrument;
 
 use super::{
     Dispatcher, Turns,
-    capacity::{Capacity, Room, lot_size, weight},
+    capacity::{Room, lot_size, weight},
     decide::{Decided, Which},
     lot::Lot,
+    prepare::Draft,
     rates::{Moments, Rate, Taken},
 };
 use crate::{
@@ -89,6 +90,8 @@ pub(super) struct Score {
     limits: HashMap<CampaignId, NonZeroU32>,
     /// Queues of which nothing is to be had until then.
     resting: HashMap<Queue, Instant>,
+    /// What was picked of a queue while there was no room for it.
+    ahead: Option<(Queue, Vec<Draft>)>,
     /// Moments of the transport that were taken and that nobody needed.
     spare: Option<Moments>,
     failure: Option<StoreError>,
@@ -123,7 +126,7 @@ impl Dispatcher {
         let (started, mut wake) = (Instant::now(), None);
         let mut score = self.score.lock().await;
         let pass = &mut *score;
-        pass.looked = None;
+        (pass.looked, pass.ahead) = (None, None);
         while !stop.is_cancelled() && pass.failure.is_none() {
             if started.elapsed() > PASS {
                 self.of.bell.ring();
@@ -194,14 +197,17 @@ impl Dispatcher {
         if score.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
             self.look(score).await?;
         }
-        let due = score.due(self.of.clock.now(), &self.intents);
-        let Some(queue) = score.whose_turn(&due) else {
+        let due = score.due(self.of.clock.now());
+        let with_room: Vec<Queue> = due.iter().filter(|queue| self.intents.free(queue.lane) > 0).cloned().collect();
+        let Some(queue) = score.whose_turn(&with_room) else {
+            self.look_ahead(score, &due).await?;
             return Ok(Next::Wait(score.shortest_rest()));
         };
         let whole = if on_trial { 1 } else { lot_size(queue.lane) };
         let free = self.intents.free(queue.lane);
         // Small lots cost as much as large ones: where much is on its way, there will be more room soon.
         if free < whole && score.started.elapsed() < LOOK {
+            self.look_ahead(score, &[queue]).await?;
             return Ok(Next::Wait(Some(LOOK)));
         }
         let Some(mut room) = self.intents.try_enter(queue.lane, whole.min(free)) else {
@@ -225,6 +231,20 @@ impl Dispatcher {
         }
         room.shrink_to(moments.iter().map(|moments| moments.count).min().unwrap_or(usize::MAX));
         self.start(score, Start { token, queue, room, transport, moments }, stop).await
+    }
+
+    /// While there is no room, picks and renders what will have its turn: where nobody else sends, that costs nothing if it was in
+    /// vain.
+    async fn look_ahead(&self, score: &mut Score, queues: &[Queue]) -> Result<(), StoreError> {
+        if score.ahead.is_some() || self.of.db.is_shared() {
+            return Ok(());
+        }
+        if let Some(queue) = score.whose_turn(queues) {
+            let (which, most) = (Which::Due(&queue), lot_size(queue.lane));
+            let drafts = self.pick_ahead(which, most, self.of.clock.now()).await?;
+            score.ahead = Some((queue, drafts));
+        }
+        Ok(())
     }
 
     /// The next moments that the transport's rate allows, those that were left over first; none = there is no such rate.
@@ -255,7 +275,9 @@ impl Dispatcher {
         let Start { token, queue, room, transport, moments } = start;
         let (lane, most) = (queue.lane, room.amount());
         score.started = Instant::now();
-        let Decided { count, orders, grip } = self.decide(Which::Due(&queue), token, most, &mut score.tally).await?;
+        let ahead = score.ahead.take().filter(|(of, _)| *of == queue).map(|(_, drafts)| drafts);
+        let decided = self.decide(Which::Due(&queue), token, most, ahead, &mut score.tally).await;
+        let Decided { count, orders, grip } = decided?;
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
         score.spare = transport.map(|moments| moments.after(orders.len())).filter(|left| left.count > 0);
@@ -314,6 +336,7 @@ impl Default for Score {
             emptied: false,
             limits: HashMap::new(),
             resting: HashMap::new(),
+            ahead: None,
             spare: None,
             failure: None,
         }
@@ -344,11 +367,10 @@ impl Score {
     }
 
     /// The queues from which a lot can be started now.
-    fn due(&mut self, now: Timestamp, intents: &Capacity) -> Vec<Queue> {
+    fn due(&mut self, now: Timestamp) -> Vec<Queue> {
         let moment = Instant::now();
         self.resting.retain(|_, until| *until > moment);
-        let can_start = |queue: &Queue| intents.free(queue.lane) > 0 && !self.resting.contains_key(queue);
-        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
+        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && !self.resting.contains_key(queue));
         due.map(|(queue, _)| queue.clone()).collect()
     }
 

@@ -8,10 +8,11 @@ use crate::{
         Block, BlockReason, Contact, Effect, Purpose, Queue, StepOf,
         claims::{self, Blocked, Intent},
     },
-    customers::Address,
+    customers::{self, Address},
     database::{self, Connection, StoreError, WriteTx},
     gate::{self, Facts, Verdict},
     ids::{ClaimToken, ConsentRecordId, ContactId},
+    preferences,
 };
 
 /// How often deciding is tried when others are in the way.
@@ -50,18 +51,19 @@ struct Decisions {
 
 impl Dispatcher {
     /// Picks up to `most` contacts, has the gate judge them, records every decision, and records the intents of what goes out.
-    /// Nothing is decided by a process that has lost its lease.
+    /// Nothing is decided by a process that has lost its lease. `ahead` is what was picked before.
     pub(super) async fn decide(
         &self,
         which: Which<'_>,
         token: ClaimToken,
         most: usize,
+        mut ahead: Option<Vec<Draft>>,
         tally: &mut Tally,
     ) -> Result<Decided, StoreError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_to_decide(which, token, most, tally).await {
+            match self.try_to_decide(which, token, most, ahead.take(), tally).await {
                 Err(error) if error.may_pass() && tries < TRIES => tokio::time::sleep(PAUSE).await,
                 decided => return decided,
             }
@@ -73,36 +75,83 @@ impl Dispatcher {
         which: Which<'_>,
         token: ClaimToken,
         most: usize,
+        ahead: Option<Vec<Draft>>,
         tally: &mut Tally,
     ) -> Result<Decided, StoreError> {
         let now = self.of.clock.now();
-        // Where others send too, what is picked is kept from them at once. On SQLite nobody does, and who writes need not wait
-        // until everything is rendered: there, what changed since it was picked is left out when decisions are recorded.
-        let (tx, contacts) = if self.of.db.is_shared() {
-            let tx = self.of.db.begin_write().await?;
-            let contacts = pick(&tx, which, now, most).await?;
-            (Some(tx), contacts)
+        let case = if self.of.db.is_shared() {
+            self.open_beside_others(which, token, most, now).await?
         } else {
-            (None, pick(self.of.db.reader(), which, now, most).await?)
+            self.open_alone(which, most, ahead, now).await?
         };
-        if contacts.is_empty() {
+        let Some((tx, drafts, facts)) = case else {
             return Ok(Decided { count: 0, orders: Vec::new(), grip: self.hands.take(Vec::new()) });
-        }
-        let drafts = self.prepare(contacts).await?;
-        let tx = match tx {
-            Some(tx) => tx,
-            None => self.of.db.begin_write().await?,
         };
-        if !claims::is_held(&tx, token).await? {
-            return Err(StoreError::Raced);
-        }
-        let decisions = self.judge(&tx, drafts, now).await?;
+        let decisions = self.judge(drafts, facts, now)?;
         self.record(tx, token, decisions, now, tally).await
     }
 
-    async fn judge(&self, tx: &WriteTx, drafts: Vec<Draft>, now: Timestamp) -> Result<Decisions, StoreError> {
-        let contacts: Vec<&Contact> = drafts.iter().map(|draft| &draft.contact).collect();
-        let mut facts = Facts::lock(tx, &contacts, now).await?;
+    /// Where other processes send too, what is picked is kept from them at once.
+    async fn open_beside_others(
+        &self,
+        which: Which<'_>,
+        token: ClaimToken,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Option<(WriteTx, Vec<Draft>, Facts)>, StoreError> {
+        let tx = self.of.db.begin_write().await?;
+        let contacts = pick(&tx, which, now, most).await?;
+        if contacts.is_empty() {
+            return Ok(None);
+        }
+        if !claims::is_held(&tx, token).await? {
+            return Err(StoreError::Raced);
+        }
+        let facts = Facts::lock(&tx, &contacts.iter().collect::<Vec<_>>(), now).await?;
+        let drafts = self.prepare(contacts, facts.customers(), facts.policy()).await?;
+        Ok(Some((tx, drafts, facts)))
+    }
+
+    /// Where nobody else sends, who writes need not wait until everything is rendered: what changed since it was picked is left
+    /// out when decisions are recorded.
+    async fn open_alone(
+        &self,
+        which: Which<'_>,
+        most: usize,
+        ahead: Option<Vec<Draft>>,
+        now: Timestamp,
+    ) -> Result<Option<(WriteTx, Vec<Draft>, Facts)>, StoreError> {
+        let mut drafts = match ahead {
+            Some(drafts) => drafts,
+            None => self.pick_ahead(which, most, now).await?,
+        };
+        drafts.truncate(most);
+        if drafts.is_empty() {
+            return Ok(None);
+        }
+        let tx = self.of.db.begin_write().await?;
+        let facts = Facts::lock(&tx, &drafts.iter().map(|draft| &draft.contact).collect::<Vec<_>>(), now).await?;
+        Ok(Some((tx, drafts, facts)))
+    }
+
+    /// Picks and renders what will be decided next, by a process that is alone.
+    pub(super) async fn pick_ahead(
+        &self,
+        which: Which<'_>,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Draft>, StoreError> {
+        let db = self.of.db.reader();
+        let contacts = pick(db, which, now, most).await?;
+        if contacts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let customers: Vec<_> = contacts.iter().map(|contact| contact.customer_id).collect();
+        let (policy, customers) = tokio::try_join!(preferences::policy(db), customers::profiles(db, &customers))?;
+        self.prepare(contacts, &customers, &policy).await
+    }
+
+    fn judge(&self, drafts: Vec<Draft>, mut facts: Facts, now: Timestamp) -> Result<Decisions, StoreError> {
         let mut decisions = Decisions::default();
         for draft in drafts {
             if !facts.knows(&draft.contact) {

@@ -1,12 +1,14 @@
+use std::collections::HashMap;
+
 use super::Dispatcher;
 use crate::{
     contacts::Contact,
-    customers::{self, Customer},
+    customers::Customer,
     database::StoreError,
     delivery::check_letter,
     events::{self, Event},
-    ids::{EventId, TemplateId},
-    preferences::{self, SendingPolicy},
+    ids::{CustomerId, EventId, TemplateId},
+    preferences::SendingPolicy,
     templates::{Data, Published, Rendered},
 };
 
@@ -22,25 +24,24 @@ pub(super) struct Draft {
 }
 
 impl Dispatcher {
-    /// Renders messages: a handful of queries, however many contacts there are.
-    pub(super) async fn prepare(&self, contacts: Vec<Contact>) -> Result<Vec<Draft>, StoreError> {
-        let db = self.of.db.reader();
-        let customers: Vec<_> = contacts.iter().map(|contact| contact.customer_id).collect();
+    /// Renders messages: two or three queries, however many contacts there are.
+    pub(super) async fn prepare(
+        &self,
+        contacts: Vec<Contact>,
+        customers: &HashMap<CustomerId, Customer>,
+        policy: &SendingPolicy,
+    ) -> Result<Vec<Draft>, StoreError> {
         let events: Vec<EventId> =
             contacts.iter().filter_map(|contact| Some(contact.step.as_ref()?.event_id)).collect();
         let mut templates: Vec<TemplateId> = contacts.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
-        let (policy, customers, events, templates) = tokio::try_join!(
-            preferences::policy(db),
-            customers::profiles(db, &customers),
-            events::load(db, &events),
-            self.of.templates.published(&templates),
-        )?;
+        let (events, templates) =
+            tokio::try_join!(events::load(self.of.db.reader(), &events), self.of.templates.published(&templates))?;
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));
-            let message = render(&policy, &contact, customer, event, templates.get(&contact.template_id));
+            let message = render(policy, &contact, customer, event, templates.get(&contact.template_id));
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }
         };

@@ -75,6 +75,16 @@ impl Facts {
         Ok(facts)
     }
 
+    /// The customers whose contacts can be decided.
+    pub fn customers(&self) -> &HashMap<CustomerId, Customer> {
+        &self.customers
+    }
+
+    /// What holds for everybody.
+    pub fn policy(&self) -> &SendingPolicy {
+        &self.policy
+    }
+
     /// The caps that a contact's customer and everybody have for its kind.
     fn caps<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {
         let own = self.preferences.get(&contact.customer_id).map_or(&[][..], |said| said.caps.as_slice());

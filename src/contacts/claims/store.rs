@@ -2,7 +2,8 @@ use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement,
     sea_query::{
-        Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, SimpleExpr, TableRef, UpdateStatement, ValueTuple,
+        Expr, ExprTrait, IntoIden, LockBehavior, LockType, Query, ReturningClause, SimpleExpr, TableRef,
+        UpdateStatement, ValueTuple,
     },
 };
 
@@ -113,7 +114,7 @@ pub async fn intend(
         .value(contact::Column::BlockEffect, Expr::val(None::<Effect>))
         .value(contact::Column::BlockDetail, Expr::val(None::<String>))
         .value(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>));
-    let held = changed(tx, &update).await?;
+    let held = changed_contacts(tx, &update).await?;
     let attempts =
         intents.iter().filter(|intent| held.contains(&intent.contact_id)).map(|intent| attempt::ActiveModel {
             contact_id: Set(intent.contact_id),
@@ -159,7 +160,7 @@ pub async fn block(tx: &WriteTx, blocked: &[Blocked], now: Timestamp) -> Result<
         .value(contact::Column::BlockDetail, given(6))
         .value(contact::Column::BlockRetryTime, given(7))
         .value(contact::Column::DueTime, Expr::expr(given(8)).if_null(own(contact::Column::DueTime)));
-    let held = changed(tx, &update).await?;
+    let held = changed_contacts(tx, &update).await?;
     let decisions =
         blocked.iter().filter(|blocked| held.contains(&blocked.contact_id)).map(|blocked| decision::ActiveModel {
             contact_id: Set(blocked.contact_id),
@@ -203,14 +204,23 @@ fn update_given(rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
         .value(contact::Column::UpdateTime, now)
         .value(contact::Column::Revision, own(contact::Column::Revision).add(1))
         .and_where(own(contact::Column::ContactId).eq(given(1)))
-        .returning_col(contact::Column::ContactId)
+        .returning(attempt_key())
         .to_owned()
 }
 
-/// Which rows a statement changed.
-pub(super) async fn changed(tx: &WriteTx, update: &UpdateStatement) -> Result<Vec<ContactId>, StoreError> {
+/// What statements that change contacts answer: the key of the last attempt.
+pub(super) fn attempt_key() -> ReturningClause {
+    Query::returning().columns([contact::Column::ContactId, contact::Column::AttemptCount])
+}
+
+/// Which contacts a statement changed, each with the number of its last attempt.
+pub(super) async fn changed(tx: &WriteTx, update: &UpdateStatement) -> Result<Vec<(ContactId, i32)>, StoreError> {
     let rows = tx.query_all(update).await?;
-    rows.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+    rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
+}
+
+async fn changed_contacts(tx: &WriteTx, update: &UpdateStatement) -> Result<Vec<ContactId>, StoreError> {
+    Ok(changed(tx, update).await?.into_iter().map(|(id, _)| id).collect())
 }
 
 pub(super) fn own(column: contact::Column) -> SimpleExpr {

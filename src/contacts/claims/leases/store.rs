@@ -100,7 +100,8 @@ pub async fn recover(tx: &WriteTx, now: Timestamp) -> Result<Vec<Contact>, Store
         .filter(contact::Column::ContactId.is_in(left.iter().copied()))
         .exec_with_returning(tx)
         .await?;
-    end_attempts(tx, &left, AttemptOutcome::Unknown, "the answer was lost", now).await?;
+    let attempts: Vec<(ContactId, i32)> = rows.iter().map(|row| (row.contact_id, row.attempt_count)).collect();
+    end_attempts(tx, &attempts, AttemptOutcome::Unknown, "the answer was lost", now).await?;
     rows.into_iter().map(domain).collect()
 }
 

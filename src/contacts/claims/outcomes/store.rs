@@ -9,7 +9,7 @@ use super::{
             AttemptOutcome, BlockReason, ContactState, Effect, Purpose,
             entity::{attempt, contact},
         },
-        store::{changed, given, own, update_held},
+        store::{attempt_key, changed, given, own, update_held},
     },
     Setback,
 };
@@ -40,10 +40,10 @@ pub async fn settle_accepted(
         .and_where(contact::Column::ContactId.is_in(ids.iter().copied()))
         .and_where(contact::Column::State.eq(ContactState::Sending))
         .and_where(contact::Column::ClaimToken.eq(token))
-        .returning_col(contact::Column::ContactId);
+        .returning(attempt_key());
     let settled = changed(tx, &update).await?;
     end_attempts(tx, &settled, AttemptOutcome::Accepted, "", now).await?;
-    Ok(settled)
+    Ok(settled.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Records what was accepted after the claim was lost, each with the number of its attempt, as far as that was given up for lost
@@ -81,8 +81,8 @@ pub async fn settle_late(
         .and_where(own(contact::Column::State).is_in([ContactState::UnknownOutcome, ContactState::Scheduled]))
         .and_where(own(contact::Column::ClaimToken).is_null())
         .and_where(Expr::exists(was_lost))
-        .returning_col(contact::Column::ContactId);
-    let settled = changed(tx, &update).await?;
+        .returning(attempt_key());
+    let settled: Vec<ContactId> = changed(tx, &update).await?.into_iter().map(|(id, _)| id).collect();
     let mut attempts = Query::update();
     attempts
         .table(attempt::Entity)
@@ -174,19 +174,18 @@ async fn settle(
         .value(contact::Column::BlockDetail, if_it_waits(given(4), Expr::val(None::<String>)))
         .value(contact::Column::BlockRetryTime, if_it_waits(given(2), Expr::val(None::<Timestamp>)));
     let settled = changed(tx, &update).await?;
-    let mut attempts = Query::update();
-    attempts
-        .table(attempt::Entity)
-        .from(TableRef::ValuesList(rows, "given".into_iden()))
-        .value(attempt::Column::Outcome, Expr::val(outcome))
-        .value(attempt::Column::ReplyCode, given(3))
-        .value(attempt::Column::Detail, given(4))
-        .value(attempt::Column::EndTime, now)
-        .and_where(of_attempt(attempt::Column::ContactId).eq(given(1)))
-        .and_where(of_attempt(attempt::Column::ContactId).is_in(settled.iter().copied()))
-        .and_where(of_attempt(attempt::Column::EndTime).is_null());
-    sea_orm::ConnectionTrait::execute(tx, &attempts).await?;
-    Ok(settled)
+    let told = |(id, number): &(ContactId, i32)| {
+        let setback = setbacks.iter().find(|setback| setback.contact_id == *id)?;
+        let (code, detail) = (setback.code.clone().into(), setback.detail.clone().into());
+        Some(ValueTuple::Many(vec![(*id).into(), (*number).into(), code, detail]))
+    };
+    let rows: Vec<ValueTuple> = settled.iter().filter_map(told).collect();
+    if !rows.is_empty() {
+        let mut attempts = update_attempts(rows, outcome, now);
+        attempts.value(attempt::Column::ReplyCode, given(3)).value(attempt::Column::Detail, given(4));
+        sea_orm::ConnectionTrait::execute(tx, &attempts).await?;
+    }
+    Ok(settled.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Takes intents back that were never handed over: the contacts wait as before, as if nothing had been tried.
@@ -231,7 +230,7 @@ pub async fn take_back(tx: &WriteTx, mut update: UpdateStatement) -> Result<Vec<
         .value(contact::Column::State, Expr::val(ContactState::Scheduled))
         .value(contact::Column::AttemptCount, own(contact::Column::AttemptCount).sub(1))
         .value(contact::Column::ClaimToken, Expr::val(None::<ClaimToken>));
-    let taken_back = changed(tx, &update).await?;
+    let taken_back: Vec<ContactId> = changed(tx, &update).await?.into_iter().map(|(id, _)| id).collect();
     attempt::Entity::delete_many()
         .filter(attempt::Column::ContactId.is_in(taken_back.iter().copied()))
         .filter(attempt::Column::EndTime.is_null())
@@ -240,26 +239,35 @@ pub async fn take_back(tx: &WriteTx, mut update: UpdateStatement) -> Result<Vec<
     Ok(taken_back)
 }
 
-/// Completes the attempts that are under way.
+/// Completes attempts, each by its contact and number.
 pub async fn end_attempts(
     tx: &WriteTx,
-    ids: &[ContactId],
+    attempts: &[(ContactId, i32)],
     outcome: AttemptOutcome,
     detail: &str,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    attempt::Entity::update_many()
-        .col_expr(attempt::Column::Outcome, Expr::val(outcome))
-        .col_expr(
-            attempt::Column::Detail,
-            Expr::val(Some(detail).filter(|detail| !detail.is_empty()).map(str::to_owned)),
-        )
-        .col_expr(attempt::Column::EndTime, now.into())
-        .filter(attempt::Column::ContactId.is_in(ids.iter().copied()))
-        .filter(attempt::Column::EndTime.is_null())
-        .exec(tx)
-        .await?;
+    if attempts.is_empty() {
+        return Ok(());
+    }
+    let detail = Some(detail).filter(|detail| !detail.is_empty()).map(str::to_owned);
+    let rows = attempts.iter().map(|(id, number)| ValueTuple::Two((*id).into(), (*number).into())).collect();
+    let mut update = update_attempts(rows, outcome, now);
+    update.value(attempt::Column::Detail, Expr::val(detail));
+    sea_orm::ConnectionTrait::execute(tx, &update).await?;
     Ok(())
+}
+
+/// Each row begins with the key of an attempt.
+fn update_attempts(rows: Vec<ValueTuple>, outcome: AttemptOutcome, now: Timestamp) -> UpdateStatement {
+    Query::update()
+        .table(attempt::Entity)
+        .from(TableRef::ValuesList(rows, "given".into_iden()))
+        .value(attempt::Column::Outcome, Expr::val(outcome))
+        .value(attempt::Column::EndTime, now)
+        .and_where(of_attempt(attempt::Column::ContactId).eq(given(1)))
+        .and_where(of_attempt(attempt::Column::Number).eq(given(2)))
+        .to_owned()
 }
 
 fn of_attempt(column: attempt::Column) -> SimpleExpr {
