@@ -81,7 +81,13 @@ impl Database {
                     .busy_timeout(Duration::from_secs(5))
                     .statement_cache_capacity(STATEMENTS)
                     .pragma("secure_delete", "ON");
-                if read_only { sqlite.pragma("query_only", "ON") } else { sqlite }
+                if read_only {
+                    sqlite.pragma("query_only", "ON")
+                } else {
+                    // What each transaction touches again stays in memory, and is written back from the log once, not after
+                    // every few.
+                    sqlite.pragma("cache_size", "-16384").pragma("wal_autocheckpoint", "8000")
+                }
             });
             options
         };

@@ -61,9 +61,7 @@ impl Letter<'_> {
         let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
         message.serialize(&mut bytes);
         // The composer folds what it can fold; an address or a header it cannot is caught here.
-        let longest =
-            bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).len()).max();
-        if longest > Some(LONGEST_LINE) { Err(UnfitLetter::LongLine) } else { Ok(bytes) }
+        if longest_line(&bytes) > LONGEST_LINE { Err(UnfitLetter::LongLine) } else { Ok(bytes) }
     }
 
     fn body(&self) -> MimePart<'_> {
@@ -94,14 +92,25 @@ pub fn check_letter(to_name: &str, subject: &str, text: &str, html: &str) -> Res
 
 /// Lines that all end, and all in the same way: a lone CR must not go onto the wire (RFC 5322, 2.3).
 fn lines(text: &str) -> Cow<'_, str> {
-    if text.ends_with('\n') && !text.contains('\r') {
-        return text.into();
-    }
-    let mut lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let mut lines: Cow<'_, str> = match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+        false => text.into(),
+    };
     if !lines.ends_with('\n') {
-        lines.push('\n');
+        lines.to_mut().push('\n');
     }
-    lines.into()
+    lines
+}
+
+/// Without its CRLF.
+fn longest_line(bytes: &[u8]) -> usize {
+    let (mut start, mut longest) = (0, 0);
+    for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
+        let line = &bytes[start..end];
+        longest = longest.max(line.strip_suffix(b"\r").unwrap_or(line).len());
+        start = end + 1;
+    }
+    longest
 }
 
 fn mailbox<'a>(name: &'a str, address: &'a EmailAddress) -> HeaderType<'a> {

@@ -1,6 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -47,26 +47,45 @@ impl Dispatcher {
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
         lot.room.shrink_to(orders.len());
-        let begin = |(place, order)| self.hand_over(&lot, place, order, stop);
-        let mut under_way: JoinSet<(Contact, Handed)> = orders.into_iter().enumerate().map(begin).collect();
-        while let Some(first) = under_way.join_next().await {
-            let mut answers: Vec<(Contact, Handed)> = first.into_iter().collect();
+        // All in one task: handing them from thread to thread would cost more than they do. What breaks off is not settled, and
+        // found by recovery; the others do not hear of it.
+        let begin = |(place, order)| AssertUnwindSafe(self.hand_over(&lot, place, order, stop)).catch_unwind();
+        let mut under_way: FuturesUnordered<_> = orders.into_iter().enumerate().map(begin).collect();
+        let mut answers: Vec<(Contact, Handed)> = Vec::new();
+        loop {
+            if answers.is_empty() {
+                let Some(first) = under_way.next().await else {
+                    return Ok(());
+                };
+                answers.extend(first);
+                continue;
+            }
             let linger = tokio::time::sleep(LINGER);
             tokio::pin!(linger);
             while answers.len() < ENOUGH {
                 tokio::select! {
                     biased;
-                    next = under_way.join_next() => match next {
+                    next = under_way.next() => match next {
                         Some(next) => answers.extend(next),
                         None => break,
                     },
                     () = &mut linger => break,
                 }
             }
-            self.settle_surely(&lot, &answers, tally).await?;
-            lot.room.give_back(answers.len());
+            let group = std::mem::take(&mut answers);
+            {
+                let settle = self.settle_surely(&lot, &group, tally);
+                tokio::pin!(settle);
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(next) = under_way.next() => answers.extend(next),
+                        settled = &mut settle => break settled?,
+                    }
+                }
+            }
+            lot.room.give_back(group.len());
         }
-        Ok(())
     }
 
     /// Settles however often that takes: what is not settled would be in doubt. The claim tells whether it still may.
