@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -77,6 +77,7 @@ impl fmt::Display for Tally {
 #[derive(Debug)]
 pub(super) struct Score {
     tally: Tally,
+    deciding: JoinSet<Deciding>,
     lots: JoinSet<(Tally, Result<(), StoreError>)>,
     /// When the last lot was started.
     started: Instant,
@@ -90,6 +91,10 @@ pub(super) struct Score {
     limits: HashMap<CampaignId, NonZeroU32>,
     /// Queues of which nothing is to be had until then.
     resting: HashMap<Queue, Instant>,
+    /// Where there was a whole lot to be had the last time.
+    deep: Option<Queue>,
+    /// Those of which a lot is being decided.
+    open: Vec<Queue>,
     /// What was picked of a queue while there was no room for it.
     ahead: Option<(Queue, Vec<Draft>)>,
     /// Moments of the transport that were taken and that nobody needed.
@@ -97,7 +102,8 @@ pub(super) struct Score {
     failure: Option<StoreError>,
 }
 
-/// A lot that is about to be decided.
+/// A lot that is being decided.
+#[derive(Debug)]
 struct Start {
     token: ClaimToken,
     queue: Queue,
@@ -108,6 +114,9 @@ struct Start {
     /// When every rate that applies allows them.
     moments: Vec<Moments>,
 }
+
+/// A lot with what was decided about it.
+type Deciding = (Start, Result<Decided, StoreError>);
 
 /// What to do next.
 enum Next {
@@ -135,7 +144,10 @@ impl Dispatcher {
             while let Some(done) = pass.lots.try_join_next() {
                 pass.note(done);
             }
-            let wait = match self.start_one(pass, stop).await {
+            while let Some(done) = pass.deciding.try_join_next() {
+                self.conclude(pass, done, stop);
+            }
+            let wait = match self.start_one(pass).await {
                 Ok(Next::Started) => continue,
                 Ok(Next::Wait(wait)) => wait,
                 Err(error) => {
@@ -143,7 +155,8 @@ impl Dispatcher {
                     break;
                 }
             };
-            if pass.lots.is_empty() && wait.is_none_or(|wait| wait > PATIENCE) {
+            let is_idle = pass.lots.is_empty() && pass.deciding.is_empty();
+            if is_idle && wait.is_none_or(|wait| wait > PATIENCE) {
                 if std::mem::take(&mut pass.emptied) {
                     // What else waits in those queues is due at another moment.
                     pass.looked = None;
@@ -153,9 +166,16 @@ impl Dispatcher {
                 break;
             }
             tokio::select! {
+                Some(done) = pass.deciding.join_next() => self.conclude(pass, done, stop),
+                Some(done) = pass.lots.join_next() => pass.note(done),
                 () = self.intents.given_back() => {}
-                () = pass.rest(wait.unwrap_or(LOOK).min(LOOK), &self.of.bell, stop) => {}
+                () = self.of.bell.wait() => pass.looked = None,
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wait.unwrap_or(LOOK).min(LOOK)) => {}
             }
+        }
+        while let Some(done) = pass.deciding.join_next().await {
+            self.conclude(pass, done, stop);
         }
         if stop.is_cancelled() {
             while let Some(done) = pass.lots.join_next().await {
@@ -183,7 +203,7 @@ impl Dispatcher {
     }
 
     /// Starts the lot whose turn it is.
-    async fn start_one(self: &Arc<Self>, score: &mut Score, stop: &CancellationToken) -> Result<Next, StoreError> {
+    async fn start_one(self: &Arc<Self>, score: &mut Score) -> Result<Next, StoreError> {
         let Some(token) = self.of.lease.token() else {
             return Ok(Next::Wait(Some(LOOK)));
         };
@@ -191,7 +211,8 @@ impl Dispatcher {
             return Ok(Next::Wait(Some(rest)));
         }
         let on_trial = self.of.breaker.is_on_trial();
-        if on_trial && !score.lots.is_empty() {
+        let most_at_once = if on_trial { 1 } else { self.deciders };
+        if score.deciding.len() >= most_at_once || on_trial && !score.lots.is_empty() {
             return Ok(Next::Wait(Some(LOOK)));
         }
         if score.looked.is_none_or(|looked| looked.elapsed() > LOOK) {
@@ -230,7 +251,8 @@ impl Dispatcher {
             }
         }
         room.shrink_to(moments.iter().map(|moments| moments.count).min().unwrap_or(usize::MAX));
-        self.start(score, Start { token, queue, room, transport, moments }, stop).await
+        self.start(score, Start { token, queue, room, transport, moments });
+        Ok(Next::Started)
     }
 
     /// While there is no room, picks and renders what will have its turn: where nobody else sends, that costs nothing if it was in
@@ -266,41 +288,58 @@ impl Dispatcher {
         })
     }
 
-    async fn start(
-        self: &Arc<Self>,
-        score: &mut Score,
-        start: Start,
-        stop: &CancellationToken,
-    ) -> Result<Next, StoreError> {
-        let Start { token, queue, room, transport, moments } = start;
-        let (lane, most) = (queue.lane, room.amount());
+    fn start(self: &Arc<Self>, score: &mut Score, start: Start) {
         score.started = Instant::now();
-        let ahead = score.ahead.take().filter(|(of, _)| *of == queue).map(|(_, drafts)| drafts);
-        let decided = self.decide(Which::Due(&queue), token, most, ahead, &mut score.tally).await;
-        let Decided { count, orders, grip } = decided?;
+        let ahead = score.ahead.take().filter(|(of, _)| *of == start.queue).map(|(_, drafts)| drafts);
+        score.open.push(start.queue.clone());
+        let own = Arc::clone(self);
+        score.deciding.spawn(async move {
+            let decided = own.decide(Which::Due(&start.queue), start.token, start.room.amount(), ahead).await;
+            (start, decided)
+        });
+    }
+
+    /// Notes what a decision came to, and hands over what goes out.
+    fn conclude(self: &Arc<Self>, score: &mut Score, done: Result<Deciding, JoinError>, stop: &CancellationToken) {
+        let is_over = |(start, _): &Deciding| score.open.iter().position(|queue| *queue == start.queue);
+        match done.as_ref().ok().and_then(is_over) {
+            Some(place) => drop(score.open.swap_remove(place)),
+            // Whoever broke off does not say what it was at.
+            None => score.open.clear(),
+        }
+        let (start, decided) = match done {
+            Ok((start, Ok(decided))) => (start, decided),
+            Ok((_, Err(error))) => return score.fail(error),
+            Err(error) => return tracing::error!(%error, "a decision broke off; what it held is found by recovery"),
+        };
+        let (Start { token, queue, room, transport, moments }, Decided { tally, orders, grip }) = (start, decided);
+        let (lane, most, count) = (queue.lane, room.amount(), tally.claimed);
+        score.tally += tally;
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
         score.spare = transport.map(|moments| moments.after(orders.len())).filter(|left| left.count > 0);
         if count == 0 {
             // Others were quicker, or keep it locked.
             score.resting.insert(queue, Instant::now() + LOOK);
-        } else if count < most {
+        } else if count == most {
+            score.deep = Some(queue);
+        } else {
             // There is no more of it until the next look.
             score.waiting.retain(|(waiting, _)| *waiting != queue);
             score.emptied = true;
         }
-        if !orders.is_empty() {
-            let (own, stop) = (Arc::clone(self), stop.clone());
-            let span = tracing::info_span!("lot", lane = lane.name(), orders = orders.len());
-            let lot = Lot { lane, token, moments, room, _grip: grip };
-            let carry_out = async move {
-                let mut tally = Tally::default();
-                let done = own.carry_out(lot, orders, &stop, &mut tally).await;
-                (tally, done)
-            };
-            score.lots.spawn(carry_out.instrument(span));
+        if orders.is_empty() {
+            return;
         }
-        Ok(Next::Started)
+        let (own, stop) = (Arc::clone(self), stop.clone());
+        let span = tracing::info_span!("lot", lane = lane.name(), orders = orders.len());
+        let lot = Lot { lane, token, moments, room, _grip: grip };
+        let carry_out = async move {
+            let mut tally = Tally::default();
+            let done = own.carry_out(lot, orders, &stop, &mut tally).await;
+            (tally, done)
+        };
+        score.lots.spawn(carry_out.instrument(span));
     }
 
     /// Looks what waits, leaving out what is paused.
@@ -327,6 +366,7 @@ impl Default for Score {
     fn default() -> Self {
         Self {
             tally: Tally::default(),
+            deciding: JoinSet::new(),
             lots: JoinSet::new(),
             started: Instant::now(),
             lanes: Turns::default(),
@@ -336,6 +376,8 @@ impl Default for Score {
             emptied: false,
             limits: HashMap::new(),
             resting: HashMap::new(),
+            deep: None,
+            open: Vec::new(),
             ahead: None,
             spare: None,
             failure: None,
@@ -344,16 +386,20 @@ impl Default for Score {
 }
 
 impl Score {
-    fn note(&mut self, done: Result<(Tally, Result<(), StoreError>), tokio::task::JoinError>) {
+    fn note(&mut self, done: Result<(Tally, Result<(), StoreError>), JoinError>) {
         match done {
             Ok((tally, result)) => {
                 self.tally += tally;
-                self.failure = self.failure.take().or(result.err());
+                result.unwrap_or_else(|error| self.fail(error));
             }
             Err(error) => {
                 tracing::error!(%error, "a lot broke off; what it held is found by recovery");
             }
         }
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.failure.get_or_insert(error);
     }
 
     /// Nothing goes out before the last pause ends; one without an end is ended by hand, and that rings.
@@ -370,7 +416,9 @@ impl Score {
     fn due(&mut self, now: Timestamp) -> Vec<Queue> {
         let moment = Instant::now();
         self.resting.retain(|_, until| *until > moment);
-        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && !self.resting.contains_key(queue));
+        let is_free = |queue: &Queue| !self.open.contains(queue) || self.deep.as_ref() == Some(queue);
+        let can_start = |queue: &Queue| is_free(queue) && !self.resting.contains_key(queue);
+        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
         due.map(|(queue, _)| queue.clone()).collect()
     }
 
@@ -392,15 +440,5 @@ impl Score {
     fn shortest_rest(&self) -> Option<Duration> {
         let now = Instant::now();
         self.resting.values().map(|until| until.saturating_duration_since(now)).min()
-    }
-
-    /// Waits until something changes: a lot is done, the bell rings, or `most` is over.
-    async fn rest(&mut self, most: Duration, bell: &crate::workers::Bell, stop: &CancellationToken) {
-        tokio::select! {
-            Some(done) = self.lots.join_next() => self.note(done),
-            () = bell.wait() => self.looked = None,
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(most) => {}
-        }
     }
 }

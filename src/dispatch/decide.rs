@@ -32,8 +32,8 @@ pub(super) enum Which<'a> {
 /// What deciding came to.
 #[derive(Debug)]
 pub(super) struct Decided {
-    /// About how many contacts something was decided.
-    pub count: usize,
+    /// About how many contacts something was decided, and what.
+    pub tally: Tally,
     /// What goes out: the intents are recorded.
     pub orders: Vec<Order>,
     /// Holds what goes out.
@@ -58,12 +58,11 @@ impl Dispatcher {
         token: ClaimToken,
         most: usize,
         mut ahead: Option<Vec<Draft>>,
-        tally: &mut Tally,
     ) -> Result<Decided, StoreError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_to_decide(which, token, most, ahead.take(), tally).await {
+            match self.try_to_decide(which, token, most, ahead.take()).await {
                 Err(error) if error.may_pass() && tries < TRIES => tokio::time::sleep(PAUSE).await,
                 decided => return decided,
             }
@@ -76,7 +75,6 @@ impl Dispatcher {
         token: ClaimToken,
         most: usize,
         ahead: Option<Vec<Draft>>,
-        tally: &mut Tally,
     ) -> Result<Decided, StoreError> {
         let now = self.of.clock.now();
         let case = if self.of.db.is_shared() {
@@ -85,10 +83,10 @@ impl Dispatcher {
             self.open_alone(which, most, ahead, now).await?
         };
         let Some((tx, drafts, facts)) = case else {
-            return Ok(Decided { count: 0, orders: Vec::new(), grip: self.hands.take(Vec::new()) });
+            return Ok(Decided { tally: Tally::default(), orders: Vec::new(), grip: self.hands.take(Vec::new()) });
         };
         let decisions = self.judge(drafts, facts, now)?;
-        self.record(tx, token, decisions, now, tally).await
+        self.record(tx, token, decisions, now).await
     }
 
     /// Where other processes send too, what is picked is kept from them at once.
@@ -179,7 +177,6 @@ impl Dispatcher {
         token: ClaimToken,
         decisions: Decisions,
         now: Timestamp,
-        tally: &mut Tally,
     ) -> Result<Decided, StoreError> {
         let Decisions { mut orders, intents, blocked, steps } = decisions;
         let intended = claims::intend(&tx, token, &intents, &self.of.replica, now).await?;
@@ -190,13 +187,13 @@ impl Dispatcher {
         let grip = self.hands.take(intended.clone());
         database::commit(tx).await?;
         self.ring_for(&planned);
-        tally.claimed += intended.len() + held_back.len();
+        let mut tally = Tally { claimed: intended.len() + held_back.len(), ..Tally::default() };
         for blocked in blocked.iter().filter(|one| held_back.contains(&one.contact_id)) {
             self.of.metrics.decided(blocked.block.effect.as_str(), 1);
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
         }
         orders.retain(|order| intended.contains(&order.contact.contact_id));
-        Ok(Decided { count: intended.len() + held_back.len(), orders, grip })
+        Ok(Decided { tally, orders, grip })
     }
 
     /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.

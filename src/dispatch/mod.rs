@@ -101,6 +101,8 @@ pub struct Dispatcher {
     rate: Option<Rate>,
     intents: Capacity,
     width: Capacity,
+    /// How many lots are decided at once.
+    deciders: usize,
     domains: Domains,
     hands: Hands,
     score: tokio::sync::Mutex<Score>,
@@ -114,6 +116,9 @@ impl Dispatcher {
             rate: of.rate.map(per_second),
             intents: Capacity::of_intents(),
             width: Capacity::of_transport(of.width),
+            // A file has one writer, and who keeps to a rate need not hurry; on a server one lot is decided while another waits
+            // for its commit.
+            deciders: if of.db.is_shared() && of.rate.is_none() { 2 } else { 1 },
             domains: Domains::new(of.width),
             hands: Hands::default(),
             score: tokio::sync::Mutex::default(),
