@@ -81,7 +81,7 @@ typed_ids! {
     ConsentRecordId "cns";
     /// A pause of the dispatch.
     PauseId "pau";
-    /// One batch of contacts claimed by one worker; fences off whoever held them before.
+    /// The lease of a process, with which it claims contacts; fences off whoever held them before.
     ClaimToken "clm";
 }
 

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub claimed: usize,
+    pub decided: usize,
     pub sent: usize,
     pub deferred: usize,
     pub ended: usize,
@@ -51,7 +51,7 @@ pub(super) struct Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.claimed += other.claimed;
+        self.decided += other.decided;
         self.sent += other.sent;
         self.deferred += other.deferred;
         self.ended += other.ended;
@@ -64,10 +64,10 @@ impl AddAssign for Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { claimed, sent, deferred, ended, later, failed, in_doubt, given_back } = self;
+        let Self { decided, sent, deferred, ended, later, failed, in_doubt, given_back } = self;
         write!(
             f,
-            "claimed {claimed}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}, \
+            "decided {decided}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}, \
              in doubt {in_doubt}, given back {given_back}"
         )
     }
@@ -313,7 +313,7 @@ impl Dispatcher {
             Err(error) => return tracing::error!(%error, "a decision broke off; what it held is found by recovery"),
         };
         let (Start { token, queue, room, transport, moments }, Decided { tally, orders, grip }) = (start, decided);
-        let (lane, most, count) = (queue.lane, room.amount(), tally.claimed);
+        let (lane, most, count) = (queue.lane, room.amount(), tally.decided);
         score.tally += tally;
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));

@@ -187,7 +187,7 @@ impl Dispatcher {
         let grip = self.hands.take(intended.clone());
         database::commit(tx).await?;
         self.ring_for(&planned);
-        let mut tally = Tally { claimed: intended.len() + held_back.len(), ..Tally::default() };
+        let mut tally = Tally { decided: intended.len() + held_back.len(), ..Tally::default() };
         for blocked in blocked.iter().filter(|one| held_back.contains(&one.contact_id)) {
             self.of.metrics.decided(blocked.block.effect.as_str(), 1);
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }

@@ -28,9 +28,9 @@ impl Job for Expire {
             let mut tally = Tally::default();
             while let Some(token) = self.0.of.lease.token().filter(|_| !stop.is_cancelled()) {
                 // Nothing goes out whose time is over, so there are no orders.
-                let decided = self.0.decide(Which::Overdue, token, LOT, None).await?.tally;
-                tally += decided;
-                if decided.claimed == 0 {
+                let of_lot = self.0.decide(Which::Overdue, token, LOT, None).await?.tally;
+                tally += of_lot;
+                if of_lot.decided == 0 {
                     break;
                 }
             }

@@ -5,14 +5,14 @@ use std::{
 
 use crate::ids::ContactId;
 
-/// What this process knows to have in its hands. The record may say that it holds more: a claim or an intent whose answer was
-/// lost on the way from the database, a lot that broke off. What nobody has in hand is found by comparing the two.
+/// What this process knows to have in its hands. The record may say that it holds more: intents of which the answer was lost on
+/// the way from the database, a lot that broke off. What nobody has in hand is found by comparing the two.
 #[derive(Debug, Clone, Default)]
 pub struct Hands(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// In the hands of how many lots: one that was rescheduled may be claimed again while the first lot has it still.
+    /// In the hands of how many lots: one that is due again may be in another before the first lot has ended.
     held: HashMap<ContactId, usize>,
     /// On their way to the transport, and their outcome is not written yet.
     begun: HashSet<ContactId>,

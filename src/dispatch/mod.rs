@@ -1,14 +1,16 @@
-//! Carries out what is due: claim, prepare, decide, hand over, settle; and ad-hoc messages and previews, which go the same way.
+//! Carries out what is due: pick, render, decide, hand over, settle; and ad-hoc messages and previews, which go the same way.
 //!
-//! The **conductor** looks which queues have something due, lets lanes and campaigns take turns, and starts **lots**. A lot
+//! The **conductor** looks which queues have something due, lets lanes and campaigns take turns, and starts **lots** as long as
+//! there is room for open intents. A lot
 //!
-//! 1. is **claimed** under the lease of this process, in a short transaction. What is claimed still waits and can be called off;
-//! 2. is **prepared**: each message is rendered, outside any transaction;
-//! 3. is **decided**: with the customers' rows locked the gate judges each contact, and intents are written for those that go
-//!    out. Whatever a customer said before that commit counts;
-//! 4. is **handed over** to the transport, outside any transaction: each letter waits for its place and its moment, and is given
+//! 1. is **picked** and **prepared**: each message is rendered. On Postgres its rows are locked until it is decided, and those that
+//!    others have locked are left out; on SQLite, where this process is alone, nothing is locked yet. What is picked still
+//!    waits and can be called off;
+//! 2. is **decided**: with the customers' rows locked the gate judges each contact, and those that go out are **claimed** under the
+//!    lease of this process as their intents are written. Whatever a customer said before that commit counts;
+//! 3. is **handed over** to the transport, outside any transaction: each letter waits for its place and its moment, and is given
 //!    back if the lease is lost or the process stops before it has begun;
-//! 5. is **settled** as the answers come: every outcome is written, guarded by the claim, and what comes next is planned.
+//! 4. is **settled** as the answers come: every outcome is written, guarded by the claim, and what comes next is planned.
 //!
 //! What may go on at once: `capacity`; how fast: `rates`; which receivers wait: `domains`; when the transport is left alone:
 //! [`Breaker`]; who may hold contacts: [`Lease`]; what is found again: [`Recover`].
