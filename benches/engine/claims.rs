@@ -29,33 +29,39 @@ const WAITING: [u32; 2] = [10_000, 1_000_000];
 pub async fn measure(bench: &mut Bench) {
     let conditions = [format!(
         "{CLAIMS} claims of {LOT} contacts out of those that are due, one after the other; compared with the same in \
-            a short queue; target: within 20 %"
+            a short queue by the quickest tenth, which other programs disturb least; target: within 20 %"
     )];
-    let mut table =
-        Table::begin("Claim latency", &conditions, &["", "waiting", "p50 ms", "p99 ms", "of the short queue's p50"]);
+    let mut table = Table::begin(
+        "Claim latency",
+        &conditions,
+        &["", "waiting", "p10 ms", "p50 ms", "p99 ms", "of the short queue's p10"],
+    );
     for kind in bench.kinds.clone() {
         let mut short = None;
         for waiting in WAITING {
-            let (p50, p99) = claim(&kind, waiting, &mut bench.peaks).await;
-            let short = *short.get_or_insert(p50);
+            let [p10, p50, p99] = claim(&kind, waiting, &mut bench.peaks).await;
+            let short = *short.get_or_insert(p10);
             table.row(&[
                 kind.name().to_owned(),
                 waiting.to_string(),
+                millis(p10),
                 millis(p50),
                 millis(p99),
-                format!("{:.2}", p50.as_secs_f64() / short.as_secs_f64()),
+                format!("{:.2}", p10.as_secs_f64() / short.as_secs_f64()),
             ]);
         }
     }
     table.print();
 }
 
-async fn claim(kind: &Kind, waiting: u32, peaks: &mut Peaks) -> (Duration, Duration) {
+async fn claim(kind: &Kind, waiting: u32, peaks: &mut Peaks) -> [Duration; 3] {
     let place = Place::make(kind).await;
     seed::begin(&place, peaks).await;
     let record = place.record().await;
     seed::multiply(&record, seed::CHECK_INS, waiting, SystemTime::now()).await;
     record.close().await.expect("it closes");
+    // What was just made is on its way to the disk still, and every commit would wait for it.
+    assert!(std::process::Command::new("sync").status().expect("sync runs").success());
     let location = match kind {
         Kind::Sqlite => DatabaseLocation::Sqlite(place.folder.path().join("rapport.db")),
         Kind::Postgres(_) => DatabaseLocation::Postgres(place.url().to_owned()),
@@ -70,7 +76,7 @@ async fn claim(kind: &Kind, waiting: u32, peaks: &mut Peaks) -> (Duration, Durat
         assert_eq!(claimed.len() as u64, LOT);
     }
     db.close().await.expect("it closes");
-    (percentile(&mut took, 50), percentile(&mut took, 99))
+    [10, 50, 99].map(|percent| percentile(&mut took, percent))
 }
 
 async fn claim_one_lot(db: &Database, queue: &Queue) -> Result<Vec<ContactId>, StoreError> {
