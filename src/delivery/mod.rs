@@ -13,7 +13,7 @@ pub use self::{
     folder::Folder,
     letter::{Letter, UnfitLetter, check_letter},
     message_id::message_id,
-    smtp::{NoTls, Smtp},
+    smtp::{Announcement, Conversation, NoTls, Smtp},
 };
 use crate::database::text_enum;
 
@@ -86,11 +86,17 @@ impl Refusal {
 }
 
 impl Transport {
-    /// Hands one composed letter over.
-    pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
+    /// Hands one composed letter over, in the conversation in which it was announced, if it was. Once its own end leaves, `next`
+    /// is asked which letter to announce in the same write; that one has to go in the conversation that is answered.
+    pub async fn hand_over(
+        &self,
+        envelope: Envelope<'_>,
+        announced: Option<Conversation>,
+        next: impl FnOnce() -> Option<Announcement> + Send,
+    ) -> (Outcome, Option<Conversation>) {
         match self {
-            Self::Folder(folder) => folder.hand_over(envelope).await,
-            Self::Smtp(smtp) => smtp.hand_over(envelope).await,
+            Self::Folder(folder) => (folder.hand_over(envelope).await, None),
+            Self::Smtp(smtp) => smtp.hand_over(envelope, announced, next).await,
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::Turns;
-use crate::contacts::Lane;
+use crate::{
+    contacts::Lane,
+    delivery::{Announcement, Conversation},
+};
 
 /// What a lane gets of what is scarce, beside the others.
 pub fn weight(lane: Lane) -> u32 {
@@ -40,7 +43,7 @@ pub struct Capacity {
 struct Lines {
     limits: Limits,
     taken: [usize; 3],
-    waiting: [VecDeque<oneshot::Sender<Room>>; 3],
+    waiting: [VecDeque<Waiting>; 3],
     turns: Turns<Lane>,
 }
 
@@ -49,6 +52,30 @@ struct Limits {
     all: usize,
     below_transactional: usize,
     of_bulk: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// Of the letter that waits, if it can be announced before it has a place.
+    announcement: Option<Announcement>,
+    turn: oneshot::Sender<Place>,
+}
+
+/// A place of the transport.
+#[derive(Debug)]
+pub struct Place {
+    /// Free again when this is dropped.
+    pub room: Room,
+    /// Where the letter has been announced.
+    pub conversation: Option<Conversation>,
+}
+
+/// Who has a place next: waits for whoever has it now, who can announce its letter.
+#[derive(Debug)]
+pub struct Successor {
+    /// Of its letter.
+    pub announcement: Announcement,
+    turn: oneshot::Sender<Place>,
 }
 
 /// Room that a lane has taken; dropping it makes room for the next.
@@ -93,17 +120,39 @@ impl Capacity {
         })
     }
 
-    /// Waits for one place.
-    pub async fn enter(&self, lane: Lane) -> Room {
-        let turn = {
-            let mut lines = self.lines();
-            let (sender, turn) = oneshot::channel();
-            lines.waiting[lane.place()].push_back(sender);
-            self.let_in(&mut lines);
-            turn
+    /// Waits for one place, its own or one that somebody leaves to it.
+    pub async fn enter(&self, lane: Lane, mut announcement: Option<Announcement>) -> Place {
+        loop {
+            let (turn, seat) = oneshot::channel();
+            {
+                let mut lines = self.lines();
+                let waiting = Waiting { announcement: announcement.take(), turn };
+                lines.waiting[lane.place()].push_back(waiting);
+                self.let_in(&mut lines);
+            }
+            // Whoever was to leave it a place may have gone away with it.
+            if let Ok(place) = seat.await {
+                return place;
+            }
+        }
+    }
+
+    /// Whose turn it would be if this place were free: it is theirs from now on, and whoever has it now has to [leave it
+    /// to them](Successor::seat).
+    pub fn successor(&self, room: &mut Room) -> Option<Successor> {
+        let mut lines = self.lines();
+        lines.taken[room.lane.place()] -= 1;
+        let next =
+            lines.next().filter(|lane| lines.waiting[lane.place()].front().is_some_and(Waiting::can_be_announced));
+        let waiting = next.and_then(|lane| Some((lane, lines.waiting[lane.place()].pop_front()?)));
+        let Some((lane, Waiting { announcement: Some(announcement), turn })) = waiting else {
+            lines.taken[room.lane.place()] += 1;
+            return None;
         };
-        // The sender is dropped only with the whole service.
-        turn.await.unwrap_or(Room { of: None, lane, amount: 1 })
+        lines.taken[lane.place()] += 1;
+        lines.turns.had(&lane, 1, weight(lane));
+        room.lane = lane;
+        Some(Successor { announcement, turn })
     }
 
     /// Waits until room was given back, if none was since this was last asked.
@@ -111,23 +160,24 @@ impl Capacity {
         self.given_back.notified().await;
     }
 
+    /// Who was to follow need not wait for it any longer, and is the next to get a place.
+    pub fn line_up_again(&self, successor: Successor, lane: Lane) {
+        let mut lines = self.lines();
+        lines.waiting[lane.place()].push_front(Waiting { announcement: None, turn: successor.turn });
+        self.let_in(&mut lines);
+    }
+
     fn let_in(&self, lines: &mut Lines) {
-        loop {
-            let can_enter = |lane: &Lane| !lines.waiting[lane.place()].is_empty() && lines.free(*lane) > 0;
-            let wanting: Vec<Lane> = Lane::ALL.into_iter().filter(can_enter).collect();
-            let next = lines.turns.next(&wanting);
-            let Some((lane, sender)) = next.and_then(|lane| Some((lane, lines.waiting[lane.place()].pop_front()?)))
-            else {
-                return;
-            };
+        while let Some(lane) = lines.next() {
+            let Some(waiting) = lines.waiting[lane.place()].pop_front() else { return };
             let room = Room { of: Some(self.clone()), lane, amount: 1 };
-            match sender.send(room) {
+            match waiting.turn.send(Place { room, conversation: None }) {
                 Ok(()) => {
                     lines.taken[lane.place()] += 1;
                     lines.turns.had(&lane, 1, weight(lane));
                 }
                 // Whoever asked has gone away: nobody is let in, and there is nothing to give back.
-                Err(mut room) => room.of = None,
+                Err(mut place) => place.room.of = None,
             }
         }
     }
@@ -137,7 +187,28 @@ impl Capacity {
     }
 }
 
+impl Waiting {
+    fn can_be_announced(&self) -> bool {
+        self.announcement.is_some() && !self.turn.is_closed()
+    }
+}
+
+impl Successor {
+    /// Leaves the place to them, and the conversation in which their letter was announced, if it was.
+    pub fn seat(self, room: Room, conversation: Option<Conversation>) {
+        // Whoever did not want to wait has gone: the place is free, and the conversation ends.
+        drop(self.turn.send(Place { room, conversation }));
+    }
+}
+
 impl Lines {
+    /// The lane whose turn it is among those that wait and have room.
+    fn next(&mut self) -> Option<Lane> {
+        let can_enter = |lane: &Lane| !self.waiting[lane.place()].is_empty() && self.free(*lane) > 0;
+        let wanting: Vec<Lane> = Lane::ALL.into_iter().filter(can_enter).collect();
+        self.turns.next(&wanting)
+    }
+
     fn free(&self, lane: Lane) -> usize {
         let Limits { all, below_transactional, of_bulk } = self.limits;
         let [transactional, follow_up, bulk] = self.taken;
@@ -153,6 +224,11 @@ impl Lines {
 }
 
 impl Room {
+    /// Whose it is.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
     /// How much it is.
     pub fn amount(&self) -> usize {
         self.amount
@@ -215,10 +291,10 @@ mod tests {
     #[tokio::test]
     async fn hand_overs_wait_for_places_and_the_more_urgent_comes_first() {
         let width = Capacity::of_transport(8);
-        let mut bulk: Vec<_> = (0..6).map(|_| width.enter(Lane::Bulk).now_or_never().unwrap()).collect();
-        assert!(width.enter(Lane::Bulk).now_or_never().is_none());
-        let urgent: Vec<_> = (0..2).map(|_| width.enter(Lane::Transactional).now_or_never().unwrap()).collect();
-        let mut waiting = [Box::pin(width.enter(Lane::Bulk)), Box::pin(width.enter(Lane::Transactional))];
+        let mut bulk: Vec<_> = (0..6).map(|_| width.enter(Lane::Bulk, None).now_or_never().unwrap()).collect();
+        assert!(width.enter(Lane::Bulk, None).now_or_never().is_none());
+        let urgent: Vec<_> = (0..2).map(|_| width.enter(Lane::Transactional, None).now_or_never().unwrap()).collect();
+        let mut waiting = [Box::pin(width.enter(Lane::Bulk, None)), Box::pin(width.enter(Lane::Transactional, None))];
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));
         bulk.pop();
         let in_now: Vec<bool> = waiting.iter_mut().map(|one| one.as_mut().now_or_never().is_some()).collect();
@@ -230,7 +306,7 @@ mod tests {
     async fn a_width_of_one_lets_every_lane_in() {
         let width = Capacity::of_transport(1);
         for lane in Lane::ALL {
-            assert!(width.enter(lane).now_or_never().is_some(), "{lane:?}");
+            assert!(width.enter(lane, None).now_or_never().is_some(), "{lane:?}");
         }
     }
 }

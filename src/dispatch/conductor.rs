@@ -312,12 +312,12 @@ impl Dispatcher {
             Ok((_, Err(error))) => return score.fail(error),
             Err(error) => return tracing::error!(%error, "a decision broke off; what it held is found by recovery"),
         };
-        let (Start { token, queue, room, transport, moments }, Decided { tally, orders, grip }) = (start, decided);
+        let (Start { token, queue, room, transport, moments }, Decided { tally, letters, grip }) = (start, decided);
         let (lane, most, count) = (queue.lane, room.amount(), tally.decided);
         score.tally += tally;
         score.queues.had(&queue, count.max(1), 1);
         score.lanes.had(&lane, count.max(1), weight(lane));
-        score.spare = transport.map(|moments| moments.after(orders.len())).filter(|left| left.count > 0);
+        score.spare = transport.map(|moments| moments.after(letters.len())).filter(|left| left.count > 0);
         if count == 0 {
             // Others were quicker, or keep it locked.
             score.resting.insert(queue, Instant::now() + LOOK);
@@ -328,15 +328,15 @@ impl Dispatcher {
             score.waiting.retain(|(waiting, _)| *waiting != queue);
             score.emptied = true;
         }
-        if orders.is_empty() {
+        if letters.is_empty() {
             return;
         }
         let (own, stop) = (Arc::clone(self), stop.clone());
-        let span = tracing::info_span!("lot", lane = lane.name(), orders = orders.len());
+        let span = tracing::info_span!("lot", lane = lane.name(), letters = letters.len());
         let lot = Lot { lane, token, moments, room, _grip: grip };
         let carry_out = async move {
             let mut tally = Tally::default();
-            let done = own.carry_out(lot, orders, &stop, &mut tally).await;
+            let done = own.carry_out(lot, letters, &stop, &mut tally).await;
             (tally, done)
         };
         score.lots.spawn(carry_out.instrument(span));

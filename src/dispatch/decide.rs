@@ -1,6 +1,12 @@
 use std::time::Duration;
 
-use super::{Dispatcher, conductor::Tally, hand_over::Order, hands::Grip, prepare::Draft};
+use super::{
+    Dispatcher,
+    conductor::Tally,
+    hand_over::{Order, Post},
+    hands::Grip,
+    prepare::Draft,
+};
 use crate::{
     campaigns::enrollments,
     clock::Timestamp,
@@ -35,7 +41,7 @@ pub(super) struct Decided {
     /// About how many contacts something was decided, and what.
     pub tally: Tally,
     /// What goes out: the intents are recorded.
-    pub orders: Vec<Order>,
+    pub letters: Vec<Post>,
     /// Holds what goes out.
     pub grip: Grip,
 }
@@ -83,7 +89,7 @@ impl Dispatcher {
             self.open_alone(which, most, ahead, now).await?
         };
         let Some((tx, drafts, facts)) = case else {
-            return Ok(Decided { tally: Tally::default(), orders: Vec::new(), grip: self.hands.take(Vec::new()) });
+            return Ok(Decided { tally: Tally::default(), letters: Vec::new(), grip: self.hands.take(Vec::new()) });
         };
         let decisions = self.judge(drafts, facts, now)?;
         self.record(tx, token, decisions, now).await
@@ -178,8 +184,13 @@ impl Dispatcher {
         decisions: Decisions,
         now: Timestamp,
     ) -> Result<Decided, StoreError> {
-        let Decisions { mut orders, intents, blocked, steps } = decisions;
-        let intended = claims::intend(&tx, token, &intents, &self.of.replica, now).await?;
+        let Decisions { orders, intents, blocked, steps } = decisions;
+        // The letters are composed while the database is at it.
+        let (intended, mut letters) =
+            tokio::join!(claims::intend(&tx, token, &intents, &self.of.replica, now), async {
+                orders.into_iter().map(|order| self.compose(order)).collect::<Vec<_>>()
+            });
+        let intended = intended?;
         let held_back = claims::block(&tx, &blocked, now).await?;
         let ended = steps.into_iter().filter(|(id, _)| held_back.contains(id)).map(|(_, step)| step);
         let planned = enrollments::advance(&tx, &self.of.plans, &ended.collect::<Vec<_>>(), now).await?;
@@ -192,8 +203,8 @@ impl Dispatcher {
             self.of.metrics.decided(blocked.block.effect.as_str(), 1);
             if blocked.block.effect == Effect::Defer { tally.deferred += 1 } else { tally.ended += 1 }
         }
-        orders.retain(|order| intended.contains(&order.contact.contact_id));
-        Ok(Decided { tally, orders, grip })
+        letters.retain(|post| intended.contains(&post.contact.contact_id));
+        Ok(Decided { tally, letters, grip })
     }
 
     /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.

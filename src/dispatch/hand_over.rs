@@ -5,11 +5,17 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, domains::Admission, lot::Lot};
+use super::{
+    Dispatcher,
+    capacity::Place,
+    domains::{Admission, Visit},
+    heir::Heir,
+    lot::Lot,
+};
 use crate::{
     clock::Timestamp,
     contacts::{Contact, Lane},
-    delivery::{EmailAddress, Envelope, Letter, Outcome, Refusal},
+    delivery::{Announcement, EmailAddress, Envelope, Letter, Outcome, Refusal, UnfitLetter},
     ids::ClaimToken,
     templates::Rendered,
 };
@@ -19,7 +25,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long a hand-over that is under way may still take when the process stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
-/// A letter whose intent is recorded.
+/// What is written to whom.
 #[derive(Debug)]
 pub(super) struct Order {
     /// Its contact, as it was picked.
@@ -30,6 +36,17 @@ pub(super) struct Order {
     pub to: EmailAddress,
     /// What it says.
     pub message: Rendered,
+}
+
+/// A letter whose intent is recorded.
+#[derive(Debug)]
+pub(super) struct Post {
+    /// Its contact, as it was picked.
+    pub contact: Contact,
+    /// Where it goes.
+    pub to: EmailAddress,
+    /// As it goes onto the wire, or why nobody can get it.
+    pub letter: Result<Vec<u8>, UnfitLetter>,
 }
 
 /// What became of an order.
@@ -58,7 +75,7 @@ impl Dispatcher {
         self: &Arc<Self>,
         lot: &Lot,
         place: usize,
-        order: Order,
+        post: Post,
         stop: &CancellationToken,
     ) -> impl Future<Output = (Contact, Handed)> + Send + 'static {
         let errand = Errand {
@@ -69,12 +86,13 @@ impl Dispatcher {
             stop: stop.clone(),
         };
         async move {
-            let handed = errand.run(&order).await;
-            (order.contact, handed)
+            let handed = errand.run(&post).await;
+            (post.contact, handed)
         }
     }
 
-    fn compose(&self, order: &Order) -> Result<Vec<u8>, String> {
+    /// Composes what was ordered.
+    pub(super) fn compose(&self, order: Order) -> Post {
         let letter = Letter {
             from: &self.of.from,
             to_name: &order.to_name,
@@ -85,22 +103,25 @@ impl Dispatcher {
             date: self.of.clock.now(),
             message_id: &self.message_id(order.contact.contact_id),
         };
-        letter.compose().map_err(|unfit| unfit.to_string())
+        let letter = letter.compose();
+        Post { contact: order.contact, to: order.to, letter }
     }
 }
 
 impl Errand {
-    async fn run(self, order: &Order) -> Handed {
+    async fn run(self, post: &Post) -> Handed {
         let own = &self.dispatcher;
-        let letter = match own.compose(order) {
+        let letter = match &post.letter {
             Ok(letter) => letter,
-            Err(detail) => return Handed::Over(Outcome::Never(Refusal::plain(detail))),
+            Err(unfit) => return Handed::Over(Outcome::Never(Refusal::plain(unfit.to_string()))),
         };
+        let (from, name) = (&own.of.from.address, post.contact.contact_id.to_string());
+        let envelope = Envelope { name: &name, from, to: &post.to, letter };
         let waited = tokio::select! {
-            waited = self.wait_for_turn(order) => waited,
+            waited = self.wait_for_turn(envelope) => waited,
             () = self.stop.cancelled() => return Handed::Back,
         };
-        let (mut visit, _slot) = match waited {
+        let (mut visit, Place { room, conversation }) = match waited {
             Ok(turn) => turn,
             Err(handed) => return handed,
         };
@@ -109,13 +130,16 @@ impl Errand {
             return Handed::Back;
         }
         visit.begin();
-        own.hands.begin(order.contact.contact_id);
-        let (from, name) = (&own.of.from.address, order.contact.contact_id.to_string());
-        let envelope = Envelope { name: &name, from, to: &order.to, letter: &letter };
-        let outcome = tokio::select! {
-            outcome = own.of.transport.hand_over(envelope) => outcome,
-            () = self.overdue() => Outcome::Unknown { detail: "the process stopped before the answer came".to_owned() },
+        own.hands.begin(post.contact.contact_id);
+        let heir = Heir::to(&own.width, room);
+        let (outcome, conversation) = tokio::select! {
+            done = own.of.transport.hand_over(envelope, conversation, || heir.name()) => done,
+            never = heir.let_go_when_late() => never,
+            () = self.overdue() => {
+                (Outcome::Unknown { detail: "the process stopped before the answer came".to_owned() }, None)
+            }
         };
+        heir.inherit(conversation);
         match &outcome {
             Outcome::Returned { detail } => own.of.breaker.came_back(detail),
             Outcome::Unknown { .. } => {}
@@ -127,12 +151,12 @@ impl Errand {
         }
     }
 
-    async fn wait_for_turn(&self, order: &Order) -> Result<(super::domains::Visit, super::capacity::Room), Handed> {
+    async fn wait_for_turn(&self, envelope: Envelope<'_>) -> Result<(Visit, Place), Handed> {
         let own = &self.dispatcher;
         if let Some(moment) = self.moment {
             tokio::time::sleep_until(moment.into()).await;
         }
-        let visit = match own.domains.visit(order.to.domain()).await {
+        let visit = match own.domains.visit(envelope.to.domain()).await {
             Admission::Go(visit) => visit,
             Admission::Later(wait) => {
                 // What the customer waits for is asked about again soon, however many others wait for their turns.
@@ -140,7 +164,7 @@ impl Errand {
                 return Err(Handed::PutOff(own.of.clock.now() + wait));
             }
         };
-        Ok((visit, own.width.enter(self.lane).await))
+        Ok((visit, own.width.enter(self.lane, Some(Announcement::of(envelope))).await))
     }
 
     async fn overdue(&self) {

@@ -7,7 +7,7 @@ use super::{
     Dispatcher, LOT,
     capacity::Room,
     conductor::Tally,
-    hand_over::{Handed, Order},
+    hand_over::{Handed, Post},
     hands::Grip,
     rates::Moments,
 };
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many outcomes are written at once, as soon as there are so many.
 const ENOUGH: usize = LOT;
 /// How long an outcome waits for others to be written with.
-const LINGER: Duration = Duration::from_millis(10);
+const LINGER: Duration = Duration::from_millis(25);
 
 /// Contacts that were decided together and go out.
 #[derive(Debug)]
@@ -42,15 +42,15 @@ impl Dispatcher {
     pub(super) async fn carry_out(
         self: &Arc<Self>,
         mut lot: Lot,
-        orders: Vec<Order>,
+        letters: Vec<Post>,
         stop: &CancellationToken,
         tally: &mut Tally,
     ) -> Result<(), StoreError> {
-        lot.room.shrink_to(orders.len());
+        lot.room.shrink_to(letters.len());
         // All in one task: handing them from thread to thread would cost more than they do. What breaks off is not settled, and
         // found by recovery; the others do not hear of it.
-        let begin = |(place, order)| AssertUnwindSafe(self.hand_over(&lot, place, order, stop)).catch_unwind();
-        let mut under_way: FuturesUnordered<_> = orders.into_iter().enumerate().map(begin).collect();
+        let begin = |(place, post)| AssertUnwindSafe(self.hand_over(&lot, place, post, stop)).catch_unwind();
+        let mut under_way: FuturesUnordered<_> = letters.into_iter().enumerate().map(begin).collect();
         let mut answers: Vec<(Contact, Handed)> = Vec::new();
         loop {
             if answers.is_empty() {

@@ -23,6 +23,7 @@ mod expire;
 mod forget;
 mod hand_over;
 mod hands;
+mod heir;
 mod lease;
 mod lot;
 mod prepare;

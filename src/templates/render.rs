@@ -113,15 +113,16 @@ impl Compiled {
     }
 
     fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {
-        if part.source(variant).is_empty() {
+        let source = part.source(variant);
+        if source.is_empty() {
             return Ok(String::new());
         }
-        let mut output = Bounded(Vec::new());
+        let mut output = Bounded(Vec::with_capacity(source.len()));
         self.environment
             .get_template(&name(variant, part))
             .and_then(|template| template.render_captured_to(context.clone(), &mut output).map(drop))
             .map_err(|error| refusal(part, &error))?;
-        Ok(String::from_utf8_lossy(&output.0).into_owned())
+        Ok(String::from_utf8(output.0).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
     }
 }
 

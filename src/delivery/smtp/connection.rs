@@ -58,10 +58,12 @@ pub(super) struct Connection {
     pub(super) until: Instant,
     /// Commands that go next, in one write.
     pub(super) commands: Vec<u8>,
-    /// The letter as it goes onto the wire.
+    /// The letter as it goes onto the wire, and what goes with it.
     pub(super) body: Vec<u8>,
     /// A transaction is open that the next one must not add to.
     pub(super) is_open: bool,
+    /// The next letter has been announced.
+    pub(super) is_announced: bool,
     /// Nothing went wrong yet.
     pub(super) is_sound: bool,
     input: Vec<u8>,
@@ -83,6 +85,7 @@ impl Connection {
             commands: Vec::with_capacity(512),
             body: Vec::new(),
             is_open: false,
+            is_announced: false,
             is_sound: true,
             input: Vec::with_capacity(1_024),
             read: 0,
@@ -203,11 +206,11 @@ impl Connection {
         sent
     }
 
-    /// Writes the letter; answers how much of it has surely not left, if there is trouble.
+    /// Writes the letter; answers how much has left, if there is trouble.
     pub(super) async fn send_body(&mut self, until: Instant) -> Result<(), (usize, Trouble)> {
         let (written, sent) = write_all(&mut self.stream, &self.body, until).await;
         self.is_sound &= sent.is_ok();
-        sent.map_err(|trouble| (self.body.len() - written, trouble))
+        sent.map_err(|trouble| (written, trouble))
     }
 
     /// The next reply, whole.

@@ -53,6 +53,8 @@ pub struct Seen {
     pub letters: Vec<Vec<u8>>,
     /// How many commands came in one packet with the next.
     pub pipelined: usize,
+    /// How many letters came in one packet with the next envelope.
+    pub followed: usize,
 }
 
 impl Seen {
@@ -166,6 +168,7 @@ impl Fake {
         }
         letter.truncate(letter.len() - 3);
         self.seen().letters.push(letter);
+        self.seen().followed += usize::from(!client.buffer().is_empty());
         self.say(client, ".", "250 2.0.0 taken").await.map(drop)
     }
 

@@ -1,6 +1,7 @@
 use tokio::time::Instant;
 
 use super::{
+    Announcement,
     blame::{Blame, Verb, blame},
     body::{LoneLineEnd, Needs, push_body},
     connection::{Connection, Trouble},
@@ -27,8 +28,14 @@ enum Stop {
 }
 
 impl Connection {
-    /// Hands one letter over. All that comes before the final dot is over by `until`.
-    pub async fn hand_over(&mut self, envelope: Envelope<'_>, until: Instant) -> Result<Outcome, Unheard> {
+    /// Hands one letter over, which has been announced or not. All that comes before the final dot is over by `until`. Takes
+    /// `next` once it can announce another letter.
+    pub async fn hand_over(
+        &mut self,
+        envelope: Envelope<'_>,
+        until: Instant,
+        next: &mut Option<impl FnOnce() -> Option<Announcement>>,
+    ) -> Result<Outcome, Unheard> {
         self.until = until;
         let needs = Needs::of(envelope.letter);
         if let Some(refusal) = self.offers.refusal(needs) {
@@ -40,7 +47,7 @@ impl Connection {
             return Ok(Outcome::Never(Refusal::plain("the letter holds a CR or LF that is not part of a CRLF")));
         }
         match self.announce(envelope, needs).await {
-            Ok(()) => Ok(self.deliver(envelope.to).await),
+            Ok(()) => Ok(self.deliver(envelope.to, next).await),
             Err(Stop::Ended(outcome)) => Ok(outcome),
             Err(Stop::Unheard(unheard)) => Err(unheard),
         }
@@ -48,18 +55,19 @@ impl Connection {
 
     /// MAIL, RCPT and DATA, in one write where the server lets us; then it waits for the letter.
     async fn announce(&mut self, envelope: Envelope<'_>, needs: Needs) -> Result<(), Stop> {
+        let was_announced = std::mem::take(&mut self.is_announced);
         let verbs = [Verb::Reset, Verb::Mail, Verb::Recipient, Verb::Data];
         let verbs = if self.is_open { &verbs[..] } else { &verbs[1..] };
         let at_once = self.offers.pipelining;
-        if at_once {
-            verbs.iter().for_each(|verb| self.say_verb(*verb, envelope, needs));
+        if at_once && !was_announced {
+            verbs.iter().for_each(|verb| self.say_verb(*verb, envelope.from, envelope.to, needs));
             self.send(self.step()).await.map_err(|trouble| broken(verbs[0], &trouble))?;
         }
         self.is_open = true;
         let mut refused = None;
         for &verb in verbs {
             if !at_once {
-                self.say_verb(verb, envelope, needs);
+                self.say_verb(verb, envelope.from, envelope.to, needs);
                 self.send(self.step()).await.map_err(|trouble| broken(verb, &trouble))?;
             }
             match self.answer(verb, envelope.to).await {
@@ -75,8 +83,7 @@ impl Connection {
         refused.map_or(Ok(()), Err)
     }
 
-    fn say_verb(&mut self, verb: Verb, envelope: Envelope<'_>, needs: Needs) {
-        let Envelope { from, to, .. } = envelope;
+    fn say_verb(&mut self, verb: Verb, from: &EmailAddress, to: &EmailAddress, needs: Needs) {
         match verb {
             Verb::Reset => self.say(&["RSET"]),
             Verb::Mail => {
@@ -114,12 +121,23 @@ impl Connection {
         }
     }
 
-    /// The letter and the final dot, in one write. From then on only a reply says that it was not taken.
-    async fn deliver(&mut self, to: &EmailAddress) -> Outcome {
+    /// The letter and the final dot, and what announces the next letter, in one write. From then on only a reply says that it was
+    /// not taken.
+    async fn deliver(
+        &mut self,
+        to: &EmailAddress,
+        next: &mut Option<impl FnOnce() -> Option<Announcement>>,
+    ) -> Outcome {
         let verb = Verb::Letter;
-        if let Err((left, trouble)) = self.send_body(self.until).await {
+        let length = self.body.len();
+        if self.offers.pipelining
+            && let Some(next) = next.take().and_then(|next| next())
+        {
+            self.announce_with_body(&next);
+        }
+        if let Err((written, trouble)) = self.send_body(self.until).await {
             let detail = format!("{verb}: {trouble}");
-            let dot_left = left < FINAL_DOT;
+            let dot_left = written + FINAL_DOT > length;
             return if dot_left { Outcome::Unknown { detail } } else { Outcome::Later(Refusal::plain(detail)) };
         }
         let until = Instant::now() + self.limits.after_dot;
@@ -133,6 +151,18 @@ impl Connection {
         };
         self.is_open = false;
         outcome
+    }
+
+    fn announce_with_body(&mut self, next: &Announcement) {
+        // It will hear its refusal when it comes itself.
+        if self.offers.refusal(next.needs).is_some() {
+            return;
+        }
+        [Verb::Mail, Verb::Recipient, Verb::Data]
+            .into_iter()
+            .for_each(|verb| self.say_verb(verb, &next.from, &next.to, next.needs));
+        self.body.append(&mut self.commands);
+        self.is_announced = true;
     }
 }
 

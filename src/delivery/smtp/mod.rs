@@ -1,5 +1,5 @@
-//! Our own SMTP client (RFC 5321), because this is the hot path: the envelope goes in one write where the server offers
-//! PIPELINING, the letter with its final dot in another, connections are used again.
+//! Our own SMTP client (RFC 5321), because this is the hot path: where the server offers PIPELINING the envelope goes in one
+//! write, and where another letter waits already, in the same one as the letter before it (RFC 2920); connections are used again.
 //!
 //! What became of a letter follows from how far it got:
 //!
@@ -32,8 +32,8 @@ use std::{
 use tokio::time::Instant;
 
 pub use self::tls::NoTls;
-use self::{connection::Connection, tls::Tls};
-use super::{Envelope, Outcome};
+use self::{body::Needs, connection::Connection, tls::Tls};
+use super::{EmailAddress, Envelope, Outcome};
 use crate::config::{Security, SmtpServer};
 
 /// How long a server may take. RFC 5321 (4.5.3.2) allows minutes for each step; as a place on the wire and a lease are held
@@ -70,6 +70,30 @@ impl Limits {
 #[derive(Clone)]
 pub struct Smtp(Arc<Pool>);
 
+/// What a server is told of a letter before it gets it.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    from: EmailAddress,
+    to: EmailAddress,
+    needs: Needs,
+}
+
+impl Announcement {
+    /// Of this letter.
+    pub fn of(envelope: Envelope<'_>) -> Self {
+        Self { from: envelope.from.clone(), to: envelope.to.clone(), needs: Needs::of(envelope.letter) }
+    }
+}
+
+/// A connection on which a letter was announced, and the server's answers have not been heard; nobody else can use it.
+pub struct Conversation(Connection);
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Conversation")
+    }
+}
+
 struct Server {
     settings: SmtpServer,
     tls: Option<Tls>,
@@ -104,26 +128,29 @@ impl Smtp {
         Self(Arc::new(Pool { server, idle: Mutex::default() }))
     }
 
-    /// Hands one letter over, on the connection that was used last or on a new one.
-    pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
+    /// Hands one letter over: where it was announced, else on the connection that was used last or on a new one.
+    pub async fn hand_over(
+        &self,
+        envelope: Envelope<'_>,
+        announced: Option<Conversation>,
+        next: impl FnOnce() -> Option<Announcement> + Send,
+    ) -> (Outcome, Option<Conversation>) {
         let until = Instant::now() + self.0.server.limits.before_dot;
-        if let Some(mut connection) = self.0.take() {
+        let mut next = Some(next);
+        let used = announced.map(|Conversation(connection)| connection).or_else(|| self.0.take());
+        if let Some(mut connection) = used {
             // A server may close an idle connection at any time: that is nobody's fault, and worth one more connection.
-            if let Ok(outcome) = connection.hand_over(envelope, until).await {
-                self.0.keep(connection);
-                return outcome;
+            if let Ok(outcome) = connection.hand_over(envelope, until, &mut next).await {
+                return (outcome, self.0.go_on(connection));
             }
         }
         let mut connection = match Connection::open(&self.0.server, until).await {
             Ok(connection) => connection,
-            Err(none) => return Outcome::Returned { detail: none.to_string() },
+            Err(none) => return (Outcome::Returned { detail: none.to_string() }, None),
         };
-        match connection.hand_over(envelope, until).await {
-            Ok(outcome) => {
-                self.0.keep(connection);
-                outcome
-            }
-            Err(unheard) => Outcome::Returned { detail: unheard.to_string() },
+        match connection.hand_over(envelope, until, &mut next).await {
+            Ok(outcome) => (outcome, self.0.go_on(connection)),
+            Err(unheard) => (Outcome::Returned { detail: unheard.to_string() }, None),
         }
     }
 }
@@ -137,6 +164,15 @@ impl fmt::Debug for Smtp {
 impl Pool {
     fn take(&self) -> Option<Connection> {
         self.idle().connections.pop_back().map(|(_, connection)| connection)
+    }
+
+    /// Keeps a connection for whoever comes, unless a letter was announced on it.
+    fn go_on(self: &Arc<Self>, connection: Connection) -> Option<Conversation> {
+        if connection.is_announced {
+            return connection.is_sound.then_some(Conversation(connection));
+        }
+        self.keep(connection);
+        None
     }
 
     fn keep(self: &Arc<Self>, connection: Connection) {
