@@ -1,13 +1,9 @@
 //! The composition root: builds the parts, starts the API and the workers, and stops them in order.
 
-use std::{
-    fs,
-    io::{self, Write},
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+mod health;
+mod secret;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -17,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+use self::{
+    health::{pulse, set_health},
+    secret::keep_secret,
+};
 use crate::{
     admin::Admin,
     api::{self, Parts},
@@ -30,7 +30,6 @@ use crate::{
     dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
     events::Events,
     gate::Gate,
-    ids,
     intake::Intake,
     metrics::Metrics,
     pages::Pages,
@@ -306,25 +305,6 @@ fn secret_key(config: &Config) -> Result<SecretKey, StartError> {
     kept.map_err(|error| StartError::SecretFile { path: path.display().to_string(), error })
 }
 
-/// Reads the key, or makes one that only its owner can read.
-fn keep_secret(path: &Path) -> io::Result<SecretKey> {
-    match fs::read_to_string(path) {
-        Ok(text) if text.trim().len() >= 32 => return Ok(SecretKey::from_text(text.trim())),
-        Ok(_) => return Err(io::Error::other("it holds less than 32 characters")),
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let text: String = ids::random_key().iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    Ok(SecretKey::from_text(&text))
-}
-
 fn open_transport(config: &Config) -> Result<Transport, StartError> {
     match &config.mail {
         MailLocation::Folder(path) => match Folder::open(path) {
@@ -375,31 +355,4 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
         .include_reflection_service(false)
-}
-
-async fn set_health(health: &HealthReporter, status: ServingStatus) {
-    for name in api::SERVICES.into_iter().chain(["", DISPATCHER]) {
-        health.set_service_status(name, status).await;
-    }
-}
-
-/// Asks the database and the dispatcher for a sign of life, and says what it hears.
-async fn pulse(health: HealthReporter, db: Database, workers: Vec<Arc<Worker>>, stop: CancellationToken) {
-    let mut serving = true;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PULSE) => {}
-        }
-        let alive = matches!(tokio::time::timeout(PULSE, db.ping()).await, Ok(Ok(())));
-        if alive != serving {
-            tracing::warn!(alive, "the database changed its state");
-            let status = if alive { ServingStatus::Serving } else { ServingStatus::NotServing };
-            set_health(&health, status).await;
-            serving = alive;
-        }
-        let dispatching = alive && workers.iter().all(|worker| worker.report().failures_in_a_row < 3);
-        let status = if dispatching { ServingStatus::Serving } else { ServingStatus::NotServing };
-        health.set_service_status(DISPATCHER, status).await;
-    }
 }

@@ -51,7 +51,7 @@ const WIRE: Ban = Ban {
         "prost_types",
         "proto",
     ],
-    only_in: &["src/api/", "src/rpc/", "src/cli/", "src/service.rs"],
+    only_in: &["src/api/", "src/rpc/", "src/cli/", "src/service.rs", "src/service/"],
     reason: "only adapters, commands and the composition root speak the wire",
 };
 

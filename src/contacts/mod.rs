@@ -1,6 +1,7 @@
 //! Contacts: planned messages and their state machine. Everything that plans or calls off goes through here; `claims` holds
 //! what the dispatcher does with what is due.
 
+mod changes;
 pub mod claims;
 mod contact;
 mod entity;
@@ -11,6 +12,10 @@ mod store;
 mod verdict;
 
 pub use self::{
+    changes::{
+        CallOff, ask_again, ask_again_after_pause, cancel, cancel_all, customers_of, first_ids, replan, reschedule,
+        resolve, waiting_by_wall_clock,
+    },
     contact::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
@@ -18,10 +23,7 @@ pub use self::{
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},
-    store::{
-        CallOff, ask_again, ask_again_after_pause, attempts, cancel, cancel_all, count, customers_of, decisions,
-        find_latest, first_ids, insert, known, replan, reschedule, resolve, waiting_by_wall_clock,
-    },
+    store::{attempts, count, decisions, find_latest, insert, known},
     verdict::Verdict,
 };
 use crate::{

@@ -1,20 +1,17 @@
-use futures_util::TryStreamExt;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    QueryTrait, StreamTrait, UpdateMany,
-    sea_query::{Expr, ExprTrait, LockType, OnConflict, Query},
+    sea_query::{Expr, ExprTrait, LockType, OnConflict},
 };
 
 use super::{
-    Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, Planned, Selection, StepOf,
-    Verdict,
+    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Selection, StepOf,
     entity::{attempt, contact, decision},
 };
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, EventId, TopicId},
+    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, EventId},
     rpc::Page,
 };
 
@@ -134,224 +131,8 @@ pub async fn decisions(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<D
     Ok(rows.into_iter().map(decision).collect())
 }
 
-/// Which waiting contacts are called off.
-#[derive(Debug)]
-pub enum CallOff {
-    /// This one.
-    Contact(ContactId),
-    /// Those of these enrollments.
-    Enrollments(Vec<EnrollmentId>),
-    /// All of a customer.
-    Customer(CustomerId),
-    /// Those of a customer about a topic on a channel (none = on every channel) that obey an opt-out.
-    Topic(CustomerId, TopicId, Option<crate::delivery::Channel>),
-    /// Those of a customer with these purposes.
-    Purposes(CustomerId, &'static [super::Purpose]),
-}
-
-/// Calls off what waits; what is being handed over is beyond reach. Answers how many.
-pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp) -> Result<u64, StoreError> {
-    let which = match which {
-        CallOff::Contact(id) => contact::Column::ContactId.eq(id),
-        CallOff::Enrollments(ids) if ids.is_empty() => return Ok(0),
-        CallOff::Enrollments(ids) => contact::Column::EnrollmentId.is_in(ids),
-        CallOff::Customer(customer) => contact::Column::CustomerId.eq(customer),
-        CallOff::Topic(customer, topic, channel) => contact::Column::CustomerId
-            .eq(customer)
-            .and(contact::Column::TopicId.eq(topic))
-            .and(contact::Column::Purpose.ne(super::Purpose::Transactional))
-            .and(channel.map_or(Expr::val(true), |channel| contact::Column::Channel.eq(channel))),
-        CallOff::Purposes(customer, purposes) => {
-            contact::Column::CustomerId.eq(customer).and(contact::Column::Purpose.is_in(purposes.iter().copied()))
-        }
-    };
-    Ok(calling_off(block, now).filter(which).exec(tx).await?.rows_affected)
-}
-
-/// Calls off all that wait of those meant. Answers how many, and the steps that this ends.
-pub async fn cancel_all(
-    tx: &WriteTx,
-    which: &Selection,
-    block: &Block,
-    now: Timestamp,
-) -> Result<(i64, Vec<StepOf>), StoreError> {
-    let mut update = calling_off(block, now).filter(condition(which)).into_query();
-    update.returning(Query::returning().columns([
-        contact::Column::CampaignId,
-        contact::Column::EnrollmentId,
-        contact::Column::StepId,
-        contact::Column::EventId,
-    ]));
-    // They may be a great many: their rows are not held in memory all at once.
-    let mut rows = tx.stream(&update).await?;
-    let (mut canceled, mut steps) = (0, Vec::new());
-    while let Some(row) = rows.try_next().await? {
-        canceled += 1;
-        let columns: StepColumns =
-            (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?, row.try_get_by_index(3)?);
-        steps.extend(step(columns));
-    }
-    Ok((canceled, steps))
-}
-
-fn calling_off(block: &Block, now: Timestamp) -> UpdateMany<contact::Entity> {
-    contact::Entity::update_many()
-        .col_expr(contact::Column::State, Expr::val(ContactState::Canceled))
-        .col_expr(contact::Column::BlockReason, Expr::val(block.reason))
-        .col_expr(contact::Column::BlockEffect, Expr::val(Effect::Cancel))
-        .col_expr(contact::Column::BlockDetail, block.detail.clone().into())
-        .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
-        .col_expr(contact::Column::UpdateTime, now.into())
-        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-}
-
-/// Whose contacts are meant, each once and in order.
-pub async fn customers_of(tx: &WriteTx, which: &Selection) -> Result<Vec<CustomerId>, StoreError> {
-    let query = contact::Entity::find()
-        .select_only()
-        .column(contact::Column::CustomerId)
-        .distinct()
-        .filter(condition(which))
-        .order_by_asc(contact::Column::CustomerId);
-    // They may be a great many: their rows are not held in memory all at once.
-    Ok(query.into_tuple::<CustomerId>().stream(tx).await?.try_collect().await?)
-}
-
-/// The first contacts that are meant, in the order in which they were planned.
-pub async fn first_ids(tx: &WriteTx, which: &Selection, most: u64) -> Result<Vec<ContactId>, StoreError> {
-    let query = contact::Entity::find()
-        .select_only()
-        .column(contact::Column::ContactId)
-        .filter(condition(which))
-        .order_by_asc(contact::Column::ContactId)
-        .limit(most);
-    Ok(query.into_tuple().all(tx).await?)
-}
-
-/// Plans a waiting contact for an instant that somebody chose; what put it off is forgotten.
-pub async fn reschedule(tx: &WriteTx, id: ContactId, due: Timestamp, now: Timestamp) -> Result<(), StoreError> {
-    planning_anew(due, now)
-        .filter(contact::Column::ContactId.eq(id))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-fn planning_anew(due: Timestamp, now: Timestamp) -> UpdateMany<contact::Entity> {
-    contact::Entity::update_many()
-        .col_expr(contact::Column::DueTime, due.into())
-        .col_expr(contact::Column::DueLocalTime, Expr::val(None::<String>))
-        .col_expr(contact::Column::DueZone, Expr::val(None::<String>))
-        .col_expr(contact::Column::BlockReason, Expr::val(None::<BlockReason>))
-        .col_expr(contact::Column::BlockEffect, Expr::val(None::<Effect>))
-        .col_expr(contact::Column::BlockDetail, Expr::val(None::<String>))
-        .col_expr(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
-        .col_expr(contact::Column::UpdateTime, now.into())
-        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
-}
-
-/// Settles a locked contact in doubt, and its last attempt with it; `told` says who did and why.
-pub async fn resolve(
-    tx: &WriteTx,
-    before: &Contact,
-    verdict: Verdict,
-    told: &str,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let last = attempts(tx, before.contact_id).await?.pop();
-    let update = match verdict {
-        Verdict::SendAgain => planning_anew(now, now),
-        Verdict::WasSent | Verdict::WasNotSent => contact::Entity::update_many()
-            .col_expr(contact::Column::UpdateTime, now.into())
-            .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1)),
-    };
-    let send_time = last.as_ref().filter(|_| verdict == Verdict::WasSent).map(|attempt| attempt.start_time);
-    update
-        .col_expr(contact::Column::State, Expr::val(verdict.state()))
-        .col_expr(contact::Column::SendTime, Expr::val(send_time))
-        .filter(contact::Column::ContactId.eq(before.contact_id))
-        .filter(contact::Column::State.eq(before.state))
-        .exec(tx)
-        .await?;
-    let Some(last) = last else { return Ok(()) };
-    let detail = if last.detail.is_empty() { told.to_owned() } else { format!("{}; {told}", last.detail) };
-    let outcome = last.outcome.filter(|outcome| *outcome != AttemptOutcome::Unknown).unwrap_or(verdict.outcome());
-    attempt::Entity::update_many()
-        .col_expr(attempt::Column::Outcome, Expr::val(outcome))
-        .col_expr(attempt::Column::Detail, detail.into())
-        .filter(attempt::Column::ContactId.eq(before.contact_id))
-        .filter(attempt::Column::Number.eq(last.number))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// The waiting contacts of a customer that are planned by the wall clock.
-pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Contact>, StoreError> {
-    let rows = contact::Entity::find()
-        .filter(contact::Column::CustomerId.eq(customer))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(contact::Column::DueLocalTime.is_not_null())
-        .order_by_asc(contact::Column::ContactId)
-        .lock(LockType::Update)
-        .all(tx)
-        .await?;
-    rows.into_iter().map(domain).collect()
-}
-
-/// Plans a waiting contact for another moment.
-pub async fn replan(
-    tx: &WriteTx,
-    id: ContactId,
-    planned: Planned,
-    zone: &str,
-    expire_time: Timestamp,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    contact::Entity::update_many()
-        .col_expr(contact::Column::DueTime, planned.instant.into())
-        .col_expr(contact::Column::OriginalDueTime, planned.instant.into())
-        .col_expr(contact::Column::DueZone, zone.into())
-        .col_expr(contact::Column::ExpireTime, expire_time.into())
-        .col_expr(contact::Column::UpdateTime, now.into())
-        .col_expr(contact::Column::Revision, Expr::col(contact::Column::Revision).add(1))
-        .filter(contact::Column::ContactId.eq(id))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// Has what a customer's snooze, quiet hours or caps put off asked about again, from the moment on for which it was planned.
-pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreError> {
-    contact::Entity::update_many()
-        .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
-        .filter(contact::Column::CustomerId.eq(customer))
-        .filter(contact::Column::State.eq(ContactState::Scheduled))
-        .filter(contact::Column::BlockReason.is_in([
-            BlockReason::Snoozed,
-            BlockReason::QuietHours,
-            BlockReason::FrequencyCap,
-        ]))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-/// Has what a pause of the dispatch put off asked about again: only what was picked when the pause began.
-pub async fn ask_again_after_pause(tx: &WriteTx) -> Result<(), StoreError> {
-    // Literals: the partial index is used for no other.
-    contact::Entity::update_many()
-        .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
-        .filter(Expr::cust("state = 'scheduled' AND block_reason = 'dispatch_paused'"))
-        .exec(tx)
-        .await?;
-    Ok(())
-}
-
-fn condition(which: &Selection) -> Condition {
+/// Those that are meant.
+pub(super) fn condition(which: &Selection) -> Condition {
     Condition::all()
         .add_option(which.customer_id.map(|id| contact::Column::CustomerId.eq(id)))
         .add_option(which.campaign_id.clone().map(|id| contact::Column::CampaignId.eq(id)))
@@ -397,9 +178,11 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
     })
 }
 
-type StepColumns = (Option<CampaignId>, Option<EnrollmentId>, Option<String>, Option<EventId>);
+/// What says of which step a contact is.
+pub(super) type StepColumns = (Option<CampaignId>, Option<EnrollmentId>, Option<String>, Option<EventId>);
 
-fn step((campaign_id, enrollment_id, step_id, event_id): StepColumns) -> Option<StepOf> {
+/// The step that a contact is of, if it is of one.
+pub(super) fn step((campaign_id, enrollment_id, step_id, event_id): StepColumns) -> Option<StepOf> {
     Some(StepOf { campaign_id: campaign_id?, enrollment_id: enrollment_id?, step_id: step_id?, event_id: event_id? })
 }
 

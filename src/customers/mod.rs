@@ -5,11 +5,13 @@
 
 mod customer;
 mod entity;
+mod locks;
 mod store;
 
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
-    store::{Locked, load, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared, profiles, reach, zones},
+    locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
+    store::{load, profiles, reach, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -144,7 +146,7 @@ pub async fn lock(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
 /// A customer, living or not, kept from others until this transaction ends.
 pub async fn lock_any(tx: &WriteTx, id: CustomerId) -> Result<Customer, Fault> {
     let missing = || not_found(&CustomerKey::Id(id));
-    store::lock(tx, &CustomerKey::Id(id)).await?.ok_or_else(missing)?;
+    lock_by_key(tx, &CustomerKey::Id(id)).await?.ok_or_else(missing)?;
     find(tx, id).await?.ok_or_else(missing)
 }
 

@@ -1,32 +1,28 @@
 use std::{
-    collections::HashMap,
-    fmt,
-    num::NonZeroU32,
-    ops::AddAssign,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    Dispatcher, Turns,
+    Dispatcher,
     capacity::{Room, lot_size, weight},
     decide::{Decided, Which},
     lot::Lot,
-    prepare::Draft,
-    rates::{Moments, Rate, Taken},
+    rates::{Moments, Taken},
+    score::{Score, Tally},
 };
 use crate::{
     campaigns,
     clock::Timestamp,
-    contacts::{Lane, Queue, claims},
+    contacts::{Queue, claims},
     database::StoreError,
     delivery::Channel,
     gate::pauses::{self, Pause},
-    ids::{CampaignId, ClaimToken},
+    ids::ClaimToken,
 };
 
 /// How long a pass goes on starting lots before it says what it has done.
@@ -36,77 +32,11 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a pass waits for a moment that a rate allows; beyond it, it ends and comes back then.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub decided: usize,
-    pub sent: usize,
-    pub deferred: usize,
-    pub ended: usize,
-    pub later: usize,
-    pub failed: usize,
-    pub in_doubt: usize,
-    pub given_back: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.decided += other.decided;
-        self.sent += other.sent;
-        self.deferred += other.deferred;
-        self.ended += other.ended;
-        self.later += other.later;
-        self.failed += other.failed;
-        self.in_doubt += other.in_doubt;
-        self.given_back += other.given_back;
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { decided, sent, deferred, ended, later, failed, in_doubt, given_back } = self;
-        write!(
-            f,
-            "decided {decided}: sent {sent}, put off {deferred}, ended {ended}, to try again {later}, failed {failed}, \
-             in doubt {in_doubt}, given back {given_back}"
-        )
-    }
-}
-
-/// What the conductor knows from one pass to the next. Lots that wait for slow answers outlive the pass that started them.
-#[derive(Debug)]
-pub(super) struct Score {
-    tally: Tally,
-    deciding: JoinSet<Deciding>,
-    lots: JoinSet<(Tally, Result<(), StoreError>)>,
-    /// When the last lot was started.
-    started: Instant,
-    lanes: Turns<Lane>,
-    queues: Turns<Queue>,
-    /// What waits, the first due of each queue, and when that was looked up.
-    waiting: Vec<(Queue, Timestamp)>,
-    looked: Option<Instant>,
-    /// Queues were left out since, because nothing more of them is due.
-    emptied: bool,
-    limits: HashMap<CampaignId, NonZeroU32>,
-    /// Queues of which nothing is to be had until then.
-    resting: HashMap<Queue, Instant>,
-    /// Where there was a whole lot to be had the last time.
-    deep: Option<Queue>,
-    /// Those of which a lot is being decided.
-    open: Vec<Queue>,
-    /// What was picked of a queue while there was no room for it.
-    ahead: Option<(Queue, Vec<Draft>)>,
-    /// Moments of the transport that were taken and that nobody needed.
-    spare: Option<Moments>,
-    failure: Option<StoreError>,
-}
-
 /// A lot that is being decided.
 #[derive(Debug)]
-struct Start {
+pub(super) struct Start {
     token: ClaimToken,
-    queue: Queue,
+    pub queue: Queue,
     /// For so many.
     room: Room,
     /// When the transport allows letters.
@@ -116,7 +46,7 @@ struct Start {
 }
 
 /// A lot with what was decided about it.
-type Deciding = (Start, Result<Decided, StoreError>);
+pub(super) type Deciding = (Start, Result<Decided, StoreError>);
 
 /// What to do next.
 enum Next {
@@ -359,86 +289,5 @@ impl Dispatcher {
         }
         (score.looked, score.emptied) = (Some(Instant::now()), false);
         Ok(())
-    }
-}
-
-impl Default for Score {
-    fn default() -> Self {
-        Self {
-            tally: Tally::default(),
-            deciding: JoinSet::new(),
-            lots: JoinSet::new(),
-            started: Instant::now(),
-            lanes: Turns::default(),
-            queues: Turns::default(),
-            waiting: Vec::new(),
-            looked: None,
-            emptied: false,
-            limits: HashMap::new(),
-            resting: HashMap::new(),
-            deep: None,
-            open: Vec::new(),
-            ahead: None,
-            spare: None,
-            failure: None,
-        }
-    }
-}
-
-impl Score {
-    fn note(&mut self, done: Result<(Tally, Result<(), StoreError>), JoinError>) {
-        match done {
-            Ok((tally, result)) => {
-                self.tally += tally;
-                result.unwrap_or_else(|error| self.fail(error));
-            }
-            Err(error) => {
-                tracing::error!(%error, "a lot broke off; what it held is found by recovery");
-            }
-        }
-    }
-
-    fn fail(&mut self, error: StoreError) {
-        self.failure.get_or_insert(error);
-    }
-
-    /// Nothing goes out before the last pause ends; one without an end is ended by hand, and that rings.
-    fn hold(&mut self, pauses: &[Pause]) {
-        if pauses.is_empty() {
-            return;
-        }
-        let ends: Option<Vec<Timestamp>> = pauses.iter().map(|pause| pause.expire_time).collect();
-        let end = ends.and_then(|ends| ends.into_iter().max());
-        self.waiting = self.waiting.drain(..).filter_map(|(queue, due)| Some((queue, due.max(end?)))).collect();
-    }
-
-    /// The queues from which a lot can be started now.
-    fn due(&mut self, now: Timestamp) -> Vec<Queue> {
-        let moment = Instant::now();
-        self.resting.retain(|_, until| *until > moment);
-        let is_free = |queue: &Queue| !self.open.contains(queue) || self.deep.as_ref() == Some(queue);
-        let can_start = |queue: &Queue| is_free(queue) && !self.resting.contains_key(queue);
-        let due = self.waiting.iter().filter(|(queue, due)| *due <= now && can_start(queue));
-        due.map(|(queue, _)| queue.clone()).collect()
-    }
-
-    fn whose_turn(&mut self, due: &[Queue]) -> Option<Queue> {
-        let lanes: Vec<Lane> =
-            Lane::ALL.into_iter().filter(|lane| due.iter().any(|queue| queue.lane == *lane)).collect();
-        let lane = self.lanes.next(&lanes)?;
-        let queues: Vec<Queue> = due.iter().filter(|queue| queue.lane == lane).cloned().collect();
-        self.queues.next(&queues)
-    }
-
-    fn limit(&self, queue: &Queue) -> Option<Rate> {
-        let campaign_id = queue.campaign_id.as_ref()?;
-        let count = *self.limits.get(campaign_id)?;
-        let name = format!("campaign/{campaign_id}");
-        Some(Rate { name, count, per: Duration::from_secs(60) })
-    }
-
-    fn shortest_rest(&self) -> Option<Duration> {
-        let now = Instant::now();
-        self.resting.values().map(|until| until.saturating_duration_since(now)).min()
     }
 }

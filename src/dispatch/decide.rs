@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use super::{
     Dispatcher,
-    conductor::Tally,
     hand_over::{Order, Post},
     hands::Grip,
     prepare::Draft,
+    score::Tally,
 };
 use crate::{
     campaigns::enrollments,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Dispatcher, LOT, conductor::Tally, decide::Which};
+use super::{Dispatcher, LOT, decide::Which, score::Tally};
 use crate::{
     database::StoreError,
     workers::{Done, Job},

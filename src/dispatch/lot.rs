@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Dispatcher, LOT,
     capacity::Room,
-    conductor::Tally,
     hand_over::{Handed, Post},
     hands::Grip,
     rates::Moments,
+    score::Tally,
 };
 use crate::{
     contacts::{Contact, Lane},

@@ -31,6 +31,7 @@ mod preview;
 mod rates;
 mod recover;
 mod schedule;
+mod score;
 mod settle;
 mod turns;
 
@@ -39,7 +40,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use self::{capacity::Capacity, conductor::Score, domains::Domains, hands::Hands, rates::Rate, turns::Turns};
+use self::{capacity::Capacity, domains::Domains, hands::Hands, rates::Rate, score::Score, turns::Turns};
 pub use self::{
     expire::Expire,
     forget::ForgetRequests,

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 
-use super::{Dispatcher, conductor::Tally, hand_over::Handed, lot::Lot};
+use super::{Dispatcher, hand_over::Handed, lot::Lot, score::Tally};
 use crate::{
     campaigns::enrollments,
     clock::Timestamp,

@@ -10,6 +10,8 @@
 //! | without a reply, between MAIL and the final dot | `Later`: it may be this letter that breaks the server |
 //! | without a reply, once the final dot may have left | `Unknown` |
 
+#[cfg(test)]
+mod announced;
 mod blame;
 mod body;
 mod connection;

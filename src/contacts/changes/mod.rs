@@ -1,0 +1,8 @@
+//! What changes the plans of waiting contacts, and settles those in doubt: each a guarded update in the transaction of the caller.
+
+mod store;
+
+pub use self::store::{
+    CallOff, ask_again, ask_again_after_pause, cancel, cancel_all, customers_of, first_ids, replan, reschedule,
+    resolve, waiting_by_wall_clock,
+};
