@@ -1,7 +1,8 @@
 //! SIGKILL in mid-campaign, again and again: nothing is lost, nothing but transactional mail is doubled.
 //!
 //! A build without its fence must fail here. The fence is that a contact whose outcome nobody knows is tried again only if it
-//! is transactional. It was taken out by hand, and five kills were enough on both databases ("doubled: …"):
+//! is transactional. `.ci/run --long` takes it out and wants to see this fail; by hand five kills are enough on both databases
+//! ("doubled: …"):
 //!
 //! ```sh
 //! sed -i '/let again = /s/Purpose.eq(Purpose::Transactional)/Purpose.is_not_null()/' src/contacts/claims/leases/store.rs

@@ -7,7 +7,7 @@
 //!
 //! `sink` and `proxy` are the outer world, `fleet` and `postgres` our side of it, `load` what is to be done, `reconcile` the judge.
 //!
-//! That the judge can see is tested beside it. That the kill test can fail was tried by taking the fence out.
+//! That the judge can see is tested beside it; that the kill test can fail, by `.ci/run --long`, which takes the fence out.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a story that cannot go on ends there")]
 #![allow(clippy::print_stdout, reason = "a story prints its seed and its table")]

@@ -124,9 +124,11 @@ impl Mirror {
     /// The number of a hand-over turns out to have been accepted after its answer was given up; answers whether that settles it.
     pub fn settle_late(&mut self, number: usize) -> bool {
         let was_lost = self.attempts.get(number - 1) == Some(&Some(AttemptOutcome::Unknown));
+        if was_lost {
+            self.attempts[number - 1] = Some(AttemptOutcome::Accepted);
+        }
         let settles = was_lost && (self.waits() || self.state == ContactState::UnknownOutcome);
         if settles {
-            self.attempts[number - 1] = Some(AttemptOutcome::Accepted);
             self.change_to(ContactState::Sent);
             self.block = None;
         }

@@ -46,8 +46,8 @@ pub async fn settle_accepted(
     Ok(settled.into_iter().map(|(id, _)| id).collect())
 }
 
-/// Records what was accepted after the claim was lost, each with the number of its attempt, as far as that was given up for lost
-/// and nobody tries again at this moment: the doubt is over. Answers which of them that are.
+/// Records what was accepted after the claim was lost, each with the number of its attempt, as far as that was given up for lost.
+/// Where nobody tries again at this moment and nobody has ended it otherwise, the doubt is over; answers which of them that are.
 pub async fn settle_late(
     tx: &WriteTx,
     accepted: &[(ContactId, i32)],
@@ -91,7 +91,7 @@ pub async fn settle_late(
         .value(attempt::Column::Detail, "the answer came late")
         .and_where(of_attempt(attempt::Column::ContactId).eq(given(1)))
         .and_where(of_attempt(attempt::Column::Number).eq(given(2)))
-        .and_where(of_attempt(attempt::Column::ContactId).is_in(settled.iter().copied()));
+        .and_where(of_attempt(attempt::Column::Outcome).eq(AttemptOutcome::Unknown));
     sea_orm::ConnectionTrait::execute(tx, &attempts).await?;
     Ok(settled)
 }
