@@ -160,10 +160,14 @@ impl Capacity {
         self.given_back.notified().await;
     }
 
-    /// Who was to follow need not wait for it any longer, and is the next to get a place.
-    pub fn line_up_again(&self, successor: Successor, lane: Lane) {
+    /// Whoever was to follow need not wait for it any longer, and is the next of its lane to get a place; the room stays with the
+    /// lane whose letter keeps it.
+    pub fn line_up_again(&self, successor: Successor, room: &mut Room, own: Lane) {
         let mut lines = self.lines();
-        lines.waiting[lane.place()].push_front(Waiting { announcement: None, turn: successor.turn });
+        lines.waiting[room.lane.place()].push_front(Waiting { announcement: None, turn: successor.turn });
+        lines.taken[room.lane.place()] -= 1;
+        lines.taken[own.place()] += 1;
+        room.lane = own;
         self.let_in(&mut lines);
     }
 

@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::{
     Dispatcher,
@@ -185,10 +188,11 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Decided, StoreError> {
         let Decisions { orders, intents, blocked, steps } = decisions;
-        // The letters are composed while the database is at it.
+        // The letters are composed while the database is at it. One on which that breaks off is found by recovery, alone.
         let (intended, mut letters) =
             tokio::join!(claims::intend(&tx, token, &intents, &self.of.replica, now), async {
-                orders.into_iter().map(|order| self.compose(order)).collect::<Vec<_>>()
+                let compose = |order| catch_unwind(AssertUnwindSafe(|| self.compose(order))).ok();
+                orders.into_iter().filter_map(compose).collect::<Vec<_>>()
             });
         let intended = intended?;
         let held_back = claims::block(&tx, &blocked, now).await?;

@@ -131,7 +131,7 @@ impl Errand {
         }
         visit.begin();
         own.hands.begin(post.contact.contact_id);
-        let heir = Heir::to(&own.width, room);
+        let heir = Heir::to(&own.width, &own.caution, room);
         let (outcome, conversation) = tokio::select! {
             done = own.of.transport.hand_over(envelope, conversation, || heir.name()) => done,
             never = heir.let_go_when_late() => never,
@@ -139,12 +139,12 @@ impl Errand {
                 (Outcome::Unknown { detail: "the process stopped before the answer came".to_owned() }, None)
             }
         };
-        heir.inherit(conversation);
         match &outcome {
             Outcome::Returned { detail } => own.of.breaker.came_back(detail),
             Outcome::Unknown { .. } => {}
             Outcome::Accepted | Outcome::Later(_) | Outcome::Never(_) => own.of.breaker.is_well(),
         }
+        heir.inherit(conversation);
         match outcome {
             Outcome::Returned { .. } => Handed::Back,
             outcome => Handed::Over(outcome),

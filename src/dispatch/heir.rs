@@ -1,41 +1,65 @@
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::capacity::{Capacity, Room, Successor};
-use crate::delivery::{Announcement, Conversation};
+use crate::{
+    contacts::Lane,
+    delivery::{Announcement, Conversation},
+};
 
 /// A hand-over that takes longer has no heir: its letter would wait for an answer that need not come.
-const LATE: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_millis(500);
+/// How long nobody names an heir after a hand-over that took so long: each one that is let go costs a connection.
+const CAUTION: Duration = Duration::from_secs(60);
+
+/// When a hand-over with an heir was late the last time.
+#[derive(Debug, Default)]
+pub struct Caution(Mutex<Option<Instant>>);
+
+impl Caution {
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn holds(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|since| since.elapsed() < CAUTION)
+    }
+}
 
 /// Who gets the place of a hand-over that is under way, and the conversation with it: its letter is announced in the same write
 /// as the end of the letter before it.
 #[derive(Debug)]
 pub struct Heir<'a> {
     width: &'a Capacity,
+    caution: &'a Caution,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     room: Room,
+    /// Whose letter has the place.
+    own: Lane,
     successor: Option<Successor>,
     is_late: bool,
 }
 
 impl<'a> Heir<'a> {
     /// Nobody yet.
-    pub fn to(width: &'a Capacity, room: Room) -> Self {
-        Self { width, state: Mutex::new(State { room, successor: None, is_late: false }) }
+    pub fn to(width: &'a Capacity, caution: &'a Caution, room: Room) -> Self {
+        let own = room.lane();
+        Self { width, caution, state: Mutex::new(State { room, own, successor: None, is_late: false }) }
     }
 
     /// Names whose turn it is, once; answers how to announce their letter.
     pub fn name(&self) -> Option<Announcement> {
         let mut state = self.lock();
-        if state.is_late {
+        if state.is_late || self.caution.holds() {
             return None;
         }
+        let state = &mut *state;
         state.successor = self.width.successor(&mut state.room);
         Some(state.successor.as_ref()?.announcement.clone())
     }
@@ -45,9 +69,11 @@ impl<'a> Heir<'a> {
         tokio::time::sleep(LATE).await;
         {
             let mut state = self.lock();
+            let state = &mut *state;
             state.is_late = true;
             if let Some(successor) = state.successor.take() {
-                self.width.line_up_again(successor, state.room.lane());
+                self.caution.begin();
+                self.width.line_up_again(successor, &mut state.room, state.own);
             }
         }
         std::future::pending().await
@@ -87,9 +113,9 @@ mod tests {
 
     #[tokio::test]
     async fn the_heir_is_whoever_had_the_next_turn_and_has_the_place_at_once() {
-        let width = Capacity::of_transport(4);
+        let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (_others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, room);
+        let heir = Heir::to(&width, &caution, room);
         assert!(heir.name().is_none(), "nobody waits");
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -105,10 +131,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_has_no_room_in_its_lane_is_no_heir() {
-        let width = Capacity::of_transport(4);
+        let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let others = [Lane::Bulk, Lane::Bulk, Lane::Transactional].map(|lane| width.enter(lane, None));
         let _others = futures_util::future::join_all(others).await;
-        let heir = Heir::to(&width, width.enter(Lane::FollowUp, None).await.room);
+        let heir = Heir::to(&width, &caution, width.enter(Lane::FollowUp, None).await.room);
         let mut bulk = Box::pin(width.enter(Lane::Bulk, Some(announcement())));
         assert!(bulk.as_mut().now_or_never().is_none());
         assert!(heir.name().is_none());
@@ -121,9 +147,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_heir_is_let_go_when_the_one_before_takes_long_and_gets_the_next_place() {
-        let width = Capacity::of_transport(4);
+        let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (mut others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, room);
+        let heir = Heir::to(&width, &caution, room);
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(heir.name().is_some());
@@ -132,15 +158,37 @@ mod tests {
         assert!(heir.name().is_none(), "whoever is late has no heir");
         assert!(waiting.as_mut().now_or_never().is_none());
         others.pop();
-        assert!(waiting.now_or_never().is_some());
+        let place = waiting.now_or_never().expect("a place is free");
         heir.inherit(None);
+        let next = Heir::to(&width, &caution, place.room);
+        let _more = Box::pin(width.enter(Lane::Transactional, Some(announcement()))).as_mut().now_or_never();
+        assert!(next.name().is_none(), "for a while nobody has an heir");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_letter_that_takes_long_keeps_the_place_as_one_of_its_own_lane() {
+        let (width, caution) = (Capacity::of_transport(8), Caution::default());
+        let bulk = futures_util::future::join_all((0..6).map(|_| width.enter(Lane::Bulk, None))).await;
+        let _others = [width.enter(Lane::FollowUp, None).await, width.enter(Lane::Transactional, None).await];
+        let heirs: Vec<_> = bulk.into_iter().map(|place| Heir::to(&width, &caution, place.room)).collect();
+        let mut urgent: Vec<_> =
+            (0..6).map(|_| Box::pin(width.enter(Lane::Transactional, Some(announcement())))).collect();
+        urgent.iter_mut().for_each(|one| assert!(one.as_mut().now_or_never().is_none()));
+        assert!(heirs.iter().all(|heir| heir.name().is_some()));
+        let late = heirs.iter().map(|heir| tokio::time::timeout(2 * LATE, heir.let_go_when_late::<()>()));
+        futures_util::future::join_all(late).await;
+        drop(urgent);
+        let mut more = Box::pin(width.enter(Lane::Bulk, None));
+        drop(_others);
+        assert!(more.as_mut().now_or_never().is_none(), "two places are not for bulk");
+        assert_eq!(width.free(Lane::Transactional), 2);
     }
 
     #[tokio::test]
     async fn an_heir_that_does_not_want_to_wait_leaves_the_place_free() {
-        let width = Capacity::of_transport(4);
+        let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (_others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, room);
+        let heir = Heir::to(&width, &caution, room);
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(heir.name().is_some());

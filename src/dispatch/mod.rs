@@ -40,7 +40,9 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use self::{capacity::Capacity, domains::Domains, hands::Hands, rates::Rate, score::Score, turns::Turns};
+use self::{
+    capacity::Capacity, domains::Domains, hands::Hands, heir::Caution, rates::Rate, score::Score, turns::Turns,
+};
 pub use self::{
     expire::Expire,
     forget::ForgetRequests,
@@ -105,6 +107,7 @@ pub struct Dispatcher {
     rate: Option<Rate>,
     intents: Capacity,
     width: Capacity,
+    caution: Caution,
     /// How many lots are decided at once.
     deciders: usize,
     domains: Domains,
@@ -120,6 +123,7 @@ impl Dispatcher {
             rate: of.rate.map(per_second),
             intents: Capacity::of_intents(),
             width: Capacity::of_transport(of.width),
+            caution: Caution::default(),
             // A file has one writer, and who keeps to a rate need not hurry; on a server one lot is decided while another waits
             // for its commit.
             deciders: if of.db.is_shared() && of.rate.is_none() { 2 } else { 1 },

@@ -48,6 +48,7 @@ async fn what_befalls_a_letter_befalls_neither_the_one_before_it_nor_the_one_ann
         (Act::Say("452 4.2.2 full"), 1),
         (Act::Say("550 no"), 1),
         (Act::SayAndDrop("421 4.3.2 going down"), 2),
+        (Act::Say("354 more?"), 2),
         (Act::Drop, 2),
         (Act::Stall, 2),
     ] {
@@ -56,7 +57,7 @@ async fn what_befalls_a_letter_befalls_neither_the_one_before_it_nor_the_one_ann
         let (first, conversation) = talk(&smtp, b"a\r\n", None, Some(b"b\r\n")).await;
         let fits = match act {
             Act::Say("550 no") => first == never,
-            Act::Say(_) => first == later,
+            Act::Say("452 4.2.2 full") => first == later,
             Act::SayAndDrop(_) => first == Outcome::Later(refused("421 4.3.2", "going down")),
             _ => is_doubt(&first),
         };

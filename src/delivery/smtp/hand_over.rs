@@ -133,12 +133,20 @@ impl Connection {
         if self.offers.pipelining
             && let Some(next) = next.take().and_then(|next| next())
         {
-            self.announce_with_body(&next);
+            self.say_next(&next);
+        }
+        // TLS does not tell how much of a write has left, so there the letter goes alone and what announces the next right after.
+        if self.stream.is_plain() {
+            self.body.append(&mut self.commands);
         }
         if let Err((written, trouble)) = self.send_body(self.until).await {
             let detail = format!("{verb}: {trouble}");
             let dot_left = written + FINAL_DOT > length;
             return if dot_left { Outcome::Unknown { detail } } else { Outcome::Later(Refusal::plain(detail)) };
+        }
+        if !self.commands.is_empty() {
+            // Where that fails, the answer to the letter says what became of it, and the next letter goes elsewhere.
+            let _ = self.send(self.step()).await;
         }
         let until = Instant::now() + self.limits.after_dot;
         let outcome = match self.reply(until).await {
@@ -146,14 +154,17 @@ impl Connection {
             Ok(reply) => match reply.class() {
                 2 => Outcome::Accepted,
                 4 | 5 => refusal(reply, verb, to),
-                _ => return Outcome::Unknown { detail: format!("{verb}: {}", Trouble::Garbage) },
+                _ => {
+                    self.is_sound = false;
+                    return Outcome::Unknown { detail: format!("{verb}: {}", Trouble::Garbage) };
+                }
             },
         };
         self.is_open = false;
         outcome
     }
 
-    fn announce_with_body(&mut self, next: &Announcement) {
+    fn say_next(&mut self, next: &Announcement) {
         // It will hear its refusal when it comes itself.
         if self.offers.refusal(next.needs).is_some() {
             return;
@@ -161,7 +172,6 @@ impl Connection {
         [Verb::Mail, Verb::Recipient, Verb::Data]
             .into_iter()
             .for_each(|verb| self.say_verb(verb, &next.from, &next.to, next.needs));
-        self.body.append(&mut self.commands);
         self.is_announced = true;
     }
 }

@@ -61,6 +61,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Whether what was written has left as it was.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     /// Appends what has come; nothing more ever comes after 0 octets.
     pub async fn read(&mut self, input: &mut Vec<u8>) -> io::Result<usize> {
         match self {
@@ -92,7 +97,7 @@ mod tests {
         super::{
             Server, Smtp,
             fake::{Act, Fake, Script, certificate},
-            stories::{LETTER, LONG, send, settings},
+            stories::{LETTER, LONG, send, settings, talk},
         },
         *,
     };
@@ -135,6 +140,18 @@ mod tests {
             }
             assert_eq!((seen.connections, seen.letters.len()), (1, 2));
         }
+    }
+
+    #[tokio::test]
+    async fn the_next_letter_is_announced_under_tls_too() {
+        let (acceptor, roots) = certificate("localhost");
+        let (offers, tls) = (&["AUTH PLAIN", "PIPELINING"], Some(acceptor));
+        let fake = Fake::start(Script { offers, tls, implicit_tls: true, ..Script::default() }).await;
+        let smtp = with_tls(&fake, Security::Implicit, Tls::new("localhost", roots).unwrap());
+        let (first, conversation) = talk(&smtp, LETTER.as_bytes(), None, Some(b"next\r\n")).await;
+        assert!(first == Outcome::Accepted && conversation.is_some());
+        assert_eq!(talk(&smtp, b"next\r\n", conversation, None).await.0, Outcome::Accepted);
+        assert_eq!(fake.seen().counts(), (1, 2));
     }
 
     #[tokio::test]
