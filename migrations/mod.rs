@@ -14,6 +14,7 @@ mod m20261122_000009_add_policy;
 mod m20261122_000010_add_limits;
 mod m20261122_000011_add_lane_index;
 mod m20261122_000012_claim_with_intent;
+mod m20261127_000013_add_suppressions;
 
 /// Knows every step.
 pub struct Migrator;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000010_add_limits::Migration),
             Box::new(m20261122_000011_add_lane_index::Migration),
             Box::new(m20261122_000012_claim_with_intent::Migration),
+            Box::new(m20261127_000013_add_suppressions::Migration),
         ]
     }
 }

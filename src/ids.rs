@@ -81,6 +81,8 @@ typed_ids! {
     ConsentRecordId "cns";
     /// A pause of the dispatch.
     PauseId "pau";
+    /// An address that is not written to.
+    SuppressionId "sup";
     /// The lease of a process, with which it claims contacts; fences off whoever held them before.
     ClaimToken "clm";
 }

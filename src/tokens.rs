@@ -16,6 +16,8 @@ pub enum Use {
     PageToken,
     /// The Message-ID of a contact.
     MessageId,
+    /// The address that a suppression is for.
+    Suppression,
 }
 
 impl SecretKey {
@@ -38,6 +40,7 @@ impl SecretKey {
         let label: &[u8] = match purpose {
             Use::PageToken => b"rapport page token 1",
             Use::MessageId => b"rapport message id 1",
+            Use::Suppression => b"rapport suppression 1",
         };
         let key = keyed(&self.0).chain_update(label).finalize().into_bytes();
         keyed(&key.into()).chain_update(message)

@@ -26,7 +26,7 @@ use crate::{
     gate::Gate,
     ids::{CampaignId, CustomerId},
     intake::Intake,
-    preferences::PreferenceBook,
+    preferences::{PreferenceBook, Suppressions},
     rpc::{
         Caller, Fault, PageTokens, Reply, Violations,
         proto::{
@@ -52,6 +52,8 @@ pub struct Parts {
     pub events: Events,
     /// Topics and preferences.
     pub preferences: PreferenceBook,
+    /// Addresses that are not written to.
+    pub suppressions: Suppressions,
     /// Templates.
     pub templates: Arc<Templates>,
     /// Campaigns.

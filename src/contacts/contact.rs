@@ -95,6 +95,16 @@ text_enum! {
         Exited = "exited",
         /// There is nowhere to send it.
         NoAddress = "no_address",
+        /// The law forbids to write to the address.
+        Legal = "legal",
+        /// Whoever reads the address marked a message as spam.
+        Complaint = "complaint",
+        /// The address does not exist.
+        HardBounce = "hard_bounce",
+        /// An operator suppressed the address.
+        Operator = "suppressed_by_operator",
+        /// Too much of what was sent to the address bounced.
+        SoftBounces = "soft_bounces",
         /// The customer objected to marketing and surveys, or wants silence.
         Objected = "objected",
         /// The customer opted out of the topic.

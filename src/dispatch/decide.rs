@@ -114,7 +114,7 @@ impl Dispatcher {
         if !claims::is_held(&tx, token).await? {
             return Err(StoreError::Raced);
         }
-        let facts = Facts::lock(&tx, &contacts.iter().collect::<Vec<_>>(), now).await?;
+        let facts = Facts::lock(&tx, &self.of.key, &contacts.iter().collect::<Vec<_>>(), now).await?;
         let drafts = self.prepare(contacts, facts.customers(), facts.policy()).await?;
         Ok(Some((tx, drafts, facts)))
     }
@@ -137,7 +137,8 @@ impl Dispatcher {
             return Ok(None);
         }
         let tx = self.of.db.begin_write().await?;
-        let facts = Facts::lock(&tx, &drafts.iter().map(|draft| &draft.contact).collect::<Vec<_>>(), now).await?;
+        let facts =
+            Facts::lock(&tx, &self.of.key, &drafts.iter().map(|draft| &draft.contact).collect::<Vec<_>>(), now).await?;
         Ok(Some((tx, drafts, facts)))
     }
 

@@ -13,7 +13,8 @@ use crate::{
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
-    preferences::{self, FrequencyCap, Preferences, SendingPolicy, Topic},
+    preferences::{self, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
+    tokens::SecretKey,
 };
 
 /// What the gate needs to know about some contacts, read in a handful of queries however many they are.
@@ -23,6 +24,7 @@ pub struct Facts {
     pauses: Vec<Pause>,
     customers: HashMap<CustomerId, Customer>,
     preferences: HashMap<CustomerId, Preferences>,
+    suppressed: Suppressed,
     topics: HashMap<TopicId, Topic>,
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
@@ -32,10 +34,15 @@ impl Facts {
     /// As they stand, kept so until the transaction ends: nobody can change a preference beside a decision, nor decide about the
     /// same customers, so that two messages never take the last place below a cap together. It waits for nobody: where
     /// somebody is at a customer this very moment, nothing can be [decided](Self::knows) about that customer's contacts yet.
-    pub async fn lock(tx: &WriteTx, contacts: &[&Contact], now: Timestamp) -> Result<Self, StoreError> {
+    pub async fn lock(
+        tx: &WriteTx,
+        key: &SecretKey,
+        contacts: &[&Contact],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let mut keys = Keys::of(contacts.iter().copied());
         keys.customers = customers::lock_free(tx, keys.customers).await?;
-        Self::gather(tx, contacts, keys, preferences::policy(tx).await?, now).await
+        Self::gather(tx, key, contacts, keys, now).await
     }
 
     /// Whether a contact can be decided.
@@ -44,22 +51,28 @@ impl Facts {
     }
 
     /// As they stand, for looking only.
-    pub async fn read(db: &Database, contacts: &[&Contact], now: Timestamp) -> Result<Self, StoreError> {
-        let db = db.reader();
-        Self::gather(db, contacts, Keys::of(contacts.iter().copied()), preferences::policy(db).await?, now).await
+    pub async fn read(
+        db: &Database,
+        key: &SecretKey,
+        contacts: &[&Contact],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        Self::gather(db.reader(), key, contacts, Keys::of(contacts.iter().copied()), now).await
     }
 
     async fn gather(
         db: &impl Connection,
+        key: &SecretKey,
         contacts: &[&Contact],
         keys: Keys,
-        policy: SendingPolicy,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
+        let customers = customers::reach(db, &keys.customers).await?;
         let mut facts = Self {
-            policy,
+            policy: preferences::policy(db).await?,
             pauses: pauses::active(db, now).await?,
-            customers: customers::reach(db, &keys.customers).await?,
+            suppressed: preferences::suppressed_of(db, key, customers.values(), now).await?,
+            customers,
             preferences: preferences::load(db, &keys.customers).await?,
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
@@ -113,6 +126,8 @@ impl Facts {
             topic_id: &contact.topic_id,
             purpose: contact.purpose,
             opt_in: topic.opt_in,
+            essential: topic.essential,
+            suppressed: &self.suppressed,
             channel: contact.channel,
             expire_time: Some(contact.expire_time),
             enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),

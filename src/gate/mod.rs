@@ -22,6 +22,7 @@ use crate::{
     ids::{CustomerId, TopicId},
     preferences::{self, FrequencyCap},
     rpc::{Fault, Reason},
+    tokens::SecretKey,
 };
 
 /// Answers questions about what may be sent.
@@ -29,6 +30,7 @@ use crate::{
 pub struct Gate {
     db: Database,
     clock: Clock,
+    key: SecretKey,
     breaker: Arc<Breaker>,
 }
 
@@ -53,9 +55,9 @@ pub struct Contactability {
 }
 
 impl Gate {
-    /// A gate over a database and a transport.
-    pub fn new(db: Database, clock: Clock, breaker: Arc<Breaker>) -> Self {
-        Self { db, clock, breaker }
+    /// A gate over a database and a transport, with the key of suppressed addresses.
+    pub fn new(db: Database, clock: Clock, key: SecretKey, breaker: Arc<Breaker>) -> Self {
+        Self { db, clock, key, breaker }
     }
 
     /// Until when the transport is left alone.
@@ -76,6 +78,7 @@ impl Gate {
         let topic = preferences::find_topic(db, topic_id).await?;
         let customer = customers::find(db, customer_id).await?.ok_or_else(|| no_customer(customer_id))?;
         let preferences = preferences::of(db, customer_id).await?;
+        let suppressed = preferences::suppressed_of(db, &self.key, [&customer], at).await?;
         let policy = preferences::policy(db).await?;
         let pauses = pauses::active(db, at).await?;
         let concerns = |cap: &&FrequencyCap| cap.concerns(topic_id, channel);
@@ -88,10 +91,12 @@ impl Gate {
             pauses: &pauses,
             customer: &customer,
             preferences: &preferences,
+            suppressed: &suppressed,
             handed_over: handed_over.as_deref().unwrap_or_default(),
             topic_id,
             purpose: topic.purpose,
             opt_in: topic.opt_in,
+            essential: topic.essential,
             channel,
             expire_time: None,
             enrollment: None,

@@ -11,7 +11,7 @@ use crate::{
     customers::{Address, Customer},
     delivery::Channel,
     ids::{ConsentRecordId, TopicId},
-    preferences::{Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy},
+    preferences::{Cause, Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy, Suppressed},
 };
 
 /// What is known about a message that somebody would like to send.
@@ -25,6 +25,8 @@ pub struct Case<'a> {
     pub customer: &'a Customer,
     /// What they said.
     pub preferences: &'a Preferences,
+    /// Which of their addresses are not written to.
+    pub suppressed: &'a Suppressed,
     /// What they got, as far back as a cap counts.
     pub handed_over: &'a [HandOver],
     /// What it is about.
@@ -33,6 +35,8 @@ pub struct Case<'a> {
     pub purpose: Purpose,
     /// What the topic takes.
     pub opt_in: OptIn,
+    /// Whether the topic goes out even after a complaint.
+    pub essential: bool,
     /// How it reaches the customer.
     pub channel: Channel,
     /// When it is too late; none for a question without a contact.
@@ -111,11 +115,16 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 21] = [
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
+    Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
+    Rule { name: "no_complaint", reason: BlockReason::Complaint, check: no_complaint },
+    Rule { name: "no_hard_bounce", reason: BlockReason::HardBounce, check: no_hard_bounce },
+    Rule { name: "not_suppressed", reason: BlockReason::Operator, check: not_suppressed },
+    Rule { name: "no_soft_bounces", reason: BlockReason::SoftBounces, check: no_soft_bounces },
     Rule { name: "no_objection", reason: BlockReason::Objected, check: no_objection },
     Rule { name: "no_opt_out", reason: BlockReason::OptedOut, check: no_opt_out },
     Rule { name: "consent_given", reason: BlockReason::NoConsent, check: consent_given },
@@ -222,6 +231,33 @@ fn address_known(case: &Case<'_>, _: Timestamp) -> Option<Block> {
         return None;
     }
     suppress(BlockReason::NoAddress, format!("the customer has no {} address", case.channel))
+}
+
+/// What a suppression of the address that it would go to says, if it stops such messages.
+fn suppressed(case: &Case<'_>, cause: Cause, now: Timestamp, why: &str) -> Option<String> {
+    let found = case.suppressed.find(case.address()?.address_id, cause, now)?;
+    let (masked, since, id) = (&found.masked_address, instant(found.create_time), found.suppression_id);
+    cause.stops(case.purpose, case.essential).then(|| format!("{why} {masked}, on record since {since} ({id})"))
+}
+
+fn not_forbidden(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(BlockReason::Legal, suppressed(case, Cause::Legal, now, "the law forbids to write to")?)
+}
+
+fn no_complaint(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(BlockReason::Complaint, suppressed(case, Cause::Complaint, now, "a message was marked as spam at")?)
+}
+
+fn no_hard_bounce(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(BlockReason::HardBounce, suppressed(case, Cause::HardBounce, now, "a mail server refused for good")?)
+}
+
+fn not_suppressed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(BlockReason::Operator, suppressed(case, Cause::Operator, now, "an operator suppressed")?)
+}
+
+fn no_soft_bounces(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(BlockReason::SoftBounces, suppressed(case, Cause::SoftBounces, now, "too many messages bounced from")?)
 }
 
 fn no_objection(case: &Case<'_>, _: Timestamp) -> Option<Block> {
@@ -373,16 +409,18 @@ mod tests {
         let mut preferences = Preferences::none(customer.customer_id);
         preferences.consents.push(said(&customer, ConsentState::Granted, at(1)));
         let (before, none) = (customer.clone(), preferences.clone());
-        let policy = policy();
+        let (policy, suppressed) = (policy(), Suppressed::default());
         let mut case = Case {
             policy: &policy,
             pauses: &[],
             customer: &before,
             preferences: &none,
+            suppressed: &suppressed,
             handed_over: &[],
             topic_id: &topic,
             purpose,
             opt_in: if purpose.needs_consent() { OptIn::Single } else { OptIn::None },
+            essential: false,
             channel: Channel::Email,
             expire_time: Some(at(82)),
             enrollment: None,
@@ -489,16 +527,18 @@ mod tests {
             let days = Weekdays::parse::<&str>(&[]).unwrap();
             preferences.quiet_hours = Some(QuietHours { start: time(start), end: time(start + length), days });
             preferences.snooze_end_time = Some(at(snooze));
-            let policy = policy();
+            let (policy, suppressed) = (policy(), Suppressed::default());
             let case = Case {
                 policy: &policy,
                 pauses: &[],
                 customer: &customer,
                 preferences: &preferences,
+                suppressed: &suppressed,
                 handed_over: &[],
                 topic_id: &topic,
                 purpose: Purpose::Service,
                 opt_in: OptIn::None,
+                essential: false,
                 channel: Channel::Email,
                 expire_time: None,
                 enrollment: None,

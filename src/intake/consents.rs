@@ -71,6 +71,7 @@ impl Intake {
         let topic = preferences::find_topic(&tx, &statement.topic_id).await?;
         let preferences = preferences::of(&tx, customer_id).await?;
         let (consent, canceled) = state(&tx, &customer, &topic, &preferences, &statement, now).await?;
+        self.lift_suppressions(&tx, &customer, &consent, &statement, now).await?;
         if let Some(key) = key {
             key.finish(&tx, customer_id, &[canceled]).await?;
         }
@@ -115,6 +116,26 @@ impl Intake {
         let preferences = preferences::of(&tx, customer_id).await?;
         database::commit(tx).await?;
         Ok((preferences, canceled))
+    }
+}
+
+impl Intake {
+    /// Whoever agrees anew, by an act of their own, may be written to again at the address that this is for.
+    async fn lift_suppressions(
+        &self,
+        tx: &WriteTx,
+        customer: &Customer,
+        consent: &Consent,
+        statement: &Statement,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let bound = consent.address_id.or_else(|| Some(customer.primary_address(consent.channel)?.address_id));
+        let address = customer.addresses.iter().find(|address| Some(address.address_id) == bound);
+        if let Some(address) = address.filter(|_| statement.grant && statement.method.is_own_act()) {
+            let said = statement.occur_time.unwrap_or(now).min(now);
+            preferences::lift_by_own_act(tx, &self.key, address, said, now).await?;
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     contacts::{Block, BlockReason, Contact, ContactState, Effect},
     database::Database,
     rpc::{Fault, Reason},
+    tokens::SecretKey,
     workers::Bell,
 };
 
@@ -33,14 +34,15 @@ use crate::{
 pub struct Intake {
     db: Database,
     clock: Clock,
+    key: SecretKey,
     plans: Plans,
     dispatcher: Arc<Bell>,
 }
 
 impl Intake {
     /// Records into a database, and rings when something is due earlier than the dispatcher expects.
-    pub fn new(db: Database, clock: Clock, plans: Plans, dispatcher: Arc<Bell>) -> Self {
-        Self { db, clock, plans, dispatcher }
+    pub fn new(db: Database, clock: Clock, key: SecretKey, plans: Plans, dispatcher: Arc<Bell>) -> Self {
+        Self { db, clock, key, plans, dispatcher }
     }
 }
 

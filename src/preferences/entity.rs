@@ -19,6 +19,7 @@ pub mod topic {
         pub channels: Json,
         pub create_time: DateTimeUtc,
         pub revision: i32,
+        pub essential: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,5 +1,5 @@
-//! What customers want to hear about, and when: topics, the consent ledger and its sum, quiet hours, caps, snooze; and the
-//! sending policy, which holds for everybody.
+//! What customers want to hear about, and when: topics, the consent ledger and its sum, quiet hours, caps, snooze; addresses that
+//! are suppressed; and the sending policy, which holds for everybody.
 //!
 //! The ledger is only added to. What a customer said last about a topic is its sum, kept beside it. `intake` records consents
 //! and withdrawals, because they also call off what is planned.
@@ -11,6 +11,7 @@ mod policy;
 #[expect(clippy::module_inception, reason = "the noun of this part is its name")]
 mod preferences;
 mod store;
+mod suppressions;
 mod topic;
 
 pub use self::{
@@ -22,6 +23,7 @@ pub use self::{
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
     store::{append, find_record, load, load_topics, policy, put_consent, save},
+    suppressions::{Cause, NewSuppression, Suppressed, Suppression, Suppressions, lift_by_own_act, suppressed_of},
     topic::{LocalizedText, OptIn, Topic},
 };
 use crate::{

@@ -31,6 +31,7 @@ pub async fn insert_topic(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<b
         purpose: Set(new.purpose),
         opt_in: Set(new.opt_in),
         channels: Set(json(&new.channels)?),
+        essential: Set(new.essential),
         create_time: Set(now),
         revision: Set(new.revision),
     };
@@ -207,6 +208,7 @@ fn domain_topic(row: topic::Model) -> Result<Topic, StoreError> {
         purpose: row.purpose,
         opt_in: row.opt_in,
         channels: serde_json::from_value(row.channels).map_err(|wrong| corrupt("topics", &wrong))?,
+        essential: row.essential,
         revision: row.revision,
     })
 }

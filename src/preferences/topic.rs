@@ -27,6 +27,8 @@ pub struct Topic {
     pub opt_in: OptIn,
     /// On which channels.
     pub channels: Vec<Channel>,
+    /// Goes out even after a complaint.
+    pub essential: bool,
     /// Counts its changes.
     pub revision: i32,
 }

@@ -102,7 +102,8 @@ fn code(reason: Reason) -> Code {
         | Reason::TemplateNotFound
         | Reason::CampaignNotFound
         | Reason::ContactNotFound
-        | Reason::JobNotFound => Code::NotFound,
+        | Reason::JobNotFound
+        | Reason::SuppressionNotFound => Code::NotFound,
         Reason::ExternalIdTaken
         | Reason::EmailTaken
         | Reason::TopicExists
@@ -122,7 +123,8 @@ fn code(reason: Reason) -> Code {
         | Reason::ContactNotScheduled
         | Reason::ContactNotInDoubt
         | Reason::ContactExpired
-        | Reason::CountMismatch => Code::FailedPrecondition,
+        | Reason::CountMismatch
+        | Reason::SuppressionStands => Code::FailedPrecondition,
         Reason::EtagMismatch | Reason::WriteConflict => Code::Aborted,
         Reason::Overloaded => Code::ResourceExhausted,
         Reason::DatabaseUnavailable => Code::Unavailable,

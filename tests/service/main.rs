@@ -24,4 +24,5 @@ mod resolving;
 mod schema;
 mod start;
 mod state_machine;
+mod suppressions;
 mod templates;

@@ -1,4 +1,5 @@
 mod policy;
+mod suppressions;
 
 use chrono::TimeDelta;
 use tonic::{Request, Response, Status, async_trait};
@@ -14,11 +15,13 @@ use crate::{
     rpc::{
         Fault, Mask, Violations, etag,
         proto::{
-            self, CheckContactabilityRequest, CheckContactabilityResponse, CreateTopicRequest, CreateTopicResponse,
-            GetPreferencesRequest, GetPreferencesResponse, GetSendingPolicyRequest, GetSendingPolicyResponse,
-            GetTopicRequest, GetTopicResponse, ListTopicsRequest, ListTopicsResponse, SetConsentRequest,
-            SetConsentResponse, UnsubscribeRequest, UnsubscribeResponse, UpdatePreferencesRequest,
-            UpdatePreferencesResponse, UpdateSendingPolicyRequest, UpdateSendingPolicyResponse, consent,
+            self, CheckContactabilityRequest, CheckContactabilityResponse, CreateSuppressionRequest,
+            CreateSuppressionResponse, CreateTopicRequest, CreateTopicResponse, DeleteSuppressionRequest,
+            DeleteSuppressionResponse, GetPreferencesRequest, GetPreferencesResponse, GetSendingPolicyRequest,
+            GetSendingPolicyResponse, GetTopicRequest, GetTopicResponse, ListSuppressionsRequest,
+            ListSuppressionsResponse, ListTopicsRequest, ListTopicsResponse, SetConsentRequest, SetConsentResponse,
+            UnsubscribeRequest, UnsubscribeResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
+            UpdateSendingPolicyRequest, UpdateSendingPolicyResponse, consent,
             preference_service_server::PreferenceService,
             set_consent_request::Decision,
             topic,
@@ -161,6 +164,48 @@ impl PreferenceService for Api {
         }))
     }
 
+    async fn create_suppression(
+        &self,
+        request: Request<CreateSuppressionRequest>,
+    ) -> Result<Response<CreateSuppressionResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key =
+            decode::request_key(&mut violations, "requestId", &caller, "CreateSuppression", &request_id, &message);
+        let new = suppressions::decode(&mut violations, message.suppression, caller.as_str(), self.0.clock.now());
+        let reply = self.0.suppressions.create(violations.finish(new)?, key.as_ref()).await?;
+        Ok(answer(reply, |one| CreateSuppressionResponse { suppression: Some(suppressions::encode(one)) }))
+    }
+
+    async fn delete_suppression(
+        &self,
+        request: Request<DeleteSuppressionRequest>,
+    ) -> Result<Response<DeleteSuppressionResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        let id = decode::parse(&mut violations, "suppressionId", &message.suppression_id);
+        let reason = decode::required(&mut violations, "reason", &message.reason, suppressions::LONGEST_NOTE);
+        self.0.suppressions.delete(violations.finish(id)?, caller.as_str(), &reason).await?;
+        // What waits for the address goes out when it is due.
+        Ok(Response::new(DeleteSuppressionResponse {}))
+    }
+
+    async fn list_suppressions(
+        &self,
+        request: Request<ListSuppressionsRequest>,
+    ) -> Result<Response<ListSuppressionsResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
+        let address = decode::parse_optional(&mut violations, "address", &message.address);
+        violations.check()?;
+        let selection = ListSuppressionsRequest { address: message.address, ..Default::default() };
+        let page = self.0.pages.open("ListSuppressions", &selection, page_size, &message.page_token)?;
+        let found = self.0.suppressions.list(address.as_ref(), &page).await.map_err(Fault::from)?;
+        Ok(Response::new(ListSuppressionsResponse {
+            next_page_token: self.0.pages.seal("ListSuppressions", &selection, found.next.as_deref()),
+            suppressions: found.rows.into_iter().map(suppressions::encode).collect(),
+        }))
+    }
+
     async fn get_sending_policy(
         &self,
         request: Request<GetSendingPolicyRequest>,
@@ -266,7 +311,11 @@ fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Top
         let path = format_args!("topic.channels[{place}]");
         let _: Option<proto::Channel> = decode::required_choice(violations, path, *channel, "must be CHANNEL_EMAIL");
     }
-    Some(Topic { topic_id: topic_id?, names, purpose, opt_in, channels: vec![Channel::Email], revision: 1 })
+    if topic.essential && purpose != Purpose::Transactional {
+        violations.add("topic.essential", "must be false for a topic that is not transactional");
+    }
+    let (channels, essential) = (vec![Channel::Email], topic.essential);
+    Some(Topic { topic_id: topic_id?, names, purpose, opt_in, channels, essential, revision: 1 })
 }
 
 fn encode_topic(topic: Topic) -> proto::Topic {
@@ -281,6 +330,7 @@ fn encode_topic(topic: Topic) -> proto::Topic {
         purpose: encode::purpose(topic.purpose).into(),
         opt_in: opt_in.into(),
         channels: topic.channels.iter().map(|Channel::Email| proto::Channel::Email.into()).collect(),
+        essential: topic.essential,
         etag: etag(topic.revision),
     }
 }

@@ -168,6 +168,7 @@ async fn shop() -> (Place, Database, CustomerId) {
             purpose,
             opt_in: OptIn::None,
             channels: vec![Channel::Email],
+            essential: false,
             revision: 1,
         };
         PreferenceBook::new(db.clone(), clock.clone()).create_topic(topic, None).await.unwrap();

@@ -1,0 +1,145 @@
+//! Addresses that are not written to, whoever has them: kept as keyed hashes, so that they outlive the customer.
+
+mod entity;
+mod store;
+mod suppression;
+
+use std::collections::HashMap;
+
+use self::store::Lift;
+pub use self::suppression::{AddressKey, Cause, NewSuppression, Suppressed, Suppression};
+use crate::{
+    clock::{Clock, Timestamp},
+    customers::{self, Address, Customer, CustomerKey},
+    database::{self, Connection, Database, StoreError, WriteTx},
+    delivery::{Channel, EmailAddress},
+    ids::{AddressId, SuppressionId},
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
+    tokens::SecretKey,
+};
+
+/// The suppressions of this deployment.
+#[derive(Debug, Clone)]
+pub struct Suppressions {
+    db: Database,
+    clock: Clock,
+    key: SecretKey,
+}
+
+impl Suppressions {
+    /// Those in a database, with the key of their addresses.
+    pub fn new(db: Database, clock: Clock, key: SecretKey) -> Self {
+        Self { db, clock, key }
+    }
+
+    /// Keeps an address from being written to, from the next decision on.
+    pub async fn create(&self, new: NewSuppression, key: Option<&RequestKey>) -> Result<Reply<Suppression>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            let corrupt = |_| StoreError::Corrupt { table: "requests", detail: "resource".to_owned() };
+            let id: SuppressionId = first.resource.parse().map_err(corrupt)?;
+            return Ok(Reply::replayed(store::find(&tx, id).await?.ok_or_else(|| not_found(id))?));
+        }
+        // Whoever decides about a message to this address at this moment is done before, or sees it.
+        customers::lock_by_key(&tx, &CustomerKey::Email(new.address.clone())).await?;
+        let suppression = add(&tx, &self.key, new, now).await?;
+        if let Some(key) = key {
+            key.finish(&tx, suppression.suppression_id, &[]).await?;
+        }
+        database::commit(tx).await?;
+        Ok(Reply::fresh(suppression))
+    }
+
+    /// Lifts a suppression on behalf of an operator.
+    pub async fn delete(&self, id: SuppressionId, actor: &str, reason: &str) -> Result<(), Fault> {
+        let time = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        let found = store::find(&tx, id).await?.filter(|one| one.holds(time)).ok_or_else(|| not_found(id))?;
+        if !found.cause.is_lifted_by_operator() {
+            let message = format!("{id} is for {}: only a new consent of the customer's own lifts that", found.cause);
+            return Err(Fault::refused(Reason::SuppressionStands, id, message));
+        }
+        store::lift(&tx, &[id], Lift { actor, reason, time }).await?;
+        database::commit(tx).await?;
+        Ok(())
+    }
+
+    /// A page of those that hold, the oldest first; of one address, or of all.
+    pub async fn list(&self, address: Option<&EmailAddress>, page: &Page) -> Result<PageOf<Suppression>, StoreError> {
+        let key = address.map(|address| AddressKey::of(&self.key, Channel::Email, address));
+        let rows = store::list(self.db.reader(), key, page, self.clock.now()).await?;
+        Ok(PageOf::from_rows(rows, page, |one| one.suppression_id.to_string()))
+    }
+}
+
+/// Suppresses an address, in the transaction of the caller. For the same cause there is one at most.
+async fn add(tx: &WriteTx, key: &SecretKey, new: NewSuppression, now: Timestamp) -> Result<Suppression, StoreError> {
+    let address_key = AddressKey::of(key, new.channel, &new.address);
+    let known = store::of_address(tx, &address_key).await?.into_iter().find(|one| one.cause == new.cause);
+    let expire_time = new.expire_time.or_else(|| new.cause.usual_end(now));
+    if let Some(known) = known {
+        if known.holds(now) {
+            let renewed = Suppression { note: new.note, expire_time, ..known };
+            store::renew(tx, &renewed).await?;
+            return Ok(renewed);
+        }
+        let over = Lift { actor: "rapport", reason: "its time was over", time: now };
+        store::lift(tx, &[known.suppression_id], over).await?;
+    }
+    let suppression = Suppression {
+        suppression_id: SuppressionId::generate(),
+        channel: new.channel,
+        address_key,
+        masked_address: new.address.masked(),
+        cause: new.cause,
+        note: new.note,
+        actor: new.actor,
+        create_time: now,
+        expire_time,
+    };
+    store::insert(tx, &suppression).await?;
+    Ok(suppression)
+}
+
+/// Lifts what only a customer can, as far as it is older than what the customer said: after a consent of the customer's own for
+/// an address.
+pub async fn lift_by_own_act(
+    tx: &WriteTx,
+    key: &SecretKey,
+    address: &Address,
+    said: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let found = store::of_address(tx, &AddressKey::of(key, address.channel, &address.value)).await?;
+    let older = found.iter().filter(|one| !one.cause.is_lifted_by_operator() && one.create_time < said);
+    let ids: Vec<SuppressionId> = older.map(|one| one.suppression_id).collect();
+    store::lift(tx, &ids, Lift { actor: "customer", reason: "a new consent of the customer's own", time: now }).await
+}
+
+/// What is suppressed of the addresses of some customers, in one query.
+pub async fn suppressed_of(
+    db: &impl Connection,
+    key: &SecretKey,
+    customers: impl IntoIterator<Item = &Customer>,
+    now: Timestamp,
+) -> Result<Suppressed, StoreError> {
+    let addresses = customers.into_iter().flat_map(|customer| &customer.addresses);
+    let keys: HashMap<AddressId, AddressKey> =
+        addresses.map(|address| (address.address_id, AddressKey::of(key, address.channel, &address.value))).collect();
+    if keys.is_empty() {
+        return Ok(Suppressed::default());
+    }
+    let by_key = store::load(db, keys.values().cloned(), now).await?;
+    if by_key.is_empty() {
+        return Ok(Suppressed::default());
+    }
+    let own = |(id, key)| Some((id, by_key.get(&key)?.clone()));
+    Ok(Suppressed::new(keys.into_iter().filter_map(own).collect()))
+}
+
+fn not_found(id: SuppressionId) -> Fault {
+    Fault::refused(Reason::SuppressionNotFound, id, format!("there is no suppression {id} that holds"))
+}
