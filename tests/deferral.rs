@@ -18,7 +18,7 @@ use rapport::{
     delivery::Channel,
     gate::{Case, Verdict, decide},
     ids::TopicId,
-    preferences::{FrequencyCap, OptIn, Preferences, SendingPolicy},
+    preferences::{FrequencyCap, OptIn, Preferences, SendingPolicy, Suppressed},
 };
 
 /// Those with the oddest clocks are looked at every time: half an hour, two hours, at midnight, in the fasting month.
@@ -223,10 +223,12 @@ impl World {
             pauses: &[],
             customer: &self.customer,
             preferences: &self.preferences,
+            suppressed: &Suppressed::default(),
             handed_over: &wishes.handed_over,
             topic_id: &self.topic_id,
             purpose: Purpose::Service,
             opt_in: OptIn::None,
+            essential: false,
             channel: Channel::Email,
             expire_time: None,
             enrollment: None,
