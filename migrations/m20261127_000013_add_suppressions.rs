@@ -27,6 +27,7 @@ impl MigrationTrait for Migration {
                     .col(text("note"))
                     .col(text("actor"))
                     .col(timestamp_with_time_zone("create_time"))
+                    .col(timestamp_with_time_zone("report_time"))
                     .col(timestamp_with_time_zone_null("expire_time"))
                     .col(timestamp_with_time_zone_null("lift_time"))
                     .col(text_null("lift_actor"))

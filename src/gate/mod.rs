@@ -107,11 +107,14 @@ impl Gate {
             throttled_until: None,
             back_off: None,
         };
-        let next_allowed_time = match decide(&case, at) {
-            Verdict::Send { .. } => Some(at),
+        let first_moment = |from| match decide(&case, from) {
+            Verdict::Send { .. } => Some(from),
             Verdict::Defer(block) => block.retry_time,
             Verdict::End(_) => None,
         };
+        // What ends a message today does not end another one after it is over.
+        let suppressed_until = || suppressed.end(case.address()?.address_id, at);
+        let next_allowed_time = first_moment(at).or_else(|| first_moment(suppressed_until()?));
         Ok(Contactability { checks: lines(&case, at), next_allowed_time, allowed: next_allowed_time == Some(at) })
     }
 }

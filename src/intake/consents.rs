@@ -71,7 +71,7 @@ impl Intake {
         let topic = preferences::find_topic(&tx, &statement.topic_id).await?;
         let preferences = preferences::of(&tx, customer_id).await?;
         let (consent, canceled) = state(&tx, &customer, &topic, &preferences, &statement, now).await?;
-        self.lift_suppressions(&tx, &customer, &consent, &statement, now).await?;
+        self.lift_suppressions(&tx, &customer, &topic, &statement, now).await?;
         if let Some(key) = key {
             key.finish(&tx, customer_id, &[canceled]).await?;
         }
@@ -125,13 +125,15 @@ impl Intake {
         &self,
         tx: &WriteTx,
         customer: &Customer,
-        consent: &Consent,
+        topic: &Topic,
         statement: &Statement,
         now: Timestamp,
     ) -> Result<(), Fault> {
-        let bound = consent.address_id.or_else(|| Some(customer.primary_address(consent.channel)?.address_id));
-        let address = customer.addresses.iter().find(|address| Some(address.address_id) == bound);
-        if let Some(address) = address.filter(|_| statement.grant && statement.method.is_own_act()) {
+        let asked = statement.address_id.or_else(|| Some(customer.primary_address(statement.channel)?.address_id));
+        let address = customer.addresses.iter().find(|address| Some(address.address_id) == asked);
+        // What needs no consent is agreed to by nobody.
+        let agrees = statement.grant && topic.opt_in != OptIn::None && statement.method.is_own_act();
+        if let Some(address) = address.filter(|_| agrees) {
             let said = statement.occur_time.unwrap_or(now).min(now);
             preferences::lift_by_own_act(tx, &self.key, address, said, now).await?;
         }

@@ -144,6 +144,7 @@ fn kind(reason: Reason) -> &'static str {
         "TEMPLATE" => "template",
         "CAMPAIGN" => "campaign",
         "CONTACT" | "DEDUPE" => "contact",
+        "SUPPRESSION" => "suppression",
         _ => "job",
     }
 }

@@ -22,6 +22,7 @@ pub mod suppression {
         #[sea_orm(column_type = "Text")]
         pub actor: String,
         pub create_time: DateTimeUtc,
+        pub report_time: DateTimeUtc,
         pub expire_time: Option<DateTimeUtc>,
         pub lift_time: Option<DateTimeUtc>,
         #[sea_orm(column_type = "Text", nullable)]

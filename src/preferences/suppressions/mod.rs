@@ -43,9 +43,10 @@ impl Suppressions {
             let id: SuppressionId = first.resource.parse().map_err(corrupt)?;
             return Ok(Reply::replayed(store::find(&tx, id).await?.ok_or_else(|| not_found(id))?));
         }
-        // Whoever decides about a message to this address at this moment is done before, or sees it.
-        customers::lock_by_key(&tx, &CustomerKey::Email(new.address.clone())).await?;
+        let owner = CustomerKey::Email(new.address.clone());
         let suppression = add(&tx, &self.key, new, now).await?;
+        // Whoever decides about a message to this address at this moment is done before this ends, or sees it.
+        customers::lock_by_key(&tx, &owner).await?;
         if let Some(key) = key {
             key.finish(&tx, suppression.suppression_id, &[]).await?;
         }
@@ -57,7 +58,7 @@ impl Suppressions {
     pub async fn delete(&self, id: SuppressionId, actor: &str, reason: &str) -> Result<(), Fault> {
         let time = self.clock.now();
         let tx = self.db.begin_write().await?;
-        let found = store::find(&tx, id).await?.filter(|one| one.holds(time)).ok_or_else(|| not_found(id))?;
+        let found = store::lock_holding(&tx, id, time).await?.ok_or_else(|| not_found(id))?;
         if !found.cause.is_lifted_by_operator() {
             let message = format!("{id} is for {}: only a new consent of the customer's own lifts that", found.cause);
             return Err(Fault::refused(Reason::SuppressionStands, id, message));
@@ -82,7 +83,7 @@ async fn add(tx: &WriteTx, key: &SecretKey, new: NewSuppression, now: Timestamp)
     let expire_time = new.expire_time.or_else(|| new.cause.usual_end(now));
     if let Some(known) = known {
         if known.holds(now) {
-            let renewed = Suppression { note: new.note, expire_time, ..known };
+            let renewed = known.reported_again(new.note, expire_time, now);
             store::renew(tx, &renewed).await?;
             return Ok(renewed);
         }
@@ -98,6 +99,7 @@ async fn add(tx: &WriteTx, key: &SecretKey, new: NewSuppression, now: Timestamp)
         note: new.note,
         actor: new.actor,
         create_time: now,
+        report_time: now,
         expire_time,
     };
     store::insert(tx, &suppression).await?;
@@ -114,7 +116,7 @@ pub async fn lift_by_own_act(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let found = store::of_address(tx, &AddressKey::of(key, address.channel, &address.value)).await?;
-    let older = found.iter().filter(|one| !one.cause.is_lifted_by_operator() && one.create_time < said);
+    let older = found.iter().filter(|one| !one.cause.is_lifted_by_operator() && one.report_time < said);
     let ids: Vec<SuppressionId> = older.map(|one| one.suppression_id).collect();
     store::lift(tx, &ids, Lift { actor: "customer", reason: "a new consent of the customer's own", time: now }).await
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, SimpleExpr},
+    sea_query::{Expr, LockType, SimpleExpr},
 };
 
 use super::{AddressKey, Suppression, entity::suppression};
@@ -37,6 +37,7 @@ pub async fn insert(tx: &WriteTx, new: &Suppression) -> Result<(), StoreError> {
         note: Set(new.note),
         actor: Set(new.actor),
         create_time: Set(new.create_time),
+        report_time: Set(new.report_time),
         expire_time: Set(new.expire_time),
         lift_time: Set(None),
         lift_actor: Set(None),
@@ -46,21 +47,28 @@ pub async fn insert(tx: &WriteTx, new: &Suppression) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives one that holds another note and another end.
+/// Writes one back that was reported again; raced when somebody has lifted it meanwhile.
 pub async fn renew(tx: &WriteTx, of: &Suppression) -> Result<(), StoreError> {
-    suppression::Entity::update_many()
+    let renewed = suppression::Entity::update_many()
         .col_expr(suppression::Column::Note, of.note.clone().into())
         .col_expr(suppression::Column::ExpireTime, Expr::val(of.expire_time))
+        .col_expr(suppression::Column::ReportTime, of.report_time.into())
+        .filter(not_lifted())
         .filter(suppression::Column::SuppressionId.eq(of.suppression_id))
         .exec(tx)
         .await?;
-    Ok(())
+    if renewed.rows_affected == 0 { Err(StoreError::Raced) } else { Ok(()) }
 }
 
-/// One that was not lifted, whether it holds still or not.
+/// One, whatever became of it.
 pub async fn find(db: &impl ConnectionTrait, id: SuppressionId) -> Result<Option<Suppression>, StoreError> {
-    let row = suppression::Entity::find_by_id(id).filter(not_lifted()).one(db).await?;
-    Ok(row.map(domain))
+    Ok(suppression::Entity::find_by_id(id).one(db).await?.map(domain))
+}
+
+/// One that holds, kept from others until this transaction ends.
+pub async fn lock_holding(tx: &WriteTx, id: SuppressionId, now: Timestamp) -> Result<Option<Suppression>, StoreError> {
+    let query = suppression::Entity::find_by_id(id).filter(holding(now)).lock(LockType::Update);
+    Ok(query.one(tx).await?.map(domain))
 }
 
 /// Those of an address that were not lifted, whether they hold still or not.
@@ -143,6 +151,7 @@ fn domain(row: suppression::Model) -> Suppression {
         note: row.note,
         actor: row.actor,
         create_time: row.create_time,
+        report_time: row.report_time,
         expire_time: row.expire_time,
     }
 }

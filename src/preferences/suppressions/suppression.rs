@@ -87,11 +87,24 @@ pub struct Suppression {
     pub actor: String,
     /// Since when it holds.
     pub create_time: Timestamp,
+    /// When its cause was reported the last time.
+    pub report_time: Timestamp,
     /// When it ends by itself.
     pub expire_time: Option<Timestamp>,
 }
 
 impl Suppression {
+    /// What it is once its cause was reported again. Nobody ends what no operator can lift by reporting it anew.
+    pub fn reported_again(self, note: String, expire_time: Option<Timestamp>, now: Timestamp) -> Self {
+        let note = if note.is_empty() { self.note } else { note };
+        let expire_time = match (self.expire_time, expire_time) {
+            _ if self.cause.is_lifted_by_operator() => expire_time,
+            (Some(before), Some(after)) => Some(before.max(after)),
+            _ => None,
+        };
+        Self { note, expire_time, report_time: now, ..self }
+    }
+
     /// Whether it holds at a moment.
     pub fn holds(&self, now: Timestamp) -> bool {
         self.expire_time.is_none_or(|end| now < end)
@@ -123,6 +136,12 @@ impl Suppressed {
     /// These.
     pub(super) fn new(by_address: HashMap<AddressId, Vec<Suppression>>) -> Self {
         Self(by_address)
+    }
+
+    /// When the last of those of an address ends that hold at a moment, if they all end.
+    pub fn end(&self, address: AddressId, now: Timestamp) -> Option<Timestamp> {
+        let holding = self.0.get(&address)?.iter().filter(|one| one.holds(now));
+        holding.map(|one| one.expire_time).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// The one that holds for an address and a cause at a moment.

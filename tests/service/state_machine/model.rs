@@ -135,6 +135,15 @@ impl Mirror {
         settles
     }
 
+    /// This, with those of its lost answers that are known to the other: what may still change once all is over.
+    pub fn told_late(&self, other: &Self) -> Self {
+        let told = |(own, other): (&_, &_)| match (own, other) {
+            (Some(AttemptOutcome::Unknown), Some(AttemptOutcome::Accepted)) => *other,
+            _ => *own,
+        };
+        Self { attempts: self.attempts.iter().zip(&other.attempts).map(told).collect(), ..self.clone() }
+    }
+
     /// Whoever claimed it is gone.
     pub fn recover(&mut self) {
         self.claim = None;
