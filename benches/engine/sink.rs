@@ -62,12 +62,8 @@ async fn serve(mut client: TcpStream) {
     }
 }
 
-/// How long the next command, or the letter, is, once all of it is there.
+/// How long the next command, or the letter, is, once all of it is there; what comes next may be there too.
 fn next(said: &[u8], in_letter: bool) -> Option<usize> {
     let end: &[u8] = if in_letter { END } else { b"\r\n" };
-    // A letter that is not complete is not read over and over: it is found by its end.
-    if in_letter && !said.ends_with(END) {
-        return None;
-    }
     said.windows(end.len()).position(|window| window == end).map(|start| start + end.len())
 }

@@ -131,7 +131,7 @@ impl Errand {
         }
         visit.begin();
         own.hands.begin(post.contact.contact_id);
-        let heir = Heir::to(&own.width, &own.caution, room);
+        let heir = Heir::to(&own.width, &own.caution, room, conversation.is_some());
         let (outcome, conversation) = tokio::select! {
             done = own.of.transport.hand_over(envelope, conversation, || heir.name()) => done,
             never = heir.let_go_when_late() => never,

@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_millis(500);
 /// How long nobody names an heir after a hand-over that took so long: each one that is let go costs a connection.
 const CAUTION: Duration = Duration::from_secs(60);
 
-/// When a hand-over with an heir was late the last time.
+/// When a hand-over was late the last time that had an heir, or was one: the server may not take what announces a letter.
 #[derive(Debug, Default)]
 pub struct Caution(Mutex<Option<Instant>>);
 
@@ -42,15 +42,18 @@ struct State {
     room: Room,
     /// Whose letter has the place.
     own: Lane,
+    /// It was announced itself.
+    was_announced: bool,
     successor: Option<Successor>,
     is_late: bool,
 }
 
 impl<'a> Heir<'a> {
     /// Nobody yet.
-    pub fn to(width: &'a Capacity, caution: &'a Caution, room: Room) -> Self {
+    pub fn to(width: &'a Capacity, caution: &'a Caution, room: Room, was_announced: bool) -> Self {
         let own = room.lane();
-        Self { width, caution, state: Mutex::new(State { room, own, successor: None, is_late: false }) }
+        let state = State { room, own, was_announced, successor: None, is_late: false };
+        Self { width, caution, state: Mutex::new(state) }
     }
 
     /// Names whose turn it is, once; answers how to announce their letter.
@@ -71,6 +74,9 @@ impl<'a> Heir<'a> {
             let mut state = self.lock();
             let state = &mut *state;
             state.is_late = true;
+            if state.was_announced {
+                self.caution.begin();
+            }
             if let Some(successor) = state.successor.take() {
                 self.caution.begin();
                 self.width.line_up_again(successor, &mut state.room, state.own);
@@ -115,7 +121,7 @@ mod tests {
     async fn the_heir_is_whoever_had_the_next_turn_and_has_the_place_at_once() {
         let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (_others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, &caution, room);
+        let heir = Heir::to(&width, &caution, room, false);
         assert!(heir.name().is_none(), "nobody waits");
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
@@ -134,7 +140,7 @@ mod tests {
         let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let others = [Lane::Bulk, Lane::Bulk, Lane::Transactional].map(|lane| width.enter(lane, None));
         let _others = futures_util::future::join_all(others).await;
-        let heir = Heir::to(&width, &caution, width.enter(Lane::FollowUp, None).await.room);
+        let heir = Heir::to(&width, &caution, width.enter(Lane::FollowUp, None).await.room, false);
         let mut bulk = Box::pin(width.enter(Lane::Bulk, Some(announcement())));
         assert!(bulk.as_mut().now_or_never().is_none());
         assert!(heir.name().is_none());
@@ -149,7 +155,7 @@ mod tests {
     async fn an_heir_is_let_go_when_the_one_before_takes_long_and_gets_the_next_place() {
         let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (mut others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, &caution, room);
+        let heir = Heir::to(&width, &caution, room, false);
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(heir.name().is_some());
@@ -160,9 +166,23 @@ mod tests {
         others.pop();
         let place = waiting.now_or_never().expect("a place is free");
         heir.inherit(None);
-        let next = Heir::to(&width, &caution, place.room);
+        let next = Heir::to(&width, &caution, place.room, false);
         let _more = Box::pin(width.enter(Lane::Transactional, Some(announcement()))).as_mut().now_or_never();
         assert!(next.name().is_none(), "for a while nobody has an heir");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_letter_that_was_announced_and_takes_long_makes_the_next_ones_cautious() {
+        let (width, caution) = (Capacity::of_transport(4), Caution::default());
+        let (_others, Place { room, .. }) = last_place(&width).await;
+        let heir = Heir::to(&width, &caution, room, true);
+        let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(tokio::time::timeout(2 * LATE, heir.let_go_when_late::<()>()).await.is_err());
+        heir.inherit(None);
+        let next = Heir::to(&width, &caution, waiting.await.room, false);
+        let _more = Box::pin(width.enter(Lane::Transactional, Some(announcement()))).as_mut().now_or_never();
+        assert!(next.name().is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,7 +190,7 @@ mod tests {
         let (width, caution) = (Capacity::of_transport(8), Caution::default());
         let bulk = futures_util::future::join_all((0..6).map(|_| width.enter(Lane::Bulk, None))).await;
         let _others = [width.enter(Lane::FollowUp, None).await, width.enter(Lane::Transactional, None).await];
-        let heirs: Vec<_> = bulk.into_iter().map(|place| Heir::to(&width, &caution, place.room)).collect();
+        let heirs: Vec<_> = bulk.into_iter().map(|place| Heir::to(&width, &caution, place.room, false)).collect();
         let mut urgent: Vec<_> =
             (0..6).map(|_| Box::pin(width.enter(Lane::Transactional, Some(announcement())))).collect();
         urgent.iter_mut().for_each(|one| assert!(one.as_mut().now_or_never().is_none()));
@@ -188,7 +208,7 @@ mod tests {
     async fn an_heir_that_does_not_want_to_wait_leaves_the_place_free() {
         let (width, caution) = (Capacity::of_transport(4), Caution::default());
         let (_others, Place { room, .. }) = last_place(&width).await;
-        let heir = Heir::to(&width, &caution, room);
+        let heir = Heir::to(&width, &caution, room, false);
         let mut waiting = Box::pin(width.enter(Lane::Transactional, Some(announcement())));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert!(heir.name().is_some());
