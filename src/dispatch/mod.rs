@@ -12,8 +12,9 @@
 //!    back if the lease is lost or the process stops before it has begun;
 //! 4. is **settled** as the answers come: every outcome is written, guarded by the claim, and what comes next is planned.
 //!
-//! What may go on at once: `capacity`; how fast: `rates`; which receivers wait: `domains`; when the transport is left alone:
-//! [`Breaker`]; who may hold contacts: [`Lease`]; what is found again: [`Recover`].
+//! What may go on at once: `capacity`; which letter is announced with the one before it: `heir`; how fast: `rates`; which receivers
+//! wait: `domains`; when the transport is left alone: [`Breaker`]; who may hold contacts: [`Lease`]; what is found again:
+//! [`Recover`].
 
 mod capacity;
 mod conductor;
