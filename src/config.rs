@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use url::Url;
 
 pub use self::mail::{Credentials, MailLocation, Security, SmtpServer};
 
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Address of the HTTP side: probes and metrics [default: 127.0.0.1:8080]
     #[arg(long, value_name = "HOST:PORT", env = "RAPPORT_HTTP_ADDR")]
     pub http_addr: Option<String>,
+    /// Where customers reach the HTTP side: the start of the links in mail [default: http:// and the HTTP address]
+    #[arg(long, value_name = "URL", env = "RAPPORT_PUBLIC_URL")]
+    pub public_url: Option<String>,
     /// Listen on an address that other machines reach, although callers are not authenticated: true or false [default: false]
     #[arg(long, value_name = "BOOL", env = "RAPPORT_ALLOW_REMOTE", num_args = 0..=1, default_missing_value = "true")]
     pub allow_remote: Option<String>,
@@ -83,6 +87,7 @@ impl Settings {
             database_url: pick(self.database_url, others.database_url),
             grpc_addr: pick(self.grpc_addr, others.grpc_addr),
             http_addr: pick(self.http_addr, others.http_addr),
+            public_url: pick(self.public_url, others.public_url),
             allow_remote: pick(self.allow_remote, others.allow_remote),
             mail_url: pick(self.mail_url, others.mail_url),
             mail_connections: pick(self.mail_connections, others.mail_connections),
@@ -112,8 +117,8 @@ impl Settings {
             setting: path.display().to_string(),
             found: wrong.message().to_owned(),
             allowed:
-                "database_url, grpc_addr, http_addr, allow_remote, mail_url, mail_connections, mail_rate, mail_from, log and \
-                secret_key, each a text"
+                "database_url, grpc_addr, http_addr, public_url, allow_remote, mail_url, mail_connections, mail_rate, mail_from, \
+                log and secret_key, each a text"
                     .to_owned(),
         })
     }
@@ -128,6 +133,8 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// Where the HTTP side listens; port 0 takes any free one.
     pub http_addr: SocketAddr,
+    /// The start of the links in mail, without a slash at its end; none = where the HTTP side listens.
+    pub public_url: Option<String>,
     /// Where mail goes.
     pub mail: MailLocation,
     /// How many messages this process hands over at once.
@@ -165,6 +172,7 @@ impl Config {
             database,
             grpc_addr: parse_addr("grpc_addr", settings.grpc_addr.as_deref(), "127.0.0.1:50051", allow_remote)?,
             http_addr: parse_addr("http_addr", settings.http_addr.as_deref(), "127.0.0.1:8080", allow_remote)?,
+            public_url: settings.public_url.as_deref().map(parse_public_url).transpose()?,
             mail: mail::parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
             mail_connections: parse_connections(settings.mail_connections.as_deref())?,
             mail_rate: parse_rate(settings.mail_rate.as_deref())?,
@@ -189,6 +197,15 @@ fn parse_database(url: &str) -> Result<DatabaseLocation, WrongSetting> {
             let scheme = url.split(':').next().unwrap_or_default();
             Err(WrongSetting::new("database_url", format!("\"{scheme}:…\""), allowed))
         }
+    }
+}
+
+fn parse_public_url(text: &str) -> Result<String, WrongSetting> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+    let bare = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    match url.filter(bare) {
+        Some(url) if url.as_str().len() <= 200 => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        _ => Err(WrongSetting::new("public_url", format!("{text:?}"), "https://HOST, or http://HOST:PORT, and a path")),
     }
 }
 
@@ -289,7 +306,9 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
         type Change = fn(&mut Settings);
-        let cases: [(Change, &str, &str); 8] = [
+        let cases: [(Change, &str, &str); 10] = [
+            (|s| s.public_url = Some("mail.example.com".into()), "RAPPORT_PUBLIC_URL", "https://HOST"),
+            (|s| s.public_url = Some("https://a.example/?q".into()), "RAPPORT_PUBLIC_URL", "https://HOST"),
             (|s| s.grpc_addr = Some("nowhere".into()), "RAPPORT_GRPC_ADDR", "\"nowhere\""),
             (|s| s.grpc_addr = Some("0.0.0.0:1".into()), "RAPPORT_GRPC_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
             (|s| s.http_addr = Some("nowhere".into()), "RAPPORT_HTTP_ADDR", "127.0.0.1:8080"),

@@ -17,6 +17,7 @@
 //! | planned messages, their texts | `contacts`, `templates` |
 //! | foundations | `calendar`, `workers`, `rpc` |
 //! | mail; its channels are columns | `delivery` |
+//! | links to the pages | `links` |
 //! | the record | `database` |
 //! | ground | `migrations`, `tokens`, `ids`, `clock`, `config`, `telemetry`, `metrics` |
 
@@ -36,6 +37,7 @@ pub mod events;
 pub mod gate;
 pub mod ids;
 pub mod intake;
+pub mod links;
 pub mod metrics;
 #[path = "../migrations/mod.rs"]
 pub mod migrations;

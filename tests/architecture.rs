@@ -20,7 +20,7 @@ const ROWS: &[&[&str]] = &[
     &["customers", "events"],
     &["contacts", "templates"],
     &["filter", "calendar", "workers", "rpc"],
-    &["delivery"],
+    &["delivery", "links"],
     &["database"],
     &["tokens", "ids", "clock", "config", "telemetry", "metrics", "migrations"],
 ];

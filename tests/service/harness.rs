@@ -401,6 +401,7 @@ impl Place {
             },
             grpc_addr: ([127, 0, 0, 1], 0).into(),
             http_addr: ([127, 0, 0, 1], 0).into(),
+            public_url: None,
             mail: MailLocation::Folder(self.folder.path().join("outbox")),
             mail_connections: DEFAULT_MAIL_CONNECTIONS,
             mail_rate: None,

@@ -108,6 +108,7 @@ fn config(folder: &Path) -> Config {
         database: DatabaseLocation::Sqlite(folder.join("rapport.db")),
         grpc_addr: ([127, 0, 0, 1], 0).into(),
         http_addr: ([127, 0, 0, 1], 0).into(),
+        public_url: None,
         mail: MailLocation::Folder(folder.join("outbox")),
         mail_connections: DEFAULT_MAIL_CONNECTIONS,
         mail_rate: None,
