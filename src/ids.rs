@@ -79,6 +79,8 @@ typed_ids! {
     ContactId "cnt";
     /// One entry of the consent ledger.
     ConsentRecordId "cns";
+    /// The words of a consent.
+    WordingId "wrd";
     /// A pause of the dispatch.
     PauseId "pau";
     /// An address that is not written to.

@@ -1,9 +1,21 @@
 //! Links to the pages, as they stand in mail: each holds a token for its own use that tells nothing to others.
 
+use uuid::Uuid;
+
 use crate::{
-    ids::ContactId,
+    clock::Timestamp,
+    ids::{ContactId, CustomerId},
     tokens::{SecretKey, Use},
 };
+
+/// Who comes to see their preferences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visitor {
+    /// Whoever got this contact.
+    By(ContactId),
+    /// A customer whom a caller gave a link.
+    Customer(CustomerId),
+}
 
 /// Makes links, and knows its own again.
 #[derive(Debug, Clone)]
@@ -33,18 +45,44 @@ impl Links {
         format!("{}/p/{}", self.base, self.key.seal(Use::Preferences, &bytes(contact)))
     }
 
-    /// The contact that a token of [`preferences`](Self::preferences) is about; none where it is not ours.
-    pub fn preferred(&self, token: &str) -> Option<ContactId> {
-        self.contact(Use::Preferences, token)
+    /// Where a customer sees and changes their preferences until `end`.
+    pub fn preferences_of(&self, customer: CustomerId, end: Timestamp) -> String {
+        let mut message = [0; 24];
+        message[..16].copy_from_slice(Uuid::from(customer).as_bytes());
+        message[16..].copy_from_slice(&end.timestamp().to_be_bytes());
+        format!("{}/p/{}", self.base, self.key.seal(Use::Preferences, &message))
+    }
+
+    /// Who comes with a token of [`preferences`](Self::preferences) or [`preferences_of`](Self::preferences_of) at `now`; none
+    /// where it is not ours or its time is over.
+    pub fn visitor(&self, token: &str, now: Timestamp) -> Option<Visitor> {
+        if let Some(contact) = self.contact(Use::Preferences, token) {
+            return Some(Visitor::By(contact));
+        }
+        let message: [u8; 24] = self.key.open(Use::Preferences, token)?;
+        let (customer, end) = message.split_at(16);
+        let end = i64::from_be_bytes(end.try_into().ok()?);
+        let customer = CustomerId::from_uuid(Uuid::from_slice(customer).ok()?);
+        (now.timestamp() < end).then_some(Visitor::Customer(customer))
+    }
+
+    /// Where whoever got a contact that asks for it confirms a consent.
+    pub fn confirm(&self, contact: ContactId) -> String {
+        format!("{}/c/{}", self.base, self.key.seal(Use::OptIn, &bytes(contact)))
+    }
+
+    /// The contact that a token of [`confirm`](Self::confirm) is about; none where it is not ours.
+    pub fn confirming(&self, token: &str) -> Option<ContactId> {
+        self.contact(Use::OptIn, token)
     }
 
     fn contact(&self, purpose: Use, token: &str) -> Option<ContactId> {
-        self.key.open(purpose, token).map(|bytes| ContactId::from_uuid(uuid::Uuid::from_bytes(bytes)))
+        self.key.open(purpose, token).map(|bytes| ContactId::from_uuid(Uuid::from_bytes(bytes)))
     }
 }
 
 fn bytes(contact: ContactId) -> [u8; 16] {
-    uuid::Uuid::from(contact).into_bytes()
+    Uuid::from(contact).into_bytes()
 }
 
 #[cfg(test)]
@@ -58,8 +96,18 @@ mod tests {
         let link = links.unsubscribe(contact);
         let token = link.strip_prefix("https://mail.example.com/u/").unwrap();
         assert_eq!(links.unsubscribed(token), Some(contact));
-        assert_eq!(links.preferred(token), None);
+        let now = Timestamp::from_timestamp(1_000, 0).unwrap();
+        assert_eq!(links.visitor(token, now), None);
+        assert_eq!(links.confirming(token), None);
         let link = links.preferences(contact);
-        assert_eq!(links.preferred(link.strip_prefix("https://mail.example.com/p/").unwrap()), Some(contact));
+        let token = link.strip_prefix("https://mail.example.com/p/").unwrap();
+        assert_eq!(links.visitor(token, now), Some(Visitor::By(contact)));
+        let (customer, end) = (CustomerId::generate(), Timestamp::from_timestamp(1_001, 0).unwrap());
+        let link = links.preferences_of(customer, end);
+        let token = link.strip_prefix("https://mail.example.com/p/").unwrap();
+        assert_eq!(links.visitor(token, now), Some(Visitor::Customer(customer)));
+        assert_eq!(links.visitor(token, end), None);
+        let link = links.confirm(contact);
+        assert_eq!(links.confirming(link.strip_prefix("https://mail.example.com/c/").unwrap()), Some(contact));
     }
 }

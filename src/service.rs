@@ -31,6 +31,7 @@ use crate::{
     events::Events,
     gate::Gate,
     intake::Intake,
+    links::Links,
     metrics::Metrics,
     pages::Pages,
     preferences::{PreferenceBook, Suppressions},
@@ -103,7 +104,9 @@ impl Service {
         let stop_workers = CancellationToken::new();
         let metrics = Metrics::default();
         let lease = Lease::take(db.clone(), replica()).await?;
-        let parts = build(config, &db, &clock, &key, &lease, &metrics, &stop_workers)?;
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_addr}"));
+        let links = Links::new(base, key.clone());
+        let parts = build(config, &db, &clock, &key, &links, &lease, &metrics, &stop_workers)?;
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
         let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone());
@@ -227,6 +230,7 @@ fn build(
     db: &Database,
     clock: &Clock,
     key: &SecretKey,
+    links: &Links,
     lease: &Arc<Lease>,
     metrics: &Metrics,
     stop: &CancellationToken,
@@ -246,6 +250,7 @@ fn build(
         rate: config.mail_rate,
         from: mail_from(config)?,
         key: key.clone(),
+        links: links.clone(),
         replica: replica(),
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
@@ -263,6 +268,7 @@ fn build(
         pages: PageTokens::new(key.clone(), clock.clone()),
         customers: Customers::new(db.clone(), clock.clone()),
         events: Events::new(db.clone()),
+        links: links.clone(),
         preferences: PreferenceBook::new(db.clone(), clock.clone()),
         suppressions: Suppressions::new(db.clone(), clock.clone(), key.clone()),
         templates,

@@ -51,21 +51,22 @@ impl SecretKey {
     /// and digits only, as some mail servers change the case of addresses. The same message makes the same token.
     ///
     /// A synthetic initialisation vector as in RFC 5297: the signature of the message is what its key stream is drawn from.
-    pub fn seal(&self, purpose: Use, message: &[u8; 16]) -> String {
+    pub fn seal<const N: usize>(&self, purpose: Use, message: &[u8; N]) -> String {
         let signature: [u8; SIGNATURE] = first(&self.sign(purpose, message));
         let hidden = self.veil(purpose, &signature, message);
-        BASE32_NOPAD_NOCASE.encode(&[signature, hidden].concat()).to_ascii_lowercase()
+        BASE32_NOPAD_NOCASE.encode(&[&signature[..], &hidden[..]].concat()).to_ascii_lowercase()
     }
 
     /// What a [sealed](Self::seal) token holds; none where it was not made with this key for this use.
-    pub fn open(&self, purpose: Use, token: &str) -> Option<[u8; 16]> {
-        let bytes = BASE32_NOPAD_NOCASE.decode(token.as_bytes()).ok().filter(|bytes| bytes.len() == 2 * SIGNATURE)?;
+    pub fn open<const N: usize>(&self, purpose: Use, token: &str) -> Option<[u8; N]> {
+        let bytes = BASE32_NOPAD_NOCASE.decode(token.as_bytes()).ok().filter(|bytes| bytes.len() == SIGNATURE + N)?;
         let (signature, hidden) = bytes.split_at(SIGNATURE);
         let message = self.veil(purpose, signature, &first(hidden));
         self.verify(purpose, &message, signature).then_some(message)
     }
 
-    fn veil(&self, purpose: Use, signature: &[u8], message: &[u8; 16]) -> [u8; 16] {
+    fn veil<const N: usize>(&self, purpose: Use, signature: &[u8], message: &[u8; N]) -> [u8; N] {
+        const { assert!(N <= 32, "the stream has 32 octets") };
         let stream = self.mac(purpose, b"veil").chain_update(signature).finalize().into_bytes();
         std::array::from_fn(|place| message[place] ^ stream[place])
     }
@@ -123,15 +124,16 @@ mod tests {
         assert_eq!((token.len(), token == token.to_lowercase()), (52, true), "{token}");
         assert_eq!(key.open(Use::Unsubscribe, &token), Some(message));
         assert_eq!(key.open(Use::Unsubscribe, &token.to_uppercase()), Some(message));
-        assert_eq!(key.open(Use::Preferences, &token), None);
-        assert_eq!(SecretKey::from_text("two").open(Use::Unsubscribe, &token), None);
+        assert_eq!(key.open::<16>(Use::Preferences, &token), None);
+        assert_eq!(key.open::<24>(Use::Unsubscribe, &token), None);
+        assert_eq!(SecretKey::from_text("two").open::<16>(Use::Unsubscribe, &token), None);
         for wrong in ["", "a", "é", &token[1..], &format!("{token}a")] {
-            assert_eq!(key.open(Use::Unsubscribe, wrong), None, "{wrong}");
+            assert_eq!(key.open::<16>(Use::Unsubscribe, wrong), None, "{wrong}");
         }
         for place in 0..token.len() {
             let mut forged = token.clone().into_bytes();
             forged[place] = if forged[place] == b'a' { b'b' } else { b'a' };
-            assert_eq!(key.open(Use::Unsubscribe, &String::from_utf8(forged).unwrap()), None, "{place}");
+            assert_eq!(key.open::<16>(Use::Unsubscribe, &String::from_utf8(forged).unwrap()), None, "{place}");
         }
     }
 }

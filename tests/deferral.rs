@@ -230,6 +230,7 @@ impl World {
             opt_in: OptIn::None,
             essential: false,
             channel: Channel::Email,
+            only_to: None,
             expire_time: None,
             enrollment: None,
             waits_for_room: true,

@@ -73,6 +73,8 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::Objected => proto::BlockReason::Objected,
         BlockReason::OptedOut => proto::BlockReason::OptedOut,
         BlockReason::NoConsent => proto::BlockReason::NoConsent,
+        BlockReason::ConsentExpired => proto::BlockReason::ConsentExpired,
+        BlockReason::ConsentPending => proto::BlockReason::ConsentPending,
         BlockReason::TemplateError => proto::BlockReason::TemplateError,
         BlockReason::Snoozed => proto::BlockReason::Snoozed,
         BlockReason::CampaignPaused => proto::BlockReason::CampaignPaused,

@@ -26,6 +26,7 @@ use crate::{
     gate::Gate,
     ids::{CampaignId, CustomerId},
     intake::Intake,
+    links::Links,
     preferences::{PreferenceBook, Suppressions},
     rpc::{
         Caller, Fault, PageTokens, Reply, Violations,
@@ -50,6 +51,8 @@ pub struct Parts {
     pub customers: Customers,
     /// Events.
     pub events: Events,
+    /// The links in mail.
+    pub links: Links,
     /// Topics and preferences.
     pub preferences: PreferenceBook,
     /// Addresses that are not written to.

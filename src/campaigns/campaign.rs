@@ -231,6 +231,7 @@ impl Plan {
             topic_id: self.topic_id.clone(),
             purpose,
             channel: *channel,
+            address_id: None,
             template_id: template_id.clone(),
             data: serde_json::Map::new(),
             dedupe_key: None,

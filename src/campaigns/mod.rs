@@ -246,7 +246,7 @@ impl Campaigns {
 
 /// The purpose that the plan's topic gives it; its templates must be there.
 async fn check_references(tx: &WriteTx, plan: &Plan) -> Result<Purpose, Fault> {
-    let topic = preferences::find_topic(tx, &plan.topic_id).await?;
+    let topic = preferences::find_open_topic(tx, &plan.topic_id).await?;
     for id in plan.template_ids() {
         templates::find_latest(tx, &id).await?;
     }

@@ -111,8 +111,12 @@ text_enum! {
         OptedOut = "opted_out",
         /// The topic needs a consent for this address.
         NoConsent = "no_consent",
+        /// The consent is over, or was not confirmed in time.
+        ConsentExpired = "consent_expired",
         /// The template cannot be rendered for this customer.
         TemplateError = "template_error",
+        /// The consent is not confirmed yet.
+        ConsentPending = "consent_pending",
         /// The customer asked for a pause.
         Snoozed = "snoozed",
         /// The campaign is paused.
@@ -186,7 +190,7 @@ pub struct Contact {
     pub purpose: Purpose,
     /// How it reaches the customer.
     pub channel: Channel,
-    /// To which address; known once it was decided to send.
+    /// To which address: known once it was decided to send, or planned for this one and no other.
     pub address_id: Option<AddressId>,
     /// What it says.
     pub template_id: TemplateId,
@@ -254,6 +258,8 @@ pub struct NewContact {
     pub purpose: Purpose,
     /// How it reaches the customer.
     pub channel: Channel,
+    /// The only address that it is for; none = whichever the customer has when it goes out.
+    pub address_id: Option<AddressId>,
     /// What it says.
     pub template_id: TemplateId,
     /// What the caller gave for the template.
@@ -278,7 +284,7 @@ impl NewContact {
             topic_id: self.topic_id,
             purpose: self.purpose,
             channel: self.channel,
-            address_id: None,
+            address_id: self.address_id,
             template_id: self.template_id,
             template_version: None,
             data: self.data,

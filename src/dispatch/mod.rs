@@ -59,6 +59,7 @@ use crate::{
     database::{Database, StoreError},
     delivery::{Breaker, Mailbox, Transport},
     ids::ContactId,
+    links::Links,
     metrics::Metrics,
     templates::Templates,
     tokens::SecretKey,
@@ -93,6 +94,8 @@ pub struct Equipment {
     pub from: Mailbox,
     /// Makes Message-IDs.
     pub key: SecretKey,
+    /// Makes the links in mail.
+    pub links: Links,
     /// This process.
     pub replica: String,
     /// This process's right to hold contacts.

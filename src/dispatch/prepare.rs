@@ -8,7 +8,8 @@ use crate::{
     delivery::check_letter,
     events::{self, Event},
     ids::{CustomerId, EventId, TemplateId},
-    preferences::SendingPolicy,
+    links::Links,
+    preferences::{CONFIRMATION, SendingPolicy},
     templates::{Data, Published, Rendered},
 };
 
@@ -41,7 +42,8 @@ impl Dispatcher {
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));
-            let message = render(policy, &contact, customer, event, templates.get(&contact.template_id));
+            let message =
+                render(policy, &self.of.links, &contact, customer, event, templates.get(&contact.template_id));
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }
         };
@@ -51,6 +53,7 @@ impl Dispatcher {
 
 fn render(
     policy: &SendingPolicy,
+    links: &Links,
     contact: &Contact,
     customer: Option<&Customer>,
     event: Option<&Event>,
@@ -61,7 +64,11 @@ fn render(
     let fail = |what: String| format!("template {} version {}: {what}", contact.template_id, template.version);
     let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
     let event = event.map(|event| event.body.template_data());
-    let data = Data::new(customer.template_data(policy.time_zone), event, contact.data.clone());
+    let mut own = contact.data.clone();
+    if contact.topic_id.as_str() == CONFIRMATION {
+        own.insert("confirm_url".to_owned(), links.confirm(contact.contact_id).into());
+    }
+    let data = Data::new(customer.template_data(policy.time_zone), event, own);
     let locale = customer.locale.as_ref().unwrap_or(&policy.default_locale);
     let rendered = compiled.render(Some(locale), &data).map_err(|error| fail(error.to_string()))?;
     check_letter(&customer.display_name, &rendered.subject, &rendered.text, &rendered.html)

@@ -152,6 +152,7 @@ impl Batch {
 
     fn draft(&self, new: &NewMessage, customer: Locked) -> Result<Contact, Fault> {
         let topic = self.topics.get(&new.topic_id).ok_or_else(|| preferences::topic_not_found(&new.topic_id))?;
+        topic.check_open()?;
         let channel = self.channels.of(&new.template_id)?;
         let zone = customer.zone.unwrap_or(self.home);
         let planned = planned(new.due, zone, self.now);
@@ -163,6 +164,7 @@ impl Batch {
             topic_id: new.topic_id.clone(),
             purpose: topic.purpose,
             channel,
+            address_id: None,
             template_id: new.template_id.clone(),
             data: new.data.clone(),
             dedupe_key: new.dedupe_key.clone(),

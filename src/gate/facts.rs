@@ -13,7 +13,7 @@ use crate::{
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
-    preferences::{self, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
+    preferences::{self, CONFIRMATION, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
     tokens::SecretKey,
 };
 
@@ -129,6 +129,8 @@ impl Facts {
             essential: topic.essential,
             suppressed: &self.suppressed,
             channel: contact.channel,
+            // Others go wherever the customer is reached when they go out.
+            only_to: contact.address_id.filter(|_| contact.topic_id.as_str() == CONFIRMATION),
             expire_time: Some(contact.expire_time),
             enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
             waits_for_room: contact.step.is_some() || !contact.purpose.needs_consent(),

@@ -98,6 +98,7 @@ impl Gate {
             opt_in: topic.opt_in,
             essential: topic.essential,
             channel,
+            only_to: None,
             expire_time: None,
             enrollment: None,
             // The question is when there is room.

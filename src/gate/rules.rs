@@ -10,7 +10,7 @@ use crate::{
     contacts::{Block, BlockReason, Effect, HandOver, Purpose},
     customers::{Address, Customer},
     delivery::Channel,
-    ids::{ConsentRecordId, TopicId},
+    ids::{AddressId, ConsentRecordId, TopicId},
     preferences::{Cause, Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy, Suppressed},
 };
 
@@ -39,6 +39,8 @@ pub struct Case<'a> {
     pub essential: bool,
     /// How it reaches the customer.
     pub channel: Channel,
+    /// The only address that it is for; none = whichever the customer has now.
+    pub only_to: Option<AddressId>,
     /// When it is too late; none for a question without a contact.
     pub expire_time: Option<Timestamp>,
     /// Where its enrollment and campaign stand; none for an ad-hoc message.
@@ -60,8 +62,11 @@ impl Case<'_> {
         self.preferences.consent(self.topic_id, self.channel)
     }
 
-    /// Where it goes: to the address that a grant is for, else to the primary one.
+    /// Where it goes: to the address that it or a grant is for, else to the primary one.
     pub fn address(&self) -> Option<&Address> {
+        if let Some(only) = self.only_to {
+            return self.customer.addresses.iter().find(|address| address.address_id == only);
+        }
         let granted = self.consent().filter(|consent| consent.state == ConsentState::Granted);
         let bound = granted.and_then(|consent| consent.address_id);
         self.customer
@@ -115,7 +120,7 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 23] = [
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
@@ -128,7 +133,9 @@ pub const RULES: [Rule; 21] = [
     Rule { name: "no_objection", reason: BlockReason::Objected, check: no_objection },
     Rule { name: "no_opt_out", reason: BlockReason::OptedOut, check: no_opt_out },
     Rule { name: "consent_given", reason: BlockReason::NoConsent, check: consent_given },
+    Rule { name: "consent_current", reason: BlockReason::ConsentExpired, check: consent_current },
     Rule { name: "template_renders", reason: BlockReason::TemplateError, check: template_renders },
+    Rule { name: "consent_confirmed", reason: BlockReason::ConsentPending, check: consent_confirmed },
     Rule { name: "not_snoozed", reason: BlockReason::Snoozed, check: not_snoozed },
     Rule { name: "campaign_running", reason: BlockReason::CampaignPaused, check: campaign_running },
     Rule { name: "dispatch_running", reason: BlockReason::DispatchPaused, check: dispatch_running },
@@ -166,6 +173,10 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
     };
     deferral.retry_time = settle(case, now);
     match (deferral.retry_time, case.expire_time) {
+        // It may be confirmed at any moment until then.
+        (Some(retry), Some(expire)) if retry >= expire && deferral.reason == BlockReason::ConsentPending => {
+            Verdict::Defer(Block { retry_time: Some(expire), ..deferral })
+        }
         (Some(retry), Some(expire)) if retry >= expire => {
             let detail = format!("{}; its time ends before, at {}", deferral.detail, instant(expire));
             Verdict::End(block(BlockReason::Expired, Effect::Expire, detail))
@@ -260,8 +271,8 @@ fn no_soft_bounces(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     suppress(BlockReason::SoftBounces, suppressed(case, Cause::SoftBounces, now, "too many messages bounced from")?)
 }
 
-fn no_objection(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    let since = case.preferences.objection_to(case.topic_id, case.channel, case.purpose)?;
+fn no_objection(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let since = case.preferences.objection_to(case.topic_id, case.channel, case.purpose, now)?;
     let what = if case.preferences.silence_time == Some(since) { "asked for silence" } else { "objected to marketing" };
     suppress(BlockReason::Objected, format!("the customer {what} at {}", instant(since)))
 }
@@ -288,6 +299,26 @@ fn consent_given(case: &Case<'_>, _: Timestamp) -> Option<Block> {
         return suppress(BlockReason::NoConsent, format!("the consent to {} is for another address", case.topic_id));
     }
     None
+}
+
+/// What was said, where the topic needs a grant.
+fn needed<'a>(case: &'a Case<'_>) -> Option<&'a Consent> {
+    let needs = case.purpose != Purpose::Transactional && case.opt_in != OptIn::None;
+    case.preferences.consent(case.topic_id, case.channel).filter(|_| needs)
+}
+
+fn consent_current(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let consent = needed(case).filter(|consent| consent.state_at(now) == ConsentState::Expired)?;
+    let over = consent.expire_time.map(instant).unwrap_or_default();
+    let what = if consent.state == ConsentState::Pending { "was not confirmed by" } else { "was over at" };
+    suppress(BlockReason::ConsentExpired, format!("the consent to {} {what} {over}", case.topic_id))
+}
+
+fn consent_confirmed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let consent = needed(case).filter(|consent| consent.state_at(now) == ConsentState::Pending)?;
+    let detail =
+        format!("the consent to {}, asked for at {}, is not confirmed", case.topic_id, instant(consent.change_time));
+    defer(BlockReason::ConsentPending, consent.expire_time, detail)
 }
 
 fn template_renders(case: &Case<'_>, _: Timestamp) -> Option<Block> {
@@ -366,7 +397,7 @@ mod tests {
         calendar::{QuietHours, Weekdays, parse_time_of_day},
         customers::{CustomerChange, NewAddress},
         ids::ConsentRecordId,
-        preferences::ConsentMethod,
+        preferences::{ConsentMethod, DataUse},
     };
 
     fn at(hours: i64) -> Timestamp {
@@ -385,10 +416,13 @@ mod tests {
         Consent {
             topic_id: "offers".parse().unwrap(),
             channel: Channel::Email,
+            data_use: DataUse::Messages,
             state,
             method: ConsentMethod::WebForm,
             address_id: customer.addresses.first().map(|address| address.address_id),
+            wording_id: None,
             change_time,
+            expire_time: None,
             record_id: ConsentRecordId::generate(),
         }
     }
@@ -422,6 +456,7 @@ mod tests {
             opt_in: if purpose.needs_consent() { OptIn::Single } else { OptIn::None },
             essential: false,
             channel: Channel::Email,
+            only_to: None,
             expire_time: Some(at(82)),
             enrollment: None,
             waits_for_room: !purpose.needs_consent(),
@@ -540,6 +575,7 @@ mod tests {
                 opt_in: OptIn::None,
                 essential: false,
                 channel: Channel::Email,
+                only_to: None,
                 expire_time: None,
                 enrollment: None,
                 waits_for_room: true,

@@ -4,20 +4,23 @@
 //! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
 
 mod cancel;
+mod confirm;
 mod consents;
 mod customers;
 mod enroll;
 mod events;
 mod reschedule;
 mod resolve;
+mod statement;
 
 use std::sync::Arc;
 
 pub use self::{
     cancel::{BatchCancel, BatchCanceled},
-    consents::{Statement, Unsubscription},
+    consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
+    statement::{Said, Stated, Statement},
 };
 use crate::{
     campaigns::Plans,

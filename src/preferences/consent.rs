@@ -1,18 +1,37 @@
+use super::ConsentAct;
 use crate::{
     clock::Timestamp,
     contacts::Purpose,
     database::text_enum,
     delivery::Channel,
-    ids::{AddressId, ConsentRecordId, CustomerId, TopicId},
+    ids::{AddressId, ConsentRecordId, TopicId, WordingId},
 };
 
 text_enum! {
     /// What a customer said last about a topic.
     ConsentState {
-        /// May be written to.
+        /// Asked for; not confirmed from the mailbox yet.
+        Pending = "pending",
+        /// Given.
         Granted = "granted",
-        /// Must not be written to.
+        /// Withdrawn, or never given and refused.
         Denied = "denied",
+        /// Given for a time that is over, or asked for and not confirmed in time.
+        Expired = "expired",
+    }
+}
+
+text_enum! {
+    /// What a consent is for.
+    DataUse {
+        /// The messages themselves.
+        Messages = "messages",
+        /// Noticing that a message was opened.
+        OpenTracking = "open_tracking",
+        /// Noticing which links were followed.
+        ClickTracking = "click_tracking",
+        /// Drawing conclusions about the customer.
+        Profiling = "profiling",
     }
 }
 
@@ -52,20 +71,6 @@ impl ConsentMethod {
     }
 }
 
-text_enum! {
-    /// What an entry of the ledger says.
-    ConsentAct {
-        /// May be written to about a topic.
-        Grant = "grant",
-        /// Must not be written to about a topic.
-        Withdraw = "withdraw",
-        /// No marketing and no surveys, whatever the topic.
-        Object = "object",
-        /// Nothing but transactional mail, whatever the topic.
-        Silence = "silence",
-    }
-}
-
 /// What a customer said about one topic on one channel: the sum of the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consent {
@@ -73,37 +78,33 @@ pub struct Consent {
     pub topic_id: TopicId,
     /// On which channel.
     pub channel: Channel,
-    /// What was said last.
+    /// What for.
+    pub data_use: DataUse,
+    /// What was said last; it may be over by now.
     pub state: ConsentState,
     /// How.
     pub method: ConsentMethod,
     /// The address that a grant is for.
     pub address_id: Option<AddressId>,
+    /// The words that were agreed to.
+    pub wording_id: Option<WordingId>,
     /// When the customer said so.
     pub change_time: Timestamp,
+    /// When it is over by itself.
+    pub expire_time: Option<Timestamp>,
     /// The entry of the ledger that made it so.
     pub record_id: ConsentRecordId,
 }
 
-/// An entry of the ledger: never changed, never removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsentRecord {
-    /// Its id.
-    pub record_id: ConsentRecordId,
-    /// Whose.
-    pub customer_id: CustomerId,
-    /// What was said.
-    pub act: ConsentAct,
-    /// About which topic and channel; none = about all.
-    pub scope: Option<(TopicId, Channel)>,
-    /// How.
-    pub method: ConsentMethod,
-    /// The address that a grant is for.
-    pub address_id: Option<AddressId>,
-    /// When the customer said so.
-    pub occur_time: Timestamp,
-    /// When it was recorded.
-    pub record_time: Timestamp,
+impl Consent {
+    /// Where it stands at a moment.
+    pub fn state_at(&self, now: Timestamp) -> ConsentState {
+        let over = self.expire_time.is_some_and(|expire| expire <= now);
+        match self.state {
+            ConsentState::Granted | ConsentState::Pending if over => ConsentState::Expired,
+            state => state,
+        }
+    }
 }
 
 /// What a new statement about a topic leads to.
@@ -130,7 +131,7 @@ pub struct Standing<'a> {
 /// they arrive; it is lifted only by a later act of the customer's own.
 pub fn judge(standing: Standing<'_>, act: ConsentAct, method: ConsentMethod, occur_time: Timestamp) -> Judgement {
     let current = standing.current;
-    if act != ConsentAct::Grant {
+    if !matches!(act, ConsentAct::Grant | ConsentAct::Request) {
         let later_own_grant = current.is_some_and(|consent| {
             consent.state == ConsentState::Granted && consent.method.is_own_act() && consent.change_time > occur_time
         });
@@ -148,9 +149,9 @@ pub fn judge(standing: Standing<'_>, act: ConsentAct, method: ConsentMethod, occ
 }
 
 /// Whether a grant counts although the customer objected or asked for silence at `since`: a later act of the customer's own.
-pub fn lifts(consent: Option<&Consent>, since: Timestamp) -> bool {
+pub fn lifts(consent: Option<&Consent>, since: Timestamp, now: Timestamp) -> bool {
     consent.is_some_and(|consent| {
-        consent.state == ConsentState::Granted && consent.method.is_own_act() && consent.change_time > since
+        consent.state_at(now) == ConsentState::Granted && consent.method.is_own_act() && consent.change_time > since
     })
 }
 
@@ -173,10 +174,13 @@ mod tests {
         Consent {
             topic_id: "news".parse().unwrap(),
             channel: Channel::Email,
+            data_use: DataUse::Messages,
             state,
             method,
             address_id: None,
+            wording_id: None,
             change_time: at(when),
+            expire_time: None,
             record_id: ConsentRecordId::generate(),
         }
     }
@@ -218,8 +222,8 @@ mod tests {
         assert_eq!(grant(ConsentMethod::WebForm, 101), Judgement::Holds);
         assert_eq!(grant(ConsentMethod::WebForm, 100), Judgement::WithdrawnBefore);
         assert_eq!(grant(ConsentMethod::Import, 101), Judgement::WithdrawnBefore);
-        assert!(lifts(Some(&consent(ConsentState::Granted, ConsentMethod::WebForm, 101)), at(100)));
-        assert!(!lifts(Some(&consent(ConsentState::Granted, ConsentMethod::Import, 101)), at(100)));
+        assert!(lifts(Some(&consent(ConsentState::Granted, ConsentMethod::WebForm, 101)), at(100), at(102)));
+        assert!(!lifts(Some(&consent(ConsentState::Granted, ConsentMethod::Import, 101)), at(100), at(102)));
     }
 
     proptest! {

@@ -1,33 +1,5 @@
 use sea_orm::entity::prelude::*;
 
-pub mod topic {
-    use super::*;
-    use crate::{contacts::Purpose, ids::TopicId, preferences::OptIn};
-
-    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
-    #[sea_orm(table_name = "topics")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
-        pub topic_id: TopicId,
-        #[sea_orm(column_type = "JsonBinary")]
-        pub names: Json,
-        #[sea_orm(column_type = "Text")]
-        pub purpose: Purpose,
-        #[sea_orm(column_type = "Text")]
-        pub opt_in: OptIn,
-        #[sea_orm(column_type = "JsonBinary")]
-        pub channels: Json,
-        pub create_time: DateTimeUtc,
-        pub revision: i32,
-        pub essential: bool,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 pub mod preference {
     use super::*;
     use crate::ids::CustomerId;
@@ -58,8 +30,8 @@ pub mod consent {
     use super::*;
     use crate::{
         delivery::Channel,
-        ids::{AddressId, ConsentRecordId, CustomerId, TopicId},
-        preferences::{ConsentMethod, ConsentState},
+        ids::{AddressId, ConsentRecordId, CustomerId, TopicId, WordingId},
+        preferences::{ConsentMethod, ConsentState, DataUse},
     };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -71,46 +43,17 @@ pub mod consent {
         pub topic_id: TopicId,
         #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
         pub channel: Channel,
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub data_use: DataUse,
         #[sea_orm(column_type = "Text")]
         pub state: ConsentState,
         #[sea_orm(column_type = "Text")]
         pub method: ConsentMethod,
         pub address_id: Option<AddressId>,
+        pub wording_id: Option<WordingId>,
         pub change_time: DateTimeUtc,
+        pub expire_time: Option<DateTimeUtc>,
         pub record_id: ConsentRecordId,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
-pub mod record {
-    use super::*;
-    use crate::{
-        delivery::Channel,
-        ids::{AddressId, ConsentRecordId, CustomerId, TopicId},
-        preferences::{ConsentAct, ConsentMethod},
-    };
-
-    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-    #[sea_orm(table_name = "consent_records")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub record_id: ConsentRecordId,
-        pub customer_id: CustomerId,
-        #[sea_orm(column_type = "Text")]
-        pub act: ConsentAct,
-        #[sea_orm(column_type = "Text", nullable)]
-        pub topic_id: Option<TopicId>,
-        #[sea_orm(column_type = "Text", nullable)]
-        pub channel: Option<Channel>,
-        #[sea_orm(column_type = "Text")]
-        pub method: ConsentMethod,
-        pub address_id: Option<AddressId>,
-        pub occur_time: DateTimeUtc,
-        pub record_time: DateTimeUtc,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -153,10 +96,8 @@ mod tests {
     #[tokio::test]
     async fn entities_say_what_the_migrations_made() {
         let migrated = database::migrated().await;
-        migrated.check(topic::Entity).await;
         migrated.check(preference::Entity).await;
         migrated.check(consent::Entity).await;
-        migrated.check(record::Entity).await;
         migrated.check(policy::Entity).await;
         migrated.end().await;
     }

@@ -7,32 +7,37 @@
 mod cap;
 mod consent;
 mod entity;
+mod ledger;
 mod policy;
 #[expect(clippy::module_inception, reason = "the noun of this part is its name")]
 mod preferences;
 mod store;
 mod suppressions;
-mod topic;
+mod topics;
 
 pub use self::{
     cap::{FrequencyCap, OnHit},
-    consent::{
-        Consent, ConsentAct, ConsentMethod, ConsentRecord, ConsentState, Judgement, OBJECTION, SILENCE, Standing,
-        judge, lifts,
+    consent::{Consent, ConsentMethod, ConsentState, DataUse, Judgement, OBJECTION, SILENCE, Standing, judge, lifts},
+    ledger::{
+        ConsentAct, ConsentRecord, Evidence, NewWording, Wording, append, count_requests, find_record, find_request,
+        find_wording, is_confirmed,
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{append, find_record, load, load_topics, policy, put_consent, save},
+    store::{load, policy, put_consent, save},
     suppressions::{Cause, NewSuppression, Suppressed, Suppression, Suppressions, lift_by_own_act, suppressed_of},
-    topic::{LocalizedText, OptIn, Topic},
+    topics::{
+        CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,
+        load as load_topics, not_found as topic_not_found, offered as offered_topics,
+    },
 };
 use crate::{
     calendar::Zone,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     contacts, customers,
     database::{self, Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, TopicId},
-    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
+    rpc::{Fault, Reply, RequestKey, check_etag},
 };
 
 /// The topics of this deployment, and what customers said.
@@ -46,37 +51,6 @@ impl PreferenceBook {
     /// The book in a database.
     pub fn new(db: Database, clock: Clock) -> Self {
         Self { db, clock }
-    }
-
-    /// Creates a topic.
-    pub async fn create_topic(&self, new: Topic, key: Option<&RequestKey>) -> Result<Reply<Topic>, Fault> {
-        let now = self.clock.now();
-        let tx = self.db.begin_write().await?;
-        if let Some(key) = key
-            && let Some(first) = key.begin(&tx, now).await?
-        {
-            return Ok(Reply::replayed(find_topic(&tx, &TopicId::from_stored(first.resource)).await?));
-        }
-        if !store::insert_topic(&tx, &new, now).await? {
-            let message = format!("there is a topic {} already", new.topic_id);
-            return Err(Fault::refused(Reason::TopicExists, &new.topic_id, message));
-        }
-        if let Some(key) = key {
-            key.finish(&tx, &new.topic_id, &[]).await?;
-        }
-        database::commit(tx).await?;
-        Ok(Reply::fresh(new))
-    }
-
-    /// One topic.
-    pub async fn topic(&self, id: &TopicId) -> Result<Topic, Fault> {
-        find_topic(self.db.reader(), id).await
-    }
-
-    /// A page by id.
-    pub async fn list_topics(&self, page: &Page) -> Result<PageOf<Topic>, StoreError> {
-        let rows = store::list_topics(self.db.reader(), page).await?;
-        Ok(PageOf::from_rows(rows, page, |topic| topic.topic_id.to_string()))
     }
 
     /// Everything that a customer said.
@@ -102,15 +76,7 @@ impl PreferenceBook {
         customers::lock(&tx, customer).await?;
         let mut preferences = of(&tx, customer).await?;
         check_etag(etag, preferences.revision, customer)?;
-        preferences.quiet_hours = change.quiet_hours.unwrap_or(preferences.quiet_hours);
-        if let Some(caps) = change.caps {
-            check_topics(&tx, &caps).await?;
-            preferences.caps = caps;
-        }
-        preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
-        preferences.revision += 1;
-        store::save(&tx, &preferences, now).await?;
-        contacts::ask_again(&tx, customer).await?;
+        apply(&tx, &mut preferences, change, now).await?;
         if let Some(key) = key {
             key.finish(&tx, customer, &[]).await?;
         }
@@ -136,25 +102,44 @@ impl PreferenceBook {
     }
 }
 
+/// Changes what a customer, who is kept from others, wants, and has what waits for it asked about again.
+pub async fn change(
+    tx: &WriteTx,
+    customer: CustomerId,
+    change: PreferenceChange,
+    now: Timestamp,
+) -> Result<Preferences, Fault> {
+    let mut preferences = of(tx, customer).await?;
+    apply(tx, &mut preferences, change, now).await?;
+    Ok(preferences)
+}
+
+async fn apply(
+    tx: &WriteTx,
+    preferences: &mut Preferences,
+    change: PreferenceChange,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    preferences.quiet_hours = change.quiet_hours.unwrap_or(preferences.quiet_hours.take());
+    if let Some(caps) = change.caps {
+        check_topics(tx, &caps).await?;
+        preferences.caps = caps;
+    }
+    preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
+    preferences.revision += 1;
+    store::save(tx, preferences, now).await?;
+    contacts::ask_again(tx, preferences.customer_id).await?;
+    Ok(())
+}
+
 /// A cap about a topic that is not there would never hold anything.
 async fn check_topics(tx: &WriteTx, caps: &[FrequencyCap]) -> Result<(), Fault> {
     let named: Vec<TopicId> = caps.iter().filter_map(|cap| cap.topic_id.clone()).collect();
     if named.is_empty() {
         return Ok(());
     }
-    let known = store::load_topics(tx, named.iter().cloned()).await?;
+    let known = topics::load(tx, named.iter().cloned()).await?;
     named.iter().find(|id| !known.contains_key(*id)).map_or(Ok(()), |id| Err(topic_not_found(id)))
-}
-
-/// One topic.
-pub async fn find_topic(db: &impl Connection, id: &TopicId) -> Result<Topic, Fault> {
-    let found = store::load_topics(db, [id.clone()]).await?.remove(id);
-    found.ok_or_else(|| topic_not_found(id))
-}
-
-/// There is no such topic.
-pub fn topic_not_found(id: &TopicId) -> Fault {
-    Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
 }
 
 /// Where a customer lives, or is taken to live where that is not known.

@@ -1,4 +1,4 @@
-use super::{Consent, ConsentMethod, ConsentState, FrequencyCap, lifts};
+use super::{Consent, ConsentMethod, ConsentState, DataUse, FrequencyCap, OptIn, Topic, lifts};
 use crate::{
     calendar::QuietHours,
     clock::Timestamp,
@@ -54,9 +54,15 @@ impl Preferences {
         }
     }
 
-    /// What was said about a topic on a channel.
+    /// What was said about messages on a channel about a topic.
     pub fn consent(&self, topic_id: &TopicId, channel: Channel) -> Option<&Consent> {
-        self.consents.iter().find(|consent| consent.topic_id == *topic_id && consent.channel == channel)
+        self.consent_to(topic_id, channel, DataUse::Messages)
+    }
+
+    /// What was said about a use of data for a topic on a channel.
+    pub fn consent_to(&self, topic_id: &TopicId, channel: Channel, data_use: DataUse) -> Option<&Consent> {
+        let mut said = self.consents.iter();
+        said.find(|said| said.topic_id == *topic_id && said.channel == channel && said.data_use == data_use)
     }
 
     /// Since when the customer objects to what a topic is for, by objection or silence.
@@ -69,9 +75,26 @@ impl Preferences {
     }
 
     /// Since when an objection or silence keeps a topic from the customer; a later grant of their own lifts it.
-    pub fn objection_to(&self, topic_id: &TopicId, channel: Channel, purpose: Purpose) -> Option<Timestamp> {
+    pub fn objection_to(
+        &self,
+        topic_id: &TopicId,
+        channel: Channel,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let since = self.objects_since(purpose)?;
-        (!lifts(self.consent(topic_id, channel), since)).then_some(since)
+        (!lifts(self.consent(topic_id, channel), since, now)).then_some(since)
+    }
+
+    /// Whether the customer wants to hear about a topic on a channel, as far as what was said tells.
+    pub fn wants(&self, topic: &Topic, channel: Channel, now: Timestamp) -> bool {
+        if self.objection_to(&topic.topic_id, channel, topic.purpose, now).is_some() {
+            return false;
+        }
+        match self.consent(&topic.topic_id, channel).map(|consent| consent.state_at(now)) {
+            Some(state) => state == ConsentState::Granted,
+            None => topic.opt_in == OptIn::None,
+        }
     }
 
     /// When and how the customer opted out of a topic, if that is what was said last.

@@ -9,53 +9,18 @@ use sea_orm::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Consent, ConsentRecord, FrequencyCap, Preferences, SendingPolicy, Topic,
-    entity::{consent, policy, preference, record, topic},
+    Consent, FrequencyCap, Preferences, SendingPolicy,
+    entity::{consent, policy, preference},
 };
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{ConsentRecordId, CustomerId, TopicId},
-    rpc::Page,
+    ids::CustomerId,
     templates::Locale,
 };
 
 /// The id of the only row of the policy.
 const POLICY: i32 = 1;
-
-/// False when the id is taken.
-pub async fn insert_topic(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<bool, StoreError> {
-    let row = topic::ActiveModel {
-        topic_id: Set(new.topic_id.clone()),
-        names: Set(json(&new.names)?),
-        purpose: Set(new.purpose),
-        opt_in: Set(new.opt_in),
-        channels: Set(json(&new.channels)?),
-        essential: Set(new.essential),
-        create_time: Set(now),
-        revision: Set(new.revision),
-    };
-    let taken = OnConflict::new().do_nothing().to_owned();
-    Ok(topic::Entity::insert(row).on_conflict(taken).exec_without_returning(tx).await? == 1)
-}
-
-/// These topics.
-pub async fn load_topics(
-    db: &impl ConnectionTrait,
-    ids: impl IntoIterator<Item = TopicId>,
-) -> Result<HashMap<TopicId, Topic>, StoreError> {
-    let rows = topic::Entity::find().filter(topic::Column::TopicId.is_in(ids)).all(db).await?;
-    rows.into_iter().map(|row| domain_topic(row).map(|topic| (topic.topic_id.clone(), topic))).collect()
-}
-
-/// Topics by id, one more than the page holds.
-pub async fn list_topics(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Topic>, StoreError> {
-    let mut query = topic::Entity::find().order_by_asc(topic::Column::TopicId).limit(page.size + 1);
-    if let Some(after) = &page.after {
-        query = query.filter(topic::Column::TopicId.gt(after.as_str()));
-    }
-    query.all(db).await?.into_iter().map(domain_topic).collect()
-}
 
 /// What these customers said; one who said nothing is there too.
 pub async fn load(
@@ -76,16 +41,20 @@ pub async fn load(
     let query = consent::Entity::find()
         .filter(consent::Column::CustomerId.is_in(ids.iter().copied()))
         .order_by_asc(consent::Column::TopicId)
-        .order_by_asc(consent::Column::Channel);
+        .order_by_asc(consent::Column::Channel)
+        .order_by_asc(consent::Column::DataUse);
     for row in query.all(db).await? {
         let preferences = all.entry(row.customer_id).or_insert_with(|| Preferences::none(row.customer_id));
         preferences.consents.push(Consent {
             topic_id: row.topic_id,
             channel: row.channel,
+            data_use: row.data_use,
             state: row.state,
             method: row.method,
             address_id: row.address_id,
+            wording_id: row.wording_id,
             change_time: row.change_time,
+            expire_time: row.expire_time,
             record_id: row.record_id,
         });
     }
@@ -143,74 +112,36 @@ pub async fn save_policy(tx: &WriteTx, of: &SendingPolicy) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Adds an entry to the ledger.
-pub async fn append(tx: &WriteTx, new: &ConsentRecord) -> Result<(), StoreError> {
-    let (topic_id, channel) = new.scope.clone().unzip();
-    let row = record::ActiveModel {
-        record_id: Set(new.record_id),
-        customer_id: Set(new.customer_id),
-        act: Set(new.act),
-        topic_id: Set(topic_id),
-        channel: Set(channel),
-        method: Set(new.method),
-        address_id: Set(new.address_id),
-        occur_time: Set(new.occur_time),
-        record_time: Set(new.record_time),
-    };
-    record::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
-}
-
 /// Sets what a customer said last about a topic.
 pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consent) -> Result<(), StoreError> {
     let row = consent::ActiveModel {
         customer_id: Set(customer_id),
         topic_id: Set(consent.topic_id.clone()),
         channel: Set(consent.channel),
+        data_use: Set(consent.data_use),
         state: Set(consent.state),
         method: Set(consent.method),
         address_id: Set(consent.address_id),
+        wording_id: Set(consent.wording_id),
         change_time: Set(consent.change_time),
+        expire_time: Set(consent.expire_time),
         record_id: Set(consent.record_id),
     };
-    let known = OnConflict::columns([consent::Column::CustomerId, consent::Column::TopicId, consent::Column::Channel])
+    let key =
+        [consent::Column::CustomerId, consent::Column::TopicId, consent::Column::Channel, consent::Column::DataUse];
+    let known = OnConflict::columns(key)
         .update_columns([
             consent::Column::State,
             consent::Column::Method,
             consent::Column::AddressId,
+            consent::Column::WordingId,
             consent::Column::ChangeTime,
+            consent::Column::ExpireTime,
             consent::Column::RecordId,
         ])
         .to_owned();
     consent::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
-}
-
-/// One entry of the ledger.
-pub async fn find_record(db: &impl ConnectionTrait, id: ConsentRecordId) -> Result<Option<ConsentRecord>, StoreError> {
-    let row = record::Entity::find_by_id(id).one(db).await?;
-    Ok(row.map(|row| ConsentRecord {
-        record_id: row.record_id,
-        customer_id: row.customer_id,
-        act: row.act,
-        scope: row.topic_id.zip(row.channel),
-        method: row.method,
-        address_id: row.address_id,
-        occur_time: row.occur_time,
-        record_time: row.record_time,
-    }))
-}
-
-fn domain_topic(row: topic::Model) -> Result<Topic, StoreError> {
-    Ok(Topic {
-        topic_id: row.topic_id,
-        names: serde_json::from_value(row.names).map_err(|wrong| corrupt("topics", &wrong))?,
-        purpose: row.purpose,
-        opt_in: row.opt_in,
-        channels: serde_json::from_value(row.channels).map_err(|wrong| corrupt("topics", &wrong))?,
-        essential: row.essential,
-        revision: row.revision,
-    })
 }
 
 fn domain_policy(row: Option<policy::Model>) -> Result<SendingPolicy, StoreError> {
@@ -234,10 +165,10 @@ fn parsed<T: DeserializeOwned>(table: &'static str, value: Option<serde_json::Va
     value.map(serde_json::from_value).transpose().map_err(|wrong| corrupt(table, &wrong))
 }
 
-fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, StoreError> {
     serde_json::to_value(value).map_err(|wrong| corrupt("preferences", &wrong))
 }
 
-fn corrupt(table: &'static str, wrong: &serde_json::Error) -> StoreError {
+pub(super) fn corrupt(table: &'static str, wrong: &serde_json::Error) -> StoreError {
     StoreError::Corrupt { table, detail: wrong.to_string() }
 }

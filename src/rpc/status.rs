@@ -103,7 +103,9 @@ fn code(reason: Reason) -> Code {
         | Reason::CampaignNotFound
         | Reason::ContactNotFound
         | Reason::JobNotFound
-        | Reason::SuppressionNotFound => Code::NotFound,
+        | Reason::SuppressionNotFound
+        | Reason::WordingNotFound
+        | Reason::LinkInvalid => Code::NotFound,
         Reason::ExternalIdTaken
         | Reason::EmailTaken
         | Reason::TopicExists
@@ -114,7 +116,8 @@ fn code(reason: Reason) -> Code {
         Reason::CustomerDeleted
         | Reason::CustomerHasNoAddress
         | Reason::ConsentWithdrawn
-        | Reason::DoubleOptInUnavailable
+        | Reason::TopicArchived
+        | Reason::ConfirmationExpired
         | Reason::TemplateNotPublished
         | Reason::TemplateHasErrors
         | Reason::TemplateNotChanged
@@ -145,6 +148,8 @@ fn kind(reason: Reason) -> &'static str {
         "CAMPAIGN" => "campaign",
         "CONTACT" | "DEDUPE" => "contact",
         "SUPPRESSION" => "suppression",
+        "WORDING" => "wording",
+        "LINK" => "link",
         _ => "job",
     }
 }

@@ -15,6 +15,7 @@ mod engine;
 mod errors;
 mod events;
 mod exits;
+mod ledger;
 mod mail;
 mod pauses;
 mod policy;

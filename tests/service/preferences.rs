@@ -51,7 +51,7 @@ async fn a_topic_is_marketing_off_and_double_opt_in_unless_it_says_otherwise() {
     assert_eq!(refusal(world.preferences.create_topic(request).await), "TOPIC_EXISTS");
     world.customer("anna", "").await;
     assert_eq!(may_write(&mut world, "anna", "news").await.1, [BlockReason::NoConsent]);
-    // Until the double opt-in exists, nobody can pretend that it happened.
+    // Who had it confirmed elsewhere has to say how.
     let request = SetConsentRequest {
         customer: by_name("anna"),
         topic_id: "news".into(),
@@ -59,7 +59,7 @@ async fn a_topic_is_marketing_off_and_double_opt_in_unless_it_says_otherwise() {
         method: ConsentMethod::DoubleOptIn.into(),
         ..Default::default()
     };
-    assert_eq!(refusal(world.preferences.set_consent(request).await), "DOUBLE_OPT_IN_UNAVAILABLE");
+    assert_eq!(wrong_fields(world.preferences.set_consent(request).await), ["evidence"]);
     let wrong = Topic {
         topic_id: "No Spaces".into(),
         purpose: Purpose::Marketing.into(),
@@ -69,7 +69,8 @@ async fn a_topic_is_marketing_off_and_double_opt_in_unless_it_says_otherwise() {
     let request = CreateTopicRequest { topic: Some(wrong), ..Default::default() };
     assert_eq!(wrong_fields(world.preferences.create_topic(request).await), ["topic.topicId", "topic.optIn"]);
     let topics = world.preferences.list_topics(ListTopicsRequest::default()).await.unwrap().into_inner().topics;
-    assert_eq!(topics.len(), 1);
+    let ids: Vec<&str> = topics.iter().map(|topic| topic.topic_id.as_str()).collect();
+    assert_eq!(ids, ["news", "opt-in-confirmation"]);
 }
 
 #[tokio::test]

@@ -1,39 +1,41 @@
+mod consents;
 mod policy;
 mod suppressions;
+mod topics;
 
-use chrono::TimeDelta;
+use chrono::{SubsecRound, TimeDelta};
 use tonic::{Request, Response, Status, async_trait};
 
-use self::policy::{caps, encode_cap, encode_policy, encode_quiet_hours, quiet_hours};
+use self::{
+    consents::{LONGEST_EVIDENCE, encode_consent, encode_preferences},
+    policy::{caps, encode_policy, quiet_hours},
+};
 use super::{Api, answer, decode, encode, open};
 use crate::{
-    contacts::Purpose,
-    delivery::Channel,
     ids::TopicId,
-    intake::{Statement, Unsubscription},
-    preferences::{Consent, ConsentMethod, ConsentState, OptIn, PreferenceChange, Preferences, Topic},
+    intake::{Said, Unsubscription},
+    preferences::{ConsentRecord, Evidence, PreferenceChange},
     rpc::{
-        Fault, Mask, Violations, etag,
+        Fault, Mask, Reason, Violations,
         proto::{
-            self, CheckContactabilityRequest, CheckContactabilityResponse, CreateSuppressionRequest,
-            CreateSuppressionResponse, CreateTopicRequest, CreateTopicResponse, DeleteSuppressionRequest,
-            DeleteSuppressionResponse, GetPreferencesRequest, GetPreferencesResponse, GetSendingPolicyRequest,
-            GetSendingPolicyResponse, GetTopicRequest, GetTopicResponse, ListSuppressionsRequest,
-            ListSuppressionsResponse, ListTopicsRequest, ListTopicsResponse, SetConsentRequest, SetConsentResponse,
-            UnsubscribeRequest, UnsubscribeResponse, UpdatePreferencesRequest, UpdatePreferencesResponse,
-            UpdateSendingPolicyRequest, UpdateSendingPolicyResponse, consent,
-            preference_service_server::PreferenceService,
-            set_consent_request::Decision,
-            topic,
-            unsubscribe_request::{By, Scope},
+            CheckContactabilityRequest, CheckContactabilityResponse, ConfirmConsentRequest, ConfirmConsentResponse,
+            CreatePreferenceLinkRequest, CreatePreferenceLinkResponse, CreateSuppressionRequest,
+            CreateSuppressionResponse, CreateTopicRequest, CreateTopicResponse, CreateWordingRequest,
+            CreateWordingResponse, DeleteSuppressionRequest, DeleteSuppressionResponse, GetPreferencesRequest,
+            GetPreferencesResponse, GetSendingPolicyRequest, GetSendingPolicyResponse, GetTopicRequest,
+            GetTopicResponse, ListConsentRecordsRequest, ListConsentRecordsResponse, ListSuppressionsRequest,
+            ListSuppressionsResponse, ListTopicsRequest, ListTopicsResponse, ListWordingsRequest, ListWordingsResponse,
+            SetConsentRequest, SetConsentResponse, UnsubscribeRequest, UnsubscribeResponse, UpdatePreferencesRequest,
+            UpdatePreferencesResponse, UpdateSendingPolicyRequest, UpdateSendingPolicyResponse, UpdateTopicRequest,
+            UpdateTopicResponse, preference_service_server::PreferenceService, unsubscribe_request::By,
         },
     },
 };
 
 const CAN_CHANGE: &[&str] = &["quiet_hours", "caps", "snooze_end_time"];
 const OUTPUT_ONLY: &[&str] = &["customer_id", "consents", "objection_time", "silence_time", "etag"];
-/// How far the clocks of callers may be ahead of ours when a customer says something.
-const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// For how long a link to preferences works at most, in hours: a year.
+const LONGEST_LINK: i32 = 8_784;
 
 #[async_trait]
 impl PreferenceService for Api {
@@ -44,7 +46,9 @@ impl PreferenceService for Api {
         let (_, message, violations) = open(request);
         let id = self.resolve(message.customer, "customer", violations).await?;
         let preferences = self.0.preferences.get(id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetPreferencesResponse { preferences: Some(encode_preferences(preferences)) }))
+        Ok(Response::new(GetPreferencesResponse {
+            preferences: Some(encode_preferences(preferences, self.0.clock.now())),
+        }))
     }
 
     async fn update_preferences(
@@ -75,7 +79,7 @@ impl PreferenceService for Api {
         // What they put off may be due now.
         self.0.dispatcher.ring();
         Ok(answer(reply, |preferences| UpdatePreferencesResponse {
-            preferences: Some(encode_preferences(preferences)),
+            preferences: Some(encode_preferences(preferences, self.0.clock.now())),
         }))
     }
 
@@ -83,27 +87,121 @@ impl PreferenceService for Api {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
         let key = decode::request_key(&mut violations, "requestId", &caller, "SetConsent", &request_id, &message);
-        let statement = statement(&mut violations, &message, self.0.clock.now());
-        let id = self.resolve(message.customer, "customer", violations).await?;
+        let now = self.0.clock.now();
+        let customer = message.customer.take();
+        let statement = consents::statement(&mut violations, message, caller.as_str(), now);
+        let id = self.resolve(customer, "customer", violations).await?;
         let statement = Violations::default().finish(statement)?;
         let reply = self.0.intake.set_consent(id, statement, key.as_ref()).await?;
-        Ok(answer(reply, |(consent, canceled)| SetConsentResponse {
-            consent: Some(encode_consent(consent)),
+        Ok(answer(reply, |stated| SetConsentResponse {
+            consent: Some(encode_consent(stated.consent, now)),
+            confirmation_planned: stated.confirmation_planned,
+            canceled_contacts: i32::try_from(stated.canceled).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn confirm_consent(
+        &self,
+        request: Request<ConfirmConsentRequest>,
+    ) -> Result<Response<ConfirmConsentResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        let evidence = decode::text(&mut violations, "evidence", message.evidence, LONGEST_EVIDENCE);
+        violations.check()?;
+        let contact = self.0.links.confirming(&message.token).ok_or_else(no_link)?;
+        let consent = self.0.intake.confirm_consent(contact, Evidence::new(caller.as_str(), &evidence)).await?;
+        let consent = Some(encode_consent(consent, self.0.clock.now()));
+        Ok(Response::new(ConfirmConsentResponse { consent }))
+    }
+
+    async fn unsubscribe(&self, request: Request<UnsubscribeRequest>) -> Result<Response<UnsubscribeResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        let by_link = matches!(message.by, Some(By::Token(_)));
+        let what = consents::unsubscription(&mut violations, message.scope, message.channel, by_link);
+        let method = consents::method(&mut violations, message.method);
+        let comment = decode::text(&mut violations, "comment", message.comment, LONGEST_EVIDENCE);
+        let (customer_id, contact) = match message.by {
+            Some(By::Token(token)) => {
+                violations.check()?;
+                let contact = self.0.links.unsubscribed(&token).ok_or_else(no_link)?;
+                let contact = self.0.contacts.get(contact).await?;
+                (contact.customer_id, Some(contact))
+            }
+            Some(By::Customer(customer)) => (self.resolve(Some(customer), "customer", violations).await?, None),
+            None => (self.resolve(None, "customer", violations).await?, None),
+        };
+        let (what, method) = Violations::default().finish(what.zip(method))?;
+        let of_message = contact.as_ref().map(|contact| Unsubscription::Topic(contact.topic_id.clone(), None));
+        let what = Violations::default().finish(what.or(of_message))?;
+        let evidence = Evidence::new(caller.as_str(), &comment);
+        let said = Said { method, evidence, contact_id: contact.map(|contact| contact.contact_id), proven: None };
+        let (preferences, canceled) = self.0.intake.unsubscribe(customer_id, what, &said).await?;
+        Ok(Response::new(UnsubscribeResponse {
+            preferences: Some(encode_preferences(preferences, self.0.clock.now())),
             canceled_contacts: i32::try_from(canceled).unwrap_or(i32::MAX),
         }))
     }
 
-    async fn unsubscribe(&self, request: Request<UnsubscribeRequest>) -> Result<Response<UnsubscribeResponse>, Status> {
+    async fn list_consent_records(
+        &self,
+        request: Request<ListConsentRecordsRequest>,
+    ) -> Result<Response<ListConsentRecordsResponse>, Status> {
         let (_, message, mut violations) = open(request);
-        let what = unsubscription(&mut violations, message.scope, message.channel);
-        let method = method(&mut violations, message.method);
-        let customer = message.by.map(|By::Customer(customer)| customer);
-        let id = self.resolve(customer, "customer", violations).await?;
-        let (what, method) = Violations::default().finish(what.zip(method))?;
-        let (preferences, canceled) = self.0.intake.unsubscribe(id, what, method).await?;
-        Ok(Response::new(UnsubscribeResponse {
-            preferences: Some(encode_preferences(preferences)),
-            canceled_contacts: i32::try_from(canceled).unwrap_or(i32::MAX),
+        let page_size = decode::page_size(&mut violations, message.page_size);
+        let id = self.resolve(message.customer.clone(), "customer", violations).await?;
+        let selection = ListConsentRecordsRequest { customer: message.customer, ..Default::default() };
+        let page = self.0.pages.open("ListConsentRecords", &selection, page_size, &message.page_token)?;
+        let (found, mut evidence) = self.0.preferences.records(id, &page).await.map_err(Fault::from)?;
+        let encode = |record: ConsentRecord| {
+            let evidence = evidence.remove(&record.record_id);
+            consents::encode_record(record, evidence)
+        };
+        Ok(Response::new(ListConsentRecordsResponse {
+            next_page_token: self.0.pages.seal("ListConsentRecords", &selection, found.next.as_deref()),
+            records: found.rows.into_iter().map(encode).collect(),
+        }))
+    }
+
+    async fn create_preference_link(
+        &self,
+        request: Request<CreatePreferenceLinkRequest>,
+    ) -> Result<Response<CreatePreferenceLinkResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let hours = if message.ttl_hours == 0 { 24 } else { message.ttl_hours };
+        let hours = decode::between(&mut violations, "ttlHours", hours, 1, LONGEST_LINK);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        self.0.customers.get(id, false).await?;
+        // The link holds whole seconds.
+        let end = (self.0.clock.now() + TimeDelta::hours(hours.into())).trunc_subsecs(0);
+        let (url, expire_time) = (self.0.links.preferences_of(id, end), Some(encode::time(end)));
+        Ok(Response::new(CreatePreferenceLinkResponse { url, expire_time }))
+    }
+
+    async fn create_wording(
+        &self,
+        request: Request<CreateWordingRequest>,
+    ) -> Result<Response<CreateWordingResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "CreateWording", &request_id, &message);
+        let new = consents::wording(&mut violations, message);
+        let reply = self.0.preferences.create_wording(violations.finish(new)?, key.as_ref()).await?;
+        Ok(answer(reply, |wording| CreateWordingResponse { wording: Some(consents::encode_wording(wording)) }))
+    }
+
+    async fn list_wordings(
+        &self,
+        request: Request<ListWordingsRequest>,
+    ) -> Result<Response<ListWordingsResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let page_size = decode::page_size(&mut violations, message.page_size);
+        let topic_id: Option<TopicId> = decode::parse_optional(&mut violations, "topicId", &message.topic_id);
+        violations.check()?;
+        let selection = ListWordingsRequest { topic_id: message.topic_id, ..Default::default() };
+        let page = self.0.pages.open("ListWordings", &selection, page_size, &message.page_token)?;
+        let found = self.0.preferences.list_wordings(topic_id.as_ref(), &page).await.map_err(Fault::from)?;
+        Ok(Response::new(ListWordingsResponse {
+            next_page_token: self.0.pages.seal("ListWordings", &selection, found.next.as_deref()),
+            wordings: found.rows.into_iter().map(consents::encode_wording).collect(),
         }))
     }
 
@@ -133,7 +231,7 @@ impl PreferenceService for Api {
         let request_id = std::mem::take(&mut message.request_id);
         let key = decode::request_key(&mut violations, "requestId", &caller, "CreateTopic", &request_id, &message);
         let topic = match message.topic {
-            Some(topic) => decode_topic(&mut violations, &topic),
+            Some(topic) => topics::decode(&mut violations, &topic),
             None => {
                 violations.add("topic", "is required");
                 None
@@ -141,27 +239,40 @@ impl PreferenceService for Api {
         };
         let topic = violations.finish(topic)?;
         let reply = self.0.preferences.create_topic(topic, key.as_ref()).await?;
-        Ok(answer(reply, |topic| CreateTopicResponse { topic: Some(encode_topic(topic)) }))
+        Ok(answer(reply, |topic| CreateTopicResponse { topic: Some(topics::encode(topic)) }))
     }
 
     async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<GetTopicResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let id: Option<TopicId> = decode::parse(&mut violations, "topicId", &message.topic_id);
         let topic = self.0.preferences.topic(&violations.finish(id)?).await?;
-        Ok(Response::new(GetTopicResponse { topic: Some(encode_topic(topic)) }))
+        Ok(Response::new(GetTopicResponse { topic: Some(topics::encode(topic)) }))
     }
 
     async fn list_topics(&self, request: Request<ListTopicsRequest>) -> Result<Response<ListTopicsResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
         violations.check()?;
-        let selection = ListTopicsRequest::default();
+        let selection = ListTopicsRequest { show_archived: message.show_archived, ..Default::default() };
         let page = self.0.pages.open("ListTopics", &selection, page_size, &message.page_token)?;
-        let found = self.0.preferences.list_topics(&page).await.map_err(Fault::from)?;
+        let found = self.0.preferences.list_topics(message.show_archived, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListTopicsResponse {
             next_page_token: self.0.pages.seal("ListTopics", &selection, found.next.as_deref()),
-            topics: found.rows.into_iter().map(encode_topic).collect(),
+            topics: found.rows.into_iter().map(topics::encode).collect(),
         }))
+    }
+
+    async fn update_topic(
+        &self,
+        request: Request<UpdateTopicRequest>,
+    ) -> Result<Response<UpdateTopicResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let change = topics::change(&mut violations, message);
+        let (id, etag, change) = violations.finish(change)?;
+        let topic = self.0.preferences.update_topic(&id, &etag, change).await?;
+        // What waits is decided by what it takes now.
+        self.0.dispatcher.ring();
+        Ok(Response::new(UpdateTopicResponse { topic: Some(topics::encode(topic)) }))
     }
 
     async fn create_suppression(
@@ -228,136 +339,6 @@ impl PreferenceService for Api {
     }
 }
 
-fn statement(
-    violations: &mut Violations,
-    message: &SetConsentRequest,
-    now: crate::clock::Timestamp,
-) -> Option<Statement> {
-    let topic_id = decode::parse(violations, "topicId", &message.topic_id);
-    let channel = decode::channel(violations, "channel", message.channel);
-    let allowed = "must be DECISION_GRANT or DECISION_WITHDRAW";
-    let decision: Option<Decision> = decode::required_choice(violations, "decision", message.decision, allowed);
-    let method = method(violations, message.method);
-    let grant = decision == Some(Decision::Grant);
-    if grant && method.is_some_and(|method| !method.can_grant()) {
-        violations.add("method", "is one by which customers only ever withdraw");
-    }
-    let occur_time = decode::time(violations, "occurTime", message.occur_time);
-    if occur_time.is_some_and(|time| time > now + AHEAD) {
-        violations.add("occurTime", "must not be more than 5 minutes ahead");
-    }
-    let address_id = decode::parse_optional(violations, "addressId", &message.address_id);
-    Some(Statement { topic_id: topic_id?, channel, grant, method: method?, occur_time, address_id })
-}
-
-fn unsubscription(violations: &mut Violations, scope: Option<Scope>, channel: i32) -> Option<Unsubscription> {
-    let channel: Option<proto::Channel> = decode::choice(violations, "channel", channel);
-    let channel = channel.map(|_| Channel::Email);
-    match scope {
-        Some(Scope::TopicId(id)) => {
-            decode::parse(violations, "topicId", &id).map(|id| Unsubscription::Topic(id, channel))
-        }
-        Some(Scope::AllMarketing(true)) => Some(Unsubscription::Marketing),
-        Some(Scope::Everything(true)) => Some(Unsubscription::Everything),
-        Some(Scope::AllMarketing(false)) | Some(Scope::Everything(false)) | None => {
-            violations.add("topicId", "one of topicId, allMarketing (true) and everything (true) is required");
-            None
-        }
-    }
-}
-
-fn method(violations: &mut Violations, number: i32) -> Option<ConsentMethod> {
-    let allowed = "is required: how the customer said so, such as CONSENT_METHOD_WEB_FORM";
-    let method: Option<proto::ConsentMethod> = decode::required_choice(violations, "method", number, allowed);
-    Some(match method? {
-        proto::ConsentMethod::Unspecified => return None,
-        proto::ConsentMethod::WebForm => ConsentMethod::WebForm,
-        proto::ConsentMethod::DoubleOptIn => ConsentMethod::DoubleOptIn,
-        proto::ConsentMethod::PreferencePage => ConsentMethod::PreferencePage,
-        proto::ConsentMethod::OneClick => ConsentMethod::OneClick,
-        proto::ConsentMethod::Reply => ConsentMethod::Reply,
-        proto::ConsentMethod::Complaint => ConsentMethod::Complaint,
-        proto::ConsentMethod::InPerson => ConsentMethod::InPerson,
-        proto::ConsentMethod::Operator => ConsentMethod::Operator,
-        proto::ConsentMethod::Import => ConsentMethod::Import,
-    })
-}
-
-fn decode_topic(violations: &mut Violations, topic: &proto::Topic) -> Option<Topic> {
-    let topic_id = decode::parse(violations, "topic.topicId", &topic.topic_id);
-    let names = decode::localized(violations, "topic.names", &topic.names);
-    let purpose: Option<proto::Purpose> = decode::choice(violations, "topic.purpose", topic.purpose);
-    let purpose = match purpose {
-        Some(proto::Purpose::Transactional) => Purpose::Transactional,
-        Some(proto::Purpose::Service) => Purpose::Service,
-        Some(proto::Purpose::Survey) => Purpose::Survey,
-        Some(proto::Purpose::Marketing | proto::Purpose::Unspecified) | None => Purpose::Marketing,
-    };
-    let opt_in: Option<topic::OptIn> = decode::choice(violations, "topic.optIn", topic.opt_in);
-    let opt_in = match opt_in {
-        Some(topic::OptIn::Double) => OptIn::Double,
-        Some(topic::OptIn::Single) => OptIn::Single,
-        Some(topic::OptIn::None) => OptIn::None,
-        Some(topic::OptIn::Unspecified) | None if purpose.needs_consent() => OptIn::Double,
-        Some(topic::OptIn::Unspecified) | None => OptIn::None,
-    };
-    if purpose.needs_consent() && opt_in == OptIn::None {
-        violations.add("topic.optIn", "must be OPT_IN_SINGLE or OPT_IN_DOUBLE for marketing and surveys");
-    }
-    if purpose == Purpose::Transactional && opt_in != OptIn::None {
-        violations.add("topic.optIn", "must be OPT_IN_NONE for a transactional topic");
-    }
-    for (place, channel) in topic.channels.iter().enumerate() {
-        let path = format_args!("topic.channels[{place}]");
-        let _: Option<proto::Channel> = decode::required_choice(violations, path, *channel, "must be CHANNEL_EMAIL");
-    }
-    if topic.essential && purpose != Purpose::Transactional {
-        violations.add("topic.essential", "must be false for a topic that is not transactional");
-    }
-    let (channels, essential) = (vec![Channel::Email], topic.essential);
-    Some(Topic { topic_id: topic_id?, names, purpose, opt_in, channels, essential, revision: 1 })
-}
-
-fn encode_topic(topic: Topic) -> proto::Topic {
-    let opt_in = match topic.opt_in {
-        OptIn::Double => topic::OptIn::Double,
-        OptIn::Single => topic::OptIn::Single,
-        OptIn::None => topic::OptIn::None,
-    };
-    proto::Topic {
-        topic_id: topic.topic_id.to_string(),
-        names: encode::localized(topic.names),
-        purpose: encode::purpose(topic.purpose).into(),
-        opt_in: opt_in.into(),
-        channels: topic.channels.iter().map(|Channel::Email| proto::Channel::Email.into()).collect(),
-        essential: topic.essential,
-        etag: etag(topic.revision),
-    }
-}
-
-fn encode_consent(of: Consent) -> proto::Consent {
-    let state = match of.state {
-        ConsentState::Granted => consent::State::Granted,
-        ConsentState::Denied => consent::State::Denied,
-    };
-    proto::Consent {
-        topic_id: of.topic_id.to_string(),
-        channel: proto::Channel::Email.into(),
-        state: state.into(),
-        address_id: of.address_id.map(|id| id.to_string()).unwrap_or_default(),
-        change_time: Some(encode::time(of.change_time)),
-    }
-}
-
-fn encode_preferences(of: Preferences) -> proto::Preferences {
-    proto::Preferences {
-        customer_id: of.customer_id.to_string(),
-        consents: of.consents.into_iter().map(encode_consent).collect(),
-        quiet_hours: of.quiet_hours.map(encode_quiet_hours),
-        caps: of.caps.into_iter().map(encode_cap).collect(),
-        snooze_end_time: of.snooze_end_time.map(encode::time),
-        objection_time: of.objection_time.map(encode::time),
-        etag: etag(of.revision),
-        silence_time: of.silence_time.map(encode::time),
-    }
+fn no_link() -> Fault {
+    Fault::refused(Reason::LinkInvalid, "token", "this is no token of a link of this service")
 }

@@ -213,6 +213,7 @@ pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreEr
         .filter(contact::Column::CustomerId.eq(customer))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
         .filter(contact::Column::BlockReason.is_in([
+            BlockReason::ConsentPending,
             BlockReason::Snoozed,
             BlockReason::QuietHours,
             BlockReason::FrequencyCap,

@@ -431,6 +431,7 @@ fn plan(customer_id: CustomerId, purpose: Purpose, now: Timestamp, minutes: i64)
         topic_id: topic(purpose),
         purpose,
         channel: Channel::Email,
+        address_id: None,
         template_id: "a-template".parse().unwrap(),
         data: serde_json::Map::new(),
         dedupe_key: None,

@@ -169,6 +169,8 @@ async fn shop() -> (Place, Database, CustomerId) {
             opt_in: OptIn::None,
             channels: vec![Channel::Email],
             essential: false,
+            descriptions: Vec::new(),
+            archive_time: None,
             revision: 1,
         };
         PreferenceBook::new(db.clone(), clock.clone()).create_topic(topic, None).await.unwrap();
