@@ -106,7 +106,8 @@ impl Service {
         let lease = Lease::take(db.clone(), replica()).await?;
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_addr}"));
         let links = Links::new(base, key.clone());
-        let parts = build(config, &db, &clock, &key, &links, &lease, &metrics, &stop_workers)?;
+        let ground = Ground { db: &db, clock: &clock, key: &key, links, lease: &lease, metrics: &metrics };
+        let parts = build(config, ground, &stop_workers)?;
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
         let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone());
@@ -225,16 +226,18 @@ struct Built {
     workers: Vec<Arc<Worker>>,
 }
 
-fn build(
-    config: &Config,
-    db: &Database,
-    clock: &Clock,
-    key: &SecretKey,
-    links: &Links,
-    lease: &Arc<Lease>,
-    metrics: &Metrics,
-    stop: &CancellationToken,
-) -> Result<Built, StartError> {
+/// What every part stands on.
+struct Ground<'a> {
+    db: &'a Database,
+    clock: &'a Clock,
+    key: &'a SecretKey,
+    links: Links,
+    lease: &'a Arc<Lease>,
+    metrics: &'a Metrics,
+}
+
+fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Result<Built, StartError> {
+    let Ground { db, clock, key, links, lease, metrics } = ground;
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
     let (bell, breaker) = (Arc::default(), Arc::default());
@@ -268,7 +271,7 @@ fn build(
         pages: PageTokens::new(key.clone(), clock.clone()),
         customers: Customers::new(db.clone(), clock.clone()),
         events: Events::new(db.clone()),
-        links: links.clone(),
+        links,
         preferences: PreferenceBook::new(db.clone(), clock.clone()),
         suppressions: Suppressions::new(db.clone(), clock.clone(), key.clone()),
         templates,

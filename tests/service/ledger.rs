@@ -251,7 +251,7 @@ async fn the_question_is_asked_in_the_customers_language_with_the_words_that_are
     assert_eq!(press(&mut world, &token).await.unwrap().wording_id, wording.wording_id);
 
     let listed = world.preferences.list_wordings(ListWordingsRequest { topic_id: "news".into(), ..Default::default() });
-    assert_eq!(listed.await.unwrap().into_inner().wordings, [wording.clone()]);
+    assert_eq!(listed.await.unwrap().into_inner().wordings, std::slice::from_ref(&wording));
     let request = SetConsentRequest { wording_id: wording.wording_id, ..wish("offers", ConsentMethod::WebForm) };
     assert_eq!(refusal(world.preferences.set_consent(request).await), "WORDING_NOT_FOUND");
     let request = CreateWordingRequest { wording: Some(Wording::default()), ..Default::default() };
