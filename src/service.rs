@@ -33,7 +33,7 @@ use crate::{
     intake::Intake,
     links::Links,
     metrics::Metrics,
-    pages::Pages,
+    pages::{Guests, Look, Pages},
     preferences::{PreferenceBook, Suppressions},
     rpc::{GuardLayer, PageTokens, proto},
     templates::Templates,
@@ -110,7 +110,8 @@ impl Service {
         let parts = build(config, ground, &stop_workers)?;
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
-        let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone());
+        let guests = guests(config, &parts.api)?;
+        let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone(), guests);
 
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::Serving).await;
@@ -283,6 +284,21 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone(), bell, breaker)),
     };
     Ok(Built { api, workers })
+}
+
+/// The pages behind the links in mail, in the name of whoever sends it.
+fn guests(config: &Config, api: &Parts) -> Result<Guests, StartError> {
+    let Mailbox { name, address } = mail_from(config)?;
+    let brand = if name.is_empty() { address.domain().to_owned() } else { name };
+    Ok(Guests {
+        clock: api.clock.clone(),
+        links: api.links.clone(),
+        customers: api.customers.clone(),
+        contacts: api.contacts.clone(),
+        preferences: api.preferences.clone(),
+        intake: api.intake.clone(),
+        look: Look::new(brand),
+    })
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {

@@ -1,16 +1,25 @@
-//! The HTTP side: probes for whoever runs the process, metrics for whoever watches it.
+//! The HTTP side: probes for whoever runs the process, metrics for whoever watches it, and the pages behind the links in mail.
 
+mod confirm;
+mod guests;
+mod look;
 mod metrics;
+mod preferences;
 mod probes;
+mod unsubscribe;
 
 use std::{io, sync::Arc};
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, http::StatusCode, routing::get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::metrics::Gauges;
+pub use self::{guests::Guests, look::Look};
 use crate::{admin::Admin, metrics::Metrics};
+
+/// More than any form of these pages, in octets.
+const LARGEST_FORM: usize = 64 * 1024;
 
 /// What the pages show.
 #[derive(Debug)]
@@ -19,12 +28,13 @@ pub struct Pages {
     metrics: Metrics,
     stopping: CancellationToken,
     gauges: Gauges,
+    guests: Guests,
 }
 
 impl Pages {
     /// Pages about a service, which is stopping once `stopping` is cancelled.
-    pub fn new(admin: Arc<Admin>, metrics: Metrics, stopping: CancellationToken) -> Self {
-        Self { admin, metrics, stopping, gauges: Gauges::default() }
+    pub fn new(admin: Arc<Admin>, metrics: Metrics, stopping: CancellationToken, guests: Guests) -> Self {
+        Self { admin, metrics, stopping, gauges: Gauges::default(), guests }
     }
 
     /// Serves until `stop` is cancelled.
@@ -37,6 +47,10 @@ impl Pages {
             .route("/livez", get(probes::live))
             .route("/readyz", get(probes::ready))
             .route("/metrics", get(metrics::page))
+            .route("/u/{token}", get(unsubscribe::ask).post(unsubscribe::act))
+            .route("/p/{token}", get(preferences::ask).post(preferences::act))
+            .route("/c/{token}", get(confirm::ask).post(confirm::act))
+            .layer(DefaultBodyLimit::max(LARGEST_FORM))
             .fallback(async || (StatusCode::NOT_FOUND, "There is no such page.\n"))
             .with_state(Arc::new(self))
     }

@@ -1,8 +1,10 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use super::Pages;
+use crate::admin::Admin;
 
 /// How long the database may take to answer a probe.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -14,17 +16,17 @@ pub async fn live() -> &'static str {
 
 /// Whether calls make sense now, and if not, why.
 pub async fn ready(State(pages): State<Arc<Pages>>) -> (StatusCode, String) {
-    match obstacle(&pages).await {
+    match obstacle(&pages.admin, &pages.stopping).await {
         None => (StatusCode::OK, "Ready.\n".to_owned()),
         Some(sentence) => (StatusCode::SERVICE_UNAVAILABLE, format!("{sentence}\n")),
     }
 }
 
-async fn obstacle(pages: &Pages) -> Option<String> {
-    if pages.stopping.is_cancelled() {
+async fn obstacle(admin: &Admin, stopping: &CancellationToken) -> Option<String> {
+    if stopping.is_cancelled() {
         return Some("The service is stopping.".to_owned());
     }
-    match tokio::time::timeout(PATIENCE, pages.admin.pending_migrations()).await {
+    match tokio::time::timeout(PATIENCE, admin.pending_migrations()).await {
         Ok(Ok(0)) => None,
         Ok(Ok(pending)) => Some(format!("Migrations are pending: {pending}.")),
         Ok(Err(_)) | Err(_) => Some("The database does not answer.".to_owned()),
@@ -33,32 +35,23 @@ async fn obstacle(pages: &Pages) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
-    use crate::{admin::Admin, clock::Clock, config::DatabaseLocation, database::Database, metrics::Metrics};
+    use crate::{clock::Clock, config::DatabaseLocation, database::Database};
 
     #[tokio::test]
     async fn a_service_is_ready_when_it_can_work_and_until_it_stops() {
         let folder = tempfile::tempdir().unwrap();
         let db = Database::connect(&DatabaseLocation::Sqlite(folder.path().join("a.db"))).await.unwrap();
-        let admin = Arc::new(Admin::new(
-            db.clone(),
-            Clock::system(),
-            "here-1".to_owned(),
-            Vec::new(),
-            Arc::default(),
-            Arc::default(),
-        ));
-        let pages = Pages::new(admin, Metrics::default(), CancellationToken::new());
-        let fresh = obstacle(&pages).await;
+        let admin =
+            Admin::new(db.clone(), Clock::system(), "here-1".to_owned(), Vec::new(), Arc::default(), Arc::default());
+        let stopping = CancellationToken::new();
+        let fresh = obstacle(&admin, &stopping).await;
         assert!(fresh.as_deref().is_some_and(|sentence| sentence.starts_with("Migrations are pending")), "{fresh:?}");
         db.migrate().await.unwrap();
-        assert_eq!(obstacle(&pages).await, None);
-        pages.stopping.cancel();
-        assert_eq!(obstacle(&pages).await.as_deref(), Some("The service is stopping."));
-        let again = Pages { stopping: CancellationToken::new(), ..pages };
+        assert_eq!(obstacle(&admin, &stopping).await, None);
+        stopping.cancel();
+        assert_eq!(obstacle(&admin, &stopping).await.as_deref(), Some("The service is stopping."));
         db.close().await.unwrap();
-        assert_eq!(obstacle(&again).await.as_deref(), Some("The database does not answer."));
+        assert_eq!(obstacle(&admin, &CancellationToken::new()).await.as_deref(), Some("The database does not answer."));
     }
 }

@@ -28,7 +28,7 @@ pub use self::{
     suppressions::{Cause, NewSuppression, Suppressed, Suppression, Suppressions, lift_by_own_act, suppressed_of},
     topics::{
         CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,
-        load as load_topics, not_found as topic_not_found, offered as offered_topics,
+        load as load_topics, not_found as topic_not_found,
     },
 };
 use crate::{

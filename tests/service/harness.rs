@@ -34,6 +34,7 @@ use tonic_types::StatusExt;
 /// Names a server on which each story makes a database of its own.
 pub const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
 /// A Monday, far from every change of the clocks.
+pub const SECRET: &str = "a key for stories, which nobody needs to guess";
 pub const MONDAY: &str = "2026-02-02T09:00:00Z";
 
 /// A running service and everything that a story needs around it.
@@ -406,7 +407,7 @@ impl Place {
             mail_connections: DEFAULT_MAIL_CONNECTIONS,
             mail_rate: None,
             mail_from: "The Shop <shop@example.com>".to_owned(),
-            secret_key: Some("a key for stories, which nobody needs to guess".to_owned()),
+            secret_key: Some(SECRET.to_owned()),
         }
     }
 }

@@ -17,6 +17,7 @@ mod events;
 mod exits;
 mod ledger;
 mod mail;
+mod pages;
 mod pauses;
 mod policy;
 mod preferences;

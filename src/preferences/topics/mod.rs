@@ -5,7 +5,7 @@ mod store;
 mod topic;
 
 pub use self::{
-    store::{load, open as offered},
+    store::load,
     topic::{LocalizedText, OptIn, Topic, TopicChange},
 };
 use super::PreferenceBook;
@@ -48,6 +48,11 @@ impl PreferenceBook {
     pub async fn list_topics(&self, archived: bool, page: &Page) -> Result<PageOf<Topic>, StoreError> {
         let rows = store::list(self.db.reader(), archived, page).await?;
         Ok(PageOf::from_rows(rows, page, |topic| topic.topic_id.to_string()))
+    }
+
+    /// All that customers can be offered.
+    pub async fn offered_topics(&self) -> Result<Vec<Topic>, StoreError> {
+        store::open(self.db.reader()).await
     }
 
     /// Changes a topic: what it takes counts for decisions from now on.
