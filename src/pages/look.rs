@@ -13,7 +13,7 @@ use minijinja::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::templates::Locale;
+use crate::templates::{Locale, write_value};
 
 const STYLE: &str = include_str!("html/style.css");
 const TEMPLATES: [(&str, &str); 5] = [
@@ -63,6 +63,7 @@ impl Look {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        environment.set_formatter(write_value);
         environment.add_filter("fill", fill);
         for (name, source) in TEMPLATES {
             // They are part of the program, and a test renders each.

@@ -3,6 +3,7 @@
 mod entity;
 mod inspect;
 mod locale;
+mod markup;
 mod render;
 mod store;
 mod template;
@@ -15,6 +16,7 @@ use std::{
 pub use self::{
     inspect::{inspect, sample_of},
     locale::Locale,
+    markup::write_value,
     render::{Compiled, Data, RenderError, Rendered},
     template::{Content, NewTemplate, Part, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
 };

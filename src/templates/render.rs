@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     Locale,
+    markup::write_value,
     template::{Content, Part, Variant},
 };
 
@@ -137,6 +138,7 @@ pub(super) fn fenced() -> Environment<'static> {
             if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
         },
     );
+    environment.set_formatter(write_value);
     // Their memory is not bounded by steps.
     environment.remove_filter("indent");
     environment.remove_filter("pprint");
@@ -210,7 +212,7 @@ mod tests {
         let rendered = render(vec![letter], None, json!({"name": "Tom & <b>Jerry</b> {{ 7*7 }}"})).unwrap();
         assert_eq!(rendered.subject, "Hi Tom & <b>Jerry</b> {{ 7*7 }}");
         assert_eq!(rendered.text, "Dear Tom & <b>Jerry</b> {{ 7*7 }}");
-        assert_eq!(rendered.html, "<p>Tom &amp; &lt;b&gt;Jerry&lt;&#x2f;b&gt; {{ 7*7 }}</p>");
+        assert_eq!(rendered.html, "<p>Tom &amp; &lt;b&gt;Jerry&lt;/b&gt; {{ 7*7 }}</p>");
     }
 
     #[test]
