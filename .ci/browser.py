@@ -145,7 +145,7 @@ class Shop:
                 if found and message["to"].addresses[0].addr_spec == to:
                     return found[1]
             time.sleep(0.05)
-        raise SystemExit(f"{list(self.outbox.iterdir())} {to} got no mail with a link to {kind}")
+        raise SystemExit(f"{to} got no mail with a link to {kind}")
 
 
 class Visit:
