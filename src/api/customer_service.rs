@@ -9,8 +9,10 @@ use crate::{
         proto::{
             self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
             DeleteCustomerRequest, DeleteCustomerResponse, GetCustomerRequest, GetCustomerResponse,
-            ListCustomersRequest, ListCustomersResponse, UpdateCustomerRequest, UpdateCustomerResponse,
-            customer_service_server::CustomerService,
+            ListCustomersRequest, ListCustomersResponse, RemoveAddressRequest, RemoveAddressResponse,
+            UndeleteCustomerRequest, UndeleteCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse,
+            VerifyAddressRequest, VerifyAddressResponse, customer_service_server::CustomerService,
+            verify_address_request,
         },
     },
 };
@@ -26,7 +28,8 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
-const OUTPUT_ONLY: &[&str] = &["customer_id", "state", "create_time", "update_time", "delete_time", "etag"];
+const OUTPUT_ONLY: &[&str] =
+    &["customer_id", "state", "create_time", "update_time", "delete_time", "purge_time", "etag"];
 
 #[async_trait]
 impl CustomerService for Api {
@@ -127,6 +130,40 @@ impl CustomerService for Api {
             customer: Some(encode::customer(deleted.customer)),
             canceled_contacts: i32::try_from(deleted.canceled).unwrap_or(i32::MAX),
         }))
+    }
+
+    async fn undelete_customer(
+        &self,
+        request: Request<UndeleteCustomerRequest>,
+    ) -> Result<Response<UndeleteCustomerResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let customer = self.0.customers.undelete(id).await?;
+        Ok(Response::new(UndeleteCustomerResponse { customer: Some(encode::customer(customer)) }))
+    }
+
+    async fn verify_address(
+        &self,
+        request: Request<VerifyAddressRequest>,
+    ) -> Result<Response<VerifyAddressResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let verify_address_request::By::AddressId(id) =
+            message.by.unwrap_or(verify_address_request::By::AddressId(String::new()));
+        let id = decode::parse(&mut violations, "addressId", &id);
+        let address = self.0.customers.verify_address(violations.finish(id)?).await?;
+        Ok(Response::new(VerifyAddressResponse { address: Some(encode::address(address)) }))
+    }
+
+    async fn remove_address(
+        &self,
+        request: Request<RemoveAddressRequest>,
+    ) -> Result<Response<RemoveAddressResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let address_id = decode::parse(&mut violations, "addressId", &message.address_id);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let address_id = Violations::default().finish(address_id)?;
+        let customer = self.0.customers.remove_address(id, address_id).await?;
+        Ok(Response::new(RemoveAddressResponse { customer: Some(encode::customer(customer)) }))
     }
 
     async fn add_address(&self, request: Request<AddAddressRequest>) -> Result<Response<AddAddressResponse>, Status> {

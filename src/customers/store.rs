@@ -189,9 +189,27 @@ pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(
         insert_external_ids(tx, after).await?;
     }
     if before.addresses != after.addresses {
+        let kept = after.addresses.iter().map(|address| address.address_id);
+        address::Entity::delete_many()
+            .filter(address::Column::CustomerId.eq(after.customer_id))
+            .filter(address::Column::AddressId.is_not_in(kept))
+            .exec(tx)
+            .await?;
         save_addresses(tx, after).await?;
     }
     Ok(())
+}
+
+/// Writes a customer back that lives again: its addresses are its own again.
+pub async fn restore(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
+    customer::Entity::update(row(of)).exec(tx).await?;
+    save_addresses(tx, of).await
+}
+
+/// Who has an address.
+pub async fn owner_of(db: &impl ConnectionTrait, id: AddressId) -> Result<Option<CustomerId>, StoreError> {
+    let query = address::Entity::find_by_id(id).select_only().column(address::Column::CustomerId);
+    Ok(query.into_tuple().one(db).await?)
 }
 
 /// Marks a customer as deleted and sets its addresses free.
@@ -236,8 +254,11 @@ async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
         living_key: Set(Some(living_key(address.channel, &address.value.key()))),
         is_primary: Set(address.primary),
         create_time: Set(of.update_time),
+        verify_time: Set(address.verify_time),
     });
-    let known = OnConflict::column(address::Column::AddressId).update_column(address::Column::IsPrimary).to_owned();
+    let known = OnConflict::column(address::Column::AddressId)
+        .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
+        .to_owned();
     address::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
@@ -274,13 +295,20 @@ fn domain(row: customer::Model, external_ids: Vec<String>, addresses: Vec<Addres
         create_time: row.create_time,
         update_time: row.update_time,
         delete_time: row.delete_time,
+        erase_time: row.erase_time,
         revision: row.revision,
     })
 }
 
 fn domain_address(row: address::Model) -> Result<Address, StoreError> {
     let value = row.value.parse().map_err(|_| corrupt("addresses", "value"))?;
-    Ok(Address { address_id: row.address_id, channel: row.channel, value, primary: row.is_primary })
+    Ok(Address {
+        address_id: row.address_id,
+        channel: row.channel,
+        value,
+        primary: row.is_primary,
+        verify_time: row.verify_time,
+    })
 }
 
 fn row(of: &Customer) -> customer::ActiveModel {
@@ -296,6 +324,7 @@ fn row(of: &Customer) -> customer::ActiveModel {
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),
         delete_time: Set(of.delete_time),
+        erase_time: Set(of.erase_time),
         revision: Set(of.revision),
     }
 }

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod addresses;
 mod admin;
 mod batches;
 mod campaigns;
