@@ -4,15 +4,16 @@ use super::{Api, answer, decode, encode, open};
 use crate::{
     customers::{CustomerChange, NewAddress},
     intake::UpdateOptions,
+    privacy::ErasureOrder,
     rpc::{
         Fault, Mask, Violations,
         proto::{
             self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
-            DeleteCustomerRequest, DeleteCustomerResponse, GetCustomerRequest, GetCustomerResponse,
-            ListCustomersRequest, ListCustomersResponse, RemoveAddressRequest, RemoveAddressResponse,
-            UndeleteCustomerRequest, UndeleteCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse,
-            VerifyAddressRequest, VerifyAddressResponse, customer_service_server::CustomerService,
-            verify_address_request,
+            DeleteCustomerRequest, DeleteCustomerResponse, EraseCustomerRequest, EraseCustomerResponse,
+            GetCustomerRequest, GetCustomerResponse, ListCustomersRequest, ListCustomersResponse, RemoveAddressRequest,
+            RemoveAddressResponse, UndeleteCustomerRequest, UndeleteCustomerResponse, UpdateCustomerRequest,
+            UpdateCustomerResponse, VerifyAddressRequest, VerifyAddressResponse,
+            customer_service_server::CustomerService, verify_address_request,
         },
     },
 };
@@ -28,6 +29,8 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
+/// How long the reason of an erasure may be, in characters.
+const LONGEST_REASON: usize = 500;
 const OUTPUT_ONLY: &[&str] =
     &["customer_id", "state", "create_time", "update_time", "delete_time", "purge_time", "etag"];
 
@@ -140,6 +143,33 @@ impl CustomerService for Api {
         let id = self.resolve(message.customer, "customer", violations).await?;
         let customer = self.0.customers.undelete(id).await?;
         Ok(Response::new(UndeleteCustomerResponse { customer: Some(encode::customer(customer)) }))
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<EraseCustomerRequest>,
+    ) -> Result<Response<EraseCustomerResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        // A digest of how the customer was named, or of the reason, would outlive the customer.
+        let body =
+            EraseCustomerRequest { confirm_customer_id: message.confirm_customer_id.clone(), ..Default::default() };
+        let request_id = &message.request_id;
+        let key = decode::request_key(&mut violations, "requestId", &caller, "EraseCustomer", request_id, &body);
+        let customer = decode::customer_key(&mut violations, "customer", message.customer);
+        let reason = decode::line(&mut violations, "reason", &message.reason, LONGEST_REASON);
+        let confirmed = decode::parse(&mut violations, "confirmCustomerId", &message.confirm_customer_id);
+        let (customer, confirmed) = violations.finish(customer.zip(confirmed))?;
+        let order = ErasureOrder { customer, confirmed, reason, actor: caller.as_str().to_owned() };
+        let reply = self.0.privacy.erase(&order, key.as_ref()).await?;
+        Ok(answer(reply, |receipt| EraseCustomerResponse {
+            erasure_id: receipt.erasure_id.to_string(),
+            erase_time: Some(encode::time(receipt.erase_time)),
+            erased_rows: receipt
+                .erased_rows
+                .into_iter()
+                .map(|(table, rows)| (table, i32::try_from(rows).unwrap_or(i32::MAX)))
+                .collect(),
+        }))
     }
 
     async fn verify_address(

@@ -60,6 +60,7 @@ pub fn channel(channel: Option<Channel>) -> proto::Channel {
 /// Why not.
 pub fn reason(reason: BlockReason) -> proto::BlockReason {
     match reason {
+        BlockReason::CustomerErased | BlockReason::AddressErased => proto::BlockReason::CustomerErased,
         BlockReason::CustomerDeleted => proto::BlockReason::CustomerDeleted,
         BlockReason::Canceled => proto::BlockReason::Canceled,
         BlockReason::Expired => proto::BlockReason::Expired,

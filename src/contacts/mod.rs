@@ -5,6 +5,7 @@ mod changes;
 pub mod claims;
 mod contact;
 mod entity;
+mod erasure;
 mod hand_overs;
 mod lane;
 mod stats;
@@ -20,6 +21,7 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
+    erasure::{erase, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},

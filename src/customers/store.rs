@@ -14,7 +14,7 @@ use super::{
 use crate::{
     calendar::Zone,
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
     ids::{AddressId, CustomerId},
     rpc::Page,
@@ -227,6 +227,22 @@ pub async fn delete(tx: &WriteTx, id: CustomerId, revision: i32, now: Timestamp)
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Removes everything about a customer but that there was one.
+pub async fn erase(tx: &WriteTx, of: &Customer, now: Timestamp) -> Result<Erased, StoreError> {
+    let external_ids =
+        external_id::Entity::delete_many().filter(external_id::Column::CustomerId.eq(of.customer_id)).exec(tx).await?;
+    let addresses =
+        address::Entity::delete_many().filter(address::Column::CustomerId.eq(of.customer_id)).exec(tx).await?;
+    let mut left = Customer::bare(now);
+    left.customer_id = of.customer_id;
+    left.create_time = of.create_time;
+    left.delete_time = Some(of.delete_time.unwrap_or(now));
+    left.erase_time = Some(now);
+    left.revision = of.revision + 1;
+    customer::Entity::update(row(&left)).exec(tx).await?;
+    Ok(vec![("customers", 1), ("external_ids", external_ids.rows_affected), ("addresses", addresses.rows_affected)])
 }
 
 async fn insert_external_ids(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {

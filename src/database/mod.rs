@@ -45,6 +45,9 @@ pub use sea_orm::ConnectionTrait as Connection;
 /// An open writing transaction; dropping it without [`commit`] takes everything back.
 pub type WriteTx = DatabaseTransaction;
 
+/// What was removed of a customer: how many rows of which table.
+pub type Erased = Vec<(&'static str, u64)>;
+
 /// The record: a pool for reading and, on SQLite, one connection for writing.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -138,6 +141,18 @@ impl Database {
             ..TransactionOptions::default()
         };
         Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Clears away what was overwritten or deleted and is still in the log of an SQLite file; the file itself holds nothing of it,
+    /// because deleted content is overwritten there. False where a reader is in the way. A server does its own housekeeping.
+    pub async fn clear_log(&self) -> Result<bool, StoreError> {
+        if self.is_shared() {
+            return Ok(true);
+        }
+        let statement = Statement::from_string(DbBackend::Sqlite, "PRAGMA wal_checkpoint(TRUNCATE)");
+        let row = self.writer.query_one_raw(statement).await?;
+        let is_busy: i32 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
+        Ok(is_busy == 0)
     }
 
     /// Asks the database for a sign of life.

@@ -8,7 +8,7 @@ mod store;
 pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Occurrence},
     money::{Money, MoneyError},
-    store::{effects, find_by_key, insert, insert_effects, latest_effect, load, occurrences_after},
+    store::{effects, erase, find_by_key, insert, insert_effects, latest_effect, load, occurrences_after},
 };
 use crate::{
     database::{Database, StoreError},
