@@ -57,7 +57,8 @@ impl Privacy {
                 outcome => break outcome?,
             }
         };
-        self.clear_log().await;
+        // Goes on when the caller does not wait any longer.
+        let _ = tokio::spawn(clear_leftovers(self.db.clone())).await;
         Ok(reply)
     }
 
@@ -126,15 +127,17 @@ impl Privacy {
             erase_time: now,
         };
         store::insert(tx, &receipt).await?;
+        database::note_leftovers(tx).await?;
         Ok(receipt)
     }
+}
 
-    async fn clear_log(&self) {
-        match self.db.clear_log().await {
-            Ok(true) => {}
-            Ok(false) => tracing::warn!("what was erased is still in the database's log: a reader was in the way"),
-            Err(error) => tracing::warn!(%error, "what was erased is still in the database's log"),
-        }
+/// What is in the way now is out of the way when the job comes by.
+async fn clear_leftovers(db: Database) {
+    match db.clear_leftovers().await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!("the database's log still holds what was erased: a reader was in the way"),
+        Err(error) => tracing::warn!(%error, "the database's file still holds leftovers of what was erased"),
     }
 }
 

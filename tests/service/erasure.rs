@@ -10,7 +10,7 @@ use rapport::{
     ids::{AddressId, ClaimToken},
     privacy::{ErasureOrder, Privacy, TABLES, Treatment},
     rpc::proto::{
-        self, AddAddressRequest, BatchCancelContactsRequest, BlockReason, CancelContactRequest, CreateCustomerRequest,
+        self, BatchCancelContactsRequest, BlockReason, CancelContactRequest, CreateCustomerRequest,
         CreateSuppressionRequest, Customer, CustomerRef, DeleteSuppressionRequest, EraseCustomerRequest,
         EraseCustomerResponse, Event, GetCustomerRequest, LineItem, ListSuppressionsRequest, Purpose,
         RemoveAddressRequest, ResolveContactRequest, ScheduleContactRequest, SetConsentRequest, Suppression,
@@ -20,11 +20,10 @@ use rapport::{
     tokens::SecretKey,
 };
 use serde_json::json;
-use tonic::Request;
 
 use super::{
     engine::die_in_the_middle_of,
-    harness::{self, World, ad_hoc, at, by_name, email, refusal, structure, wire, wrong_fields},
+    harness::{self, World, ad_hoc, at, by_name, email, refusal, structure, wrong_fields},
     traces::{dump, tables, traces},
 };
 
@@ -80,12 +79,17 @@ fn was_kept(secrets: &[&str], dump: &[(String, Vec<u8>)]) {
     }
 }
 
-/// Others, whose rows stand between those of the canary, so that pages of the file are split and joined.
+/// Others, whose rows and keys stand around those of the canary, so that pages of the file are split where the canary is.
 async fn others(world: &mut World, from: usize) {
     for number in from..from + 40 {
         let name = format!("sparrow-{number}");
         let attributes = structure(json!({"note": "chirp ".repeat(30)}));
-        world.customer_with(&name, |sparrow| sparrow.attributes = Some(attributes)).await;
+        let keys = (0..19).map(|key| format!("canary-{:04}-{number}", (number * 19 + key) * 7_918 % 10_000));
+        let change = |sparrow: &mut Customer| {
+            sparrow.attributes = Some(attributes);
+            sparrow.external_ids.extend(keys);
+        };
+        world.customer_with(&name, change).await;
         world.happens("order.placed", &name, &format!("o-{number}")).await;
     }
 }
