@@ -30,7 +30,7 @@ use super::{
 const CANARY: &str = "canary-7319";
 const ADDRESS: &str = "Canary.Bird+7319@nest-of-canaries.example";
 /// What nobody may find once the canary is erased. Each is long enough not to be there by chance.
-const SECRETS: [&str; 18] = [
+const SECRETS: [&str; 19] = [
     CANARY,
     ADDRESS,
     "canary.bird+7319",
@@ -49,6 +49,7 @@ const SECRETS: [&str; 18] = [
     "event-of-a-canary-1",
     "song no. 7319 of a bird",
     "said the canary",
+    "the bird filled in",
 ];
 
 /// What was changed or removed long before.
@@ -179,6 +180,7 @@ async fn wishes(world: &mut World) {
         topic_id: "offers".into(),
         decision: Decision::Grant.into(),
         method: proto::ConsentMethod::WebForm.into(),
+        evidence: "a form at Canary Street 7319 that the bird filled in".into(),
         request_id: "said the canary 4".into(),
         ..Default::default()
     };
