@@ -1,19 +1,23 @@
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, answer, decode, encode, open};
+use super::{
+    Api, answer, decode, encode,
+    export::{self, Export},
+    open,
+};
 use crate::{
     customers::{CustomerChange, NewAddress},
     intake::UpdateOptions,
-    privacy::ErasureOrder,
+    privacy::{Erasure, ErasureOrder},
     rpc::{
         Fault, Mask, Violations,
         proto::{
             self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
             DeleteCustomerRequest, DeleteCustomerResponse, EraseCustomerRequest, EraseCustomerResponse,
-            GetCustomerRequest, GetCustomerResponse, ListCustomersRequest, ListCustomersResponse, RemoveAddressRequest,
-            RemoveAddressResponse, UndeleteCustomerRequest, UndeleteCustomerResponse, UpdateCustomerRequest,
-            UpdateCustomerResponse, VerifyAddressRequest, VerifyAddressResponse,
-            customer_service_server::CustomerService, verify_address_request,
+            ExportCustomerRequest, GetCustomerRequest, GetCustomerResponse, ListCustomersRequest,
+            ListCustomersResponse, RemoveAddressRequest, RemoveAddressResponse, UndeleteCustomerRequest,
+            UndeleteCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse, VerifyAddressRequest,
+            VerifyAddressResponse, customer_service_server::CustomerService, verify_address_request,
         },
     },
 };
@@ -161,15 +165,15 @@ impl CustomerService for Api {
         let (customer, confirmed) = violations.finish(customer.zip(confirmed))?;
         let order = ErasureOrder { customer, confirmed, reason, actor: caller.as_str().to_owned() };
         let reply = self.0.privacy.erase(&order, key.as_ref()).await?;
-        Ok(answer(reply, |receipt| EraseCustomerResponse {
-            erasure_id: receipt.erasure_id.to_string(),
-            erase_time: Some(encode::time(receipt.erase_time)),
-            erased_rows: receipt
-                .erased_rows
-                .into_iter()
-                .map(|(table, rows)| (table, i32::try_from(rows).unwrap_or(i32::MAX)))
-                .collect(),
-        }))
+        Ok(answer(reply, encode_receipt))
+    }
+
+    type ExportCustomerStream = Export;
+
+    async fn export_customer(&self, request: Request<ExportCustomerRequest>) -> Result<Response<Export>, Status> {
+        let (_, message, violations) = open(request);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        Ok(Response::new(export::begin(self.clone(), id)))
     }
 
     async fn verify_address(
@@ -211,6 +215,16 @@ impl CustomerService for Api {
         let address = Violations::default().finish(address)?;
         let reply = self.0.customers.add_address(id, address, key.as_ref()).await?;
         Ok(answer(reply, |customer| AddAddressResponse { customer: Some(encode::customer(customer)) }))
+    }
+}
+
+/// The receipt of an erasure.
+pub(super) fn encode_receipt(of: Erasure) -> EraseCustomerResponse {
+    let rows = |rows: u64| i32::try_from(rows).unwrap_or(i32::MAX);
+    EraseCustomerResponse {
+        erasure_id: of.erasure_id.to_string(),
+        erase_time: Some(encode::time(of.erase_time)),
+        erased_rows: of.erased_rows.into_iter().map(|(table, erased)| (table, rows(erased))).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ mod customer_service;
 mod decode;
 mod encode;
 mod event_service;
+mod export;
 mod preference_service;
 mod template_service;
 

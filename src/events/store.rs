@@ -118,9 +118,22 @@ pub async fn insert_effects(tx: &WriteTx, event_id: EventId, effects: &[EventEff
 
 /// What an event did.
 pub async fn effects(db: &impl ConnectionTrait, event_id: EventId) -> Result<Vec<EventEffect>, StoreError> {
-    let query =
-        effect::Entity::find().filter(effect::Column::EventId.eq(event_id)).order_by_asc(effect::Column::Position);
-    Ok(query.all(db).await?.into_iter().map(domain_effect).collect())
+    Ok(effects_of(db, &[event_id]).await?.remove(&event_id).unwrap_or_default())
+}
+
+/// What these events did.
+pub async fn effects_of(
+    db: &impl ConnectionTrait,
+    ids: &[EventId],
+) -> Result<HashMap<EventId, Vec<EventEffect>>, StoreError> {
+    let query = effect::Entity::find()
+        .filter(effect::Column::EventId.is_in(ids.iter().copied()))
+        .order_by_asc(effect::Column::Position);
+    let mut effects: HashMap<EventId, Vec<EventEffect>> = HashMap::new();
+    for row in query.all(db).await? {
+        effects.entry(row.event_id).or_default().push(domain_effect(row));
+    }
+    Ok(effects)
 }
 
 /// The last thing that any event of a customer did to a campaign, with that event.

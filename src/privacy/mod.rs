@@ -62,6 +62,11 @@ impl Privacy {
         Ok(reply)
     }
 
+    /// The receipt of a customer's erasure; none where there was none.
+    pub async fn receipt(&self, customer: CustomerId) -> Result<Option<Erasure>, StoreError> {
+        store::find(self.db.reader(), customer).await
+    }
+
     async fn try_erase(&self, order: &ErasureOrder, key: Option<&RequestKey>) -> Result<Reply<Erasure>, Fault> {
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;

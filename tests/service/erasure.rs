@@ -27,10 +27,10 @@ use super::{
     traces::{dump, tables, traces},
 };
 
-const CANARY: &str = "canary-7319";
+pub(super) const CANARY: &str = "canary-7319";
 const ADDRESS: &str = "Canary.Bird+7319@nest-of-canaries.example";
 /// What nobody may find once the canary is erased. Each is long enough not to be there by chance.
-const SECRETS: [&str; 19] = [
+pub(super) const SECRETS: [&str; 19] = [
     CANARY,
     ADDRESS,
     "canary.bird+7319",
@@ -96,7 +96,7 @@ async fn others(world: &mut World, from: usize) {
 }
 
 /// A customer about whom everything is kept that can be kept, much of it changed or removed again.
-async fn canary(world: &mut World) -> Customer {
+pub(super) async fn canary(world: &mut World) -> Customer {
     let canary = Customer {
         external_ids: vec![CANARY.into(), "+371 29 731 955".into()],
         display_name: "former name of a canary".into(),
@@ -125,7 +125,7 @@ async fn canary(world: &mut World) -> Customer {
     world.customers.update_customer(request).await.unwrap().into_inner().customer.unwrap()
 }
 
-async fn happens(world: &mut World, number: usize) {
+pub(super) async fn happens(world: &mut World, number: usize) {
     let event = Event {
         source_event_id: format!("event-of-a-canary-{number}"),
         subject: format!("order-of-a-canary-{number}"),
@@ -143,7 +143,7 @@ async fn happens(world: &mut World, number: usize) {
 }
 
 /// Messages to the canary, each with something personal about it; answers one that waits.
-async fn messages(world: &mut World) -> proto::Contact {
+pub(super) async fn messages(world: &mut World) -> proto::Contact {
     let planned = |topic: &str, number: usize| ScheduleContactRequest {
         data: Some(structure(json!({"song": format!("song no. 7319 of a bird, verse {number}")}))),
         due: Some(Due::DueLocalTime("2026-02-03T10:00".into())),
@@ -174,7 +174,7 @@ async fn messages(world: &mut World) -> proto::Contact {
     offer
 }
 
-async fn wishes(world: &mut World) {
+pub(super) async fn wishes(world: &mut World) {
     let request = SetConsentRequest {
         customer: by_name(CANARY),
         topic_id: "offers".into(),

@@ -2,10 +2,11 @@
 
 use rapport::rpc::proto::{
     AddAddressRequest, Address, BlockReason, Channel, CheckContactabilityRequest, ConfirmConsentRequest, Consent,
-    ConsentMethod, ConsentRecord, CreateWordingRequest, DataUse, GetCustomerRequest, GetPreferencesRequest, ListConsentRecordsRequest,
-    ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose, ScheduleContactRequest, SetConsentRequest,
-    SetConsentResponse, Topic, UnsubscribeRequest, UpdateTopicRequest, Wording, consent::State, consent_record::Act,
-    contact, schedule_contact_request::Due, set_consent_request::Decision, topic::OptIn, unsubscribe_request,
+    ConsentMethod, ConsentRecord, CreateWordingRequest, DataUse, GetCustomerRequest, GetPreferencesRequest,
+    ListConsentRecordsRequest, ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose, ScheduleContactRequest,
+    SetConsentRequest, SetConsentResponse, Topic, UnsubscribeRequest, UpdateTopicRequest, Wording, consent::State,
+    consent_record::Act, contact, schedule_contact_request::Due, set_consent_request::Decision, topic::OptIn,
+    unsubscribe_request,
 };
 use sea_orm::ConnectionTrait;
 use sha2::{Digest, Sha256};

@@ -17,6 +17,7 @@ mod erasure;
 mod errors;
 mod events;
 mod exits;
+mod export;
 mod ledger;
 mod mail;
 mod pauses;

@@ -64,6 +64,11 @@ impl PreferenceBook {
         Ok(Reply::fresh(wording))
     }
 
+    /// One wording.
+    pub async fn wording(&self, id: WordingId) -> Result<Wording, Fault> {
+        find_wording(self.db.reader(), id).await
+    }
+
     /// A page of wordings, the oldest first, of one topic or of all.
     pub async fn list_wordings(&self, topic: Option<&TopicId>, page: &Page) -> Result<PageOf<Wording>, StoreError> {
         let rows = store::list_wordings(self.db.reader(), topic, page).await?;

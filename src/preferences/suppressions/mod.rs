@@ -68,6 +68,11 @@ impl Suppressions {
         Ok(())
     }
 
+    /// All that ever were of an address, those that are over or were lifted too; the oldest first.
+    pub async fn history(&self, address: &EmailAddress) -> Result<Vec<Suppression>, StoreError> {
+        store::history(self.db.reader(), &AddressKey::of(&self.key, Channel::Email, address)).await
+    }
+
     /// A page of those that hold, the oldest first; of one address, or of all.
     pub async fn list(&self, address: Option<&EmailAddress>, page: &Page) -> Result<PageOf<Suppression>, StoreError> {
         let key = address.map(|address| AddressKey::of(&self.key, Channel::Email, address));

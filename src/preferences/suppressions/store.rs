@@ -80,6 +80,14 @@ pub async fn of_address(tx: &WriteTx, key: &AddressKey) -> Result<Vec<Suppressio
     Ok(rows.all(tx).await?.into_iter().map(domain).collect())
 }
 
+/// All that ever were of an address, the oldest first.
+pub async fn history(db: &impl ConnectionTrait, key: &AddressKey) -> Result<Vec<Suppression>, StoreError> {
+    let rows = suppression::Entity::find()
+        .filter(suppression::Column::AddressKey.eq(key.clone().into_bytes()))
+        .order_by_asc(suppression::Column::SuppressionId);
+    Ok(rows.all(db).await?.into_iter().map(domain).collect())
+}
+
 /// Those that hold for these addresses.
 pub async fn load(
     db: &impl ConnectionTrait,
