@@ -21,7 +21,7 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
-    erasure::{erase, ids_since},
+    erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},

@@ -11,7 +11,7 @@ mod store;
 pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
-    store::{erase, load, profiles, reach, zones},
+    store::{deleted_before, erase, load, profiles, reach, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},

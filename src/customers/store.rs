@@ -229,6 +229,23 @@ pub async fn delete(tx: &WriteTx, id: CustomerId, revision: i32, now: Timestamp)
     Ok(())
 }
 
+/// Customers who were deleted at a moment or before and are not erased, the longest deleted first.
+pub async fn deleted_before(
+    db: &impl ConnectionTrait,
+    moment: Timestamp,
+    most: u64,
+) -> Result<Vec<CustomerId>, StoreError> {
+    let query = customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .filter(customer::Column::DeleteTime.is_not_null())
+        .filter(customer::Column::EraseTime.is_null())
+        .filter(customer::Column::DeleteTime.lte(moment))
+        .order_by_asc(customer::Column::DeleteTime)
+        .limit(most);
+    Ok(query.into_tuple().all(db).await?)
+}
+
 /// Removes everything about a customer but that there was one.
 pub async fn erase(tx: &WriteTx, of: &Customer, now: Timestamp) -> Result<Erased, StoreError> {
     let external_ids =

@@ -1,12 +1,19 @@
-//! A customer's rights to what is kept about them: everything personal is removed, everywhere, and a receipt is left.
+//! A customer's rights to what is kept about them: everything personal is removed, everywhere, and a receipt is left, when they ask
+//! for it and when their deletion can be undone no more; and what nobody needs is forgotten in time.
 
 mod entity;
 mod erasure;
+mod retention;
 mod store;
 
 use std::collections::HashSet;
 
-pub use self::erasure::{Erasure, ErasureOrder, TABLES, Treatment};
+pub use self::{
+    erasure::{Erasure, ErasureOrder, TABLES, Treatment},
+    retention::{ForgetDeliveries, PurgeCustomers},
+};
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     campaigns::{
         EndCause,
@@ -96,6 +103,32 @@ impl Privacy {
         }
         database::commit(tx).await?;
         Ok(Reply::fresh(receipt))
+    }
+
+    /// Erases up to `most` of the customers who were deleted at this moment or before; answers how many it looked at. Their addresses are
+    /// not suppressed: somebody else may have them by now, and nobody asked for that.
+    async fn purge_some(
+        &self,
+        deleted_before: Timestamp,
+        most: u64,
+        stop: &CancellationToken,
+    ) -> Result<u64, StoreError> {
+        let found = customers::deleted_before(self.db.reader(), deleted_before, most).await?;
+        let cause = Cause { actor: "rapport", reason: "deleted thirty days before", suppress: false };
+        for id in &found {
+            if stop.is_cancelled() {
+                break;
+            }
+            let tx = self.db.begin_write().await?;
+            customers::lock_all(&tx, vec![*id]).await?;
+            let still_deleted = |one: &Customer| one.purge_time().is_some() && one.delete_time <= Some(deleted_before);
+            let Some(customer) = customers::find(&tx, *id).await?.filter(still_deleted) else {
+                continue;
+            };
+            self.remove(&tx, &customer, &cause, self.clock.now()).await?;
+            database::commit(tx).await?;
+        }
+        Ok(found.len() as u64)
     }
 
     /// Everything that is kept about a locked customer, in the order in which whoever writes it locks it.

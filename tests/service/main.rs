@@ -25,6 +25,7 @@ mod policy;
 mod preferences;
 mod probes;
 mod resolving;
+mod retention;
 mod schema;
 mod start;
 mod state_machine;

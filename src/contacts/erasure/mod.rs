@@ -2,4 +2,4 @@
 
 mod store;
 
-pub use self::store::{erase, ids_since};
+pub use self::store::{erase, forget_replies, ids_since};

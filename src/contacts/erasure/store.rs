@@ -59,6 +59,25 @@ pub async fn erase(tx: &WriteTx, customer: CustomerId, now: Timestamp) -> Result
     ])
 }
 
+/// Removes what mail servers answered to hand-overs before a moment, of up to `most` of them; the reply codes stay. Answers how many.
+pub async fn forget_replies(tx: &WriteTx, before: Timestamp, most: u64) -> Result<u64, StoreError> {
+    let key = [attempt::Column::ContactId, attempt::Column::Number];
+    let old = Query::select()
+        .columns(key)
+        .from(attempt::Entity)
+        // As a literal: only so do both databases see that the index will do.
+        .and_where(Expr::cust("detail IS NOT NULL"))
+        .and_where(attempt::Column::StartTime.lt(before))
+        .limit(most)
+        .to_owned();
+    let forgotten = attempt::Entity::update_many()
+        .col_expr(attempt::Column::Detail, Expr::val(None::<String>))
+        .filter(Expr::tuple(key.map(Expr::col)).in_subquery(old))
+        .exec(tx)
+        .await?;
+    Ok(forgotten.rows_affected)
+}
+
 /// Those of a customer that were planned at a moment or later.
 pub async fn ids_since(
     db: &impl ConnectionTrait,
