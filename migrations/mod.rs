@@ -16,6 +16,7 @@ mod m20261122_000011_add_lane_index;
 mod m20261122_000012_claim_with_intent;
 mod m20261127_000013_add_suppressions;
 mod m20261128_000014_complete_the_ledger;
+mod m20261128_000015_add_privacy;
 
 /// Knows every step.
 pub struct Migrator;
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000012_claim_with_intent::Migration),
             Box::new(m20261127_000013_add_suppressions::Migration),
             Box::new(m20261128_000014_complete_the_ledger::Migration),
+            Box::new(m20261128_000015_add_privacy::Migration),
         ]
     }
 }

@@ -85,6 +85,8 @@ typed_ids! {
     PauseId "pau";
     /// An address that is not written to.
     SuppressionId "sup";
+    /// The removal of everything personal about a customer.
+    ErasureId "ers";
     /// The lease of a process, with which it claims contacts; fences off whoever held them before.
     ClaimToken "clm";
 }

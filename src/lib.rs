@@ -8,7 +8,7 @@
 //! | commands | `cli` |
 //! | composition root | `service` |
 //! | adapters | `api`, `pages` |
-//! | across all parts | `admin` |
+//! | across all parts | `privacy`, `admin` |
 //! | what changes plans, what carries them out | `intake`, `dispatch` |
 //! | may this contact go out now? | `gate` |
 //! | plans and the customers inside them | `campaigns` |
@@ -43,6 +43,7 @@ pub mod metrics;
 pub mod migrations;
 pub mod pages;
 pub mod preferences;
+pub mod privacy;
 pub mod rpc;
 pub mod service;
 pub mod telemetry;

@@ -35,6 +35,7 @@ use crate::{
     metrics::Metrics,
     pages::{Guests, Look, Pages},
     preferences::{PreferenceBook, Suppressions},
+    privacy::{ForgetDeliveries, Privacy, PurgeCustomers},
     rpc::{GuardLayer, PageTokens, proto},
     templates::Templates,
     tokens::SecretKey,
@@ -259,11 +260,14 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
     });
-    let jobs: [(Arc<dyn Job>, Arc<_>); 4] = [
+    let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
+    let jobs: [(Arc<dyn Job>, Arc<_>); 6] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
+        (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
+        (Arc::new(PurgeCustomers(privacy.clone())), Arc::default()),
     ];
     let workers: Vec<_> =
         jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
@@ -275,6 +279,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         links,
         preferences: PreferenceBook::new(db.clone(), clock.clone()),
         suppressions: Suppressions::new(db.clone(), clock.clone(), key.clone()),
+        privacy,
         templates,
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),

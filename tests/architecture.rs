@@ -48,6 +48,7 @@ const WIRE: Ban = Ban {
         "tonic_reflection",
         "tonic_types",
         "prost",
+        "prost_reflect",
         "prost_types",
         "proto",
     ],

@@ -1,16 +1,23 @@
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, answer, decode, encode, open};
+use super::{
+    Api, answer, decode, encode,
+    export::{self, Export},
+    open,
+};
 use crate::{
     customers::{CustomerChange, NewAddress},
     intake::UpdateOptions,
+    privacy::{Erasure, ErasureOrder},
     rpc::{
         Fault, Mask, Violations,
         proto::{
             self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
-            DeleteCustomerRequest, DeleteCustomerResponse, GetCustomerRequest, GetCustomerResponse,
-            ListCustomersRequest, ListCustomersResponse, UpdateCustomerRequest, UpdateCustomerResponse,
-            customer_service_server::CustomerService,
+            DeleteCustomerRequest, DeleteCustomerResponse, EraseCustomerRequest, EraseCustomerResponse,
+            ExportCustomerRequest, GetCustomerRequest, GetCustomerResponse, ListCustomersRequest,
+            ListCustomersResponse, RemoveAddressRequest, RemoveAddressResponse, UndeleteCustomerRequest,
+            UndeleteCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse, VerifyAddressRequest,
+            VerifyAddressResponse, customer_service_server::CustomerService, verify_address_request,
         },
     },
 };
@@ -26,7 +33,10 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
-const OUTPUT_ONLY: &[&str] = &["customer_id", "state", "create_time", "update_time", "delete_time", "etag"];
+/// How long the reason of an erasure may be, in characters.
+const LONGEST_REASON: usize = 500;
+const OUTPUT_ONLY: &[&str] =
+    &["customer_id", "state", "create_time", "update_time", "delete_time", "purge_time", "etag"];
 
 #[async_trait]
 impl CustomerService for Api {
@@ -129,6 +139,67 @@ impl CustomerService for Api {
         }))
     }
 
+    async fn undelete_customer(
+        &self,
+        request: Request<UndeleteCustomerRequest>,
+    ) -> Result<Response<UndeleteCustomerResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let customer = self.0.customers.undelete(id).await?;
+        Ok(Response::new(UndeleteCustomerResponse { customer: Some(encode::customer(customer)) }))
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<EraseCustomerRequest>,
+    ) -> Result<Response<EraseCustomerResponse>, Status> {
+        let (caller, message, mut violations) = open(request);
+        // A digest of how the customer was named, or of the reason, would outlive the customer.
+        let body =
+            EraseCustomerRequest { confirm_customer_id: message.confirm_customer_id.clone(), ..Default::default() };
+        let request_id = &message.request_id;
+        let key = decode::request_key(&mut violations, "requestId", &caller, "EraseCustomer", request_id, &body);
+        let customer = decode::customer_key(&mut violations, "customer", message.customer);
+        let reason = decode::line(&mut violations, "reason", &message.reason, LONGEST_REASON);
+        let confirmed = decode::parse(&mut violations, "confirmCustomerId", &message.confirm_customer_id);
+        let (customer, confirmed) = violations.finish(customer.zip(confirmed))?;
+        let order = ErasureOrder { customer, confirmed, reason, actor: caller.as_str().to_owned() };
+        let reply = self.0.privacy.erase(&order, key.as_ref()).await?;
+        Ok(answer(reply, encode_receipt))
+    }
+
+    type ExportCustomerStream = Export;
+
+    async fn export_customer(&self, request: Request<ExportCustomerRequest>) -> Result<Response<Export>, Status> {
+        let (_, message, violations) = open(request);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        Ok(Response::new(export::begin(self.clone(), id)))
+    }
+
+    async fn verify_address(
+        &self,
+        request: Request<VerifyAddressRequest>,
+    ) -> Result<Response<VerifyAddressResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let verify_address_request::By::AddressId(id) =
+            message.by.unwrap_or(verify_address_request::By::AddressId(String::new()));
+        let id = decode::parse(&mut violations, "addressId", &id);
+        let address = self.0.customers.verify_address(violations.finish(id)?).await?;
+        Ok(Response::new(VerifyAddressResponse { address: Some(encode::address(address)) }))
+    }
+
+    async fn remove_address(
+        &self,
+        request: Request<RemoveAddressRequest>,
+    ) -> Result<Response<RemoveAddressResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let address_id = decode::parse(&mut violations, "addressId", &message.address_id);
+        let id = self.resolve(message.customer, "customer", violations).await?;
+        let address_id = Violations::default().finish(address_id)?;
+        let customer = self.0.customers.remove_address(id, address_id).await?;
+        Ok(Response::new(RemoveAddressResponse { customer: Some(encode::customer(customer)) }))
+    }
+
     async fn add_address(&self, request: Request<AddAddressRequest>) -> Result<Response<AddAddressResponse>, Status> {
         let (caller, mut message, mut violations) = open(request);
         let request_id = std::mem::take(&mut message.request_id);
@@ -144,6 +215,16 @@ impl CustomerService for Api {
         let address = Violations::default().finish(address)?;
         let reply = self.0.customers.add_address(id, address, key.as_ref()).await?;
         Ok(answer(reply, |customer| AddAddressResponse { customer: Some(encode::customer(customer)) }))
+    }
+}
+
+/// The receipt of an erasure.
+pub(super) fn encode_receipt(of: Erasure) -> EraseCustomerResponse {
+    let rows = |rows: u64| i32::try_from(rows).unwrap_or(i32::MAX);
+    EraseCustomerResponse {
+        erasure_id: of.erasure_id.to_string(),
+        erase_time: Some(encode::time(of.erase_time)),
+        erased_rows: of.erased_rows.into_iter().map(|(table, erased)| (table, rows(erased))).collect(),
     }
 }
 

@@ -60,6 +60,7 @@ pub fn channel(channel: Option<Channel>) -> proto::Channel {
 /// Why not.
 pub fn reason(reason: BlockReason) -> proto::BlockReason {
     match reason {
+        BlockReason::CustomerErased | BlockReason::AddressErased => proto::BlockReason::CustomerErased,
         BlockReason::CustomerDeleted => proto::BlockReason::CustomerDeleted,
         BlockReason::Canceled => proto::BlockReason::Canceled,
         BlockReason::Expired => proto::BlockReason::Expired,
@@ -124,7 +125,12 @@ pub fn localized(texts: Vec<LocalizedText>) -> Vec<proto::LocalizedText> {
 
 /// A customer.
 pub fn customer(of: Customer) -> proto::Customer {
-    let state = if of.delete_time.is_some() { customer::State::Deleted } else { customer::State::Active };
+    let state = match (of.erase_time, of.delete_time) {
+        (Some(_), _) => customer::State::Erased,
+        (None, Some(_)) => customer::State::Deleted,
+        (None, None) => customer::State::Active,
+    };
+    let purge_time = of.purge_time().map(time);
     proto::Customer {
         customer_id: of.customer_id.to_string(),
         external_ids: of.external_ids,
@@ -140,15 +146,18 @@ pub fn customer(of: Customer) -> proto::Customer {
         create_time: Some(time(of.create_time)),
         update_time: Some(time(of.update_time)),
         delete_time: of.delete_time.map(time),
+        purge_time,
         etag: etag(of.revision),
     }
 }
 
-fn address(of: Address) -> proto::Address {
+/// One way to reach a customer.
+pub fn address(of: Address) -> proto::Address {
     proto::Address {
         address_id: of.address_id.to_string(),
         channel: proto::Channel::Email.into(),
         value: of.value.as_str().to_owned(),
         primary: of.primary,
+        verify_time: of.verify_time.map(time),
     }
 }

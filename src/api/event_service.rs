@@ -195,7 +195,8 @@ fn items(violations: &mut Violations, path: &str, items: &[proto::LineItem]) -> 
     .collect()
 }
 
-fn encode_event(event: Event) -> proto::Event {
+/// Something that happened.
+pub(super) fn encode_event(event: Event) -> proto::Event {
     let body = event.body;
     let money = |money: Money| proto::Money { currency_code: money.currency_code().to_owned(), amount: money.amount() };
     let item = |item: LineItem| proto::LineItem {
@@ -221,7 +222,8 @@ fn encode_event(event: Event) -> proto::Event {
     }
 }
 
-fn effect(effect: EventEffect) -> proto::CampaignEffect {
+/// What it did to a campaign.
+pub(super) fn effect(effect: EventEffect) -> proto::CampaignEffect {
     let outcome = match effect.outcome {
         EffectOutcome::Enrolled => campaign_effect::Outcome::Enrolled,
         EffectOutcome::Exited => campaign_effect::Outcome::Exited,

@@ -8,6 +8,7 @@ mod customer_service;
 mod decode;
 mod encode;
 mod event_service;
+mod export;
 mod preference_service;
 mod template_service;
 
@@ -28,6 +29,7 @@ use crate::{
     intake::Intake,
     links::Links,
     preferences::{PreferenceBook, Suppressions},
+    privacy::Privacy,
     rpc::{
         Caller, Fault, PageTokens, Reply, Violations,
         proto::{
@@ -57,6 +59,8 @@ pub struct Parts {
     pub preferences: PreferenceBook,
     /// Addresses that are not written to.
     pub suppressions: Suppressions,
+    /// What customers can ask to be removed.
+    pub privacy: Privacy,
     /// Templates.
     pub templates: Arc<Templates>,
     /// Campaigns.

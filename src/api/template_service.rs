@@ -188,7 +188,8 @@ fn variants(violations: &mut Violations, path: &str, variants: Vec<proto::Templa
     decoded
 }
 
-fn encode_template(of: Template, with_content: bool) -> proto::Template {
+/// A version of a template, with or without its texts.
+pub(super) fn encode_template(of: Template, with_content: bool) -> proto::Template {
     let state = match of.state {
         TemplateState::Draft => template::State::Draft,
         TemplateState::Published => template::State::Published,

@@ -85,6 +85,8 @@ text_enum! {
 text_enum! {
     /// Why a contact does not go out now, in the order of the gate.
     BlockReason {
+        /// The customer is erased.
+        CustomerErased = "customer_erased",
         /// The customer is deleted.
         CustomerDeleted = "customer_deleted",
         /// Somebody called it off.
@@ -97,6 +99,8 @@ text_enum! {
         NoAddress = "no_address",
         /// The law forbids to write to the address.
         Legal = "legal",
+        /// Whoever had the address was erased.
+        AddressErased = "address_erased",
         /// Whoever reads the address marked a message as spam.
         Complaint = "complaint",
         /// The address does not exist.

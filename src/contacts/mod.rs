@@ -5,6 +5,7 @@ mod changes;
 pub mod claims;
 mod contact;
 mod entity;
+mod erasure;
 mod hand_overs;
 mod lane;
 mod stats;
@@ -20,12 +21,15 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
+    erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},
     store::{attempts, count, decisions, find_latest, insert, known},
     verdict::Verdict,
 };
+use std::collections::HashMap;
+
 use crate::{
     calendar::Planned,
     database::{Database, StoreError, WriteTx},
@@ -84,6 +88,15 @@ impl Contacts {
     pub async fn attempts(&self, id: ContactId) -> Result<Vec<Attempt>, Fault> {
         self.get(id).await?;
         Ok(attempts(self.db.reader(), id).await?)
+    }
+
+    /// Every hand-over of these contacts, and every decision that they do not go out, oldest first.
+    pub async fn history_of(
+        &self,
+        ids: &[ContactId],
+    ) -> Result<(HashMap<ContactId, Vec<Attempt>>, HashMap<ContactId, Vec<Decision>>), StoreError> {
+        let db = self.db.reader();
+        Ok((store::attempts_of(db, ids).await?, store::decisions_of(db, ids).await?))
     }
 
     /// What became of a campaign's contacts.

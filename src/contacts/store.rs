@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
@@ -99,36 +101,54 @@ pub async fn count_by_state(
 
 /// Every hand-over of a contact, oldest first.
 pub async fn attempts(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<Attempt>, StoreError> {
-    let rows = attempt::Entity::find()
-        .filter(attempt::Column::ContactId.eq(id))
-        .order_by_asc(attempt::Column::Number)
-        .all(db)
-        .await?;
-    let attempt = |row: attempt::Model| Attempt {
-        number: row.number,
-        start_time: row.start_time,
-        end_time: row.end_time,
-        outcome: row.outcome,
-        reply_code: row.reply_code.unwrap_or_default(),
-        detail: row.detail.unwrap_or_default(),
-        replica: row.replica,
-        consent: row.consent_record_id,
-    };
-    Ok(rows.into_iter().map(attempt).collect())
+    Ok(attempts_of(db, &[id]).await?.remove(&id).unwrap_or_default())
+}
+
+/// Every hand-over of these contacts, oldest first.
+pub async fn attempts_of(
+    db: &impl ConnectionTrait,
+    ids: &[ContactId],
+) -> Result<HashMap<ContactId, Vec<Attempt>>, StoreError> {
+    let query = attempt::Entity::find()
+        .filter(attempt::Column::ContactId.is_in(ids.iter().copied()))
+        .order_by_asc(attempt::Column::Number);
+    let mut attempts: HashMap<ContactId, Vec<Attempt>> = HashMap::new();
+    for row in query.all(db).await? {
+        attempts.entry(row.contact_id).or_default().push(Attempt {
+            number: row.number,
+            start_time: row.start_time,
+            end_time: row.end_time,
+            outcome: row.outcome,
+            reply_code: row.reply_code.unwrap_or_default(),
+            detail: row.detail.unwrap_or_default(),
+            replica: row.replica,
+            consent: row.consent_record_id,
+        });
+    }
+    Ok(attempts)
 }
 
 /// Every decision that a contact does not go out, oldest first.
 pub async fn decisions(db: &impl ConnectionTrait, id: ContactId) -> Result<Vec<Decision>, StoreError> {
-    let rows = decision::Entity::find()
-        .filter(decision::Column::ContactId.eq(id))
-        .order_by_asc(decision::Column::Revision)
-        .all(db)
-        .await?;
-    let decision = |row: decision::Model| Decision {
-        time: row.decide_time,
-        block: Block { reason: row.reason, effect: row.effect, detail: row.detail, retry_time: row.retry_time },
-    };
-    Ok(rows.into_iter().map(decision).collect())
+    Ok(decisions_of(db, &[id]).await?.remove(&id).unwrap_or_default())
+}
+
+/// Every decision that these contacts do not go out, oldest first.
+pub async fn decisions_of(
+    db: &impl ConnectionTrait,
+    ids: &[ContactId],
+) -> Result<HashMap<ContactId, Vec<Decision>>, StoreError> {
+    let query = decision::Entity::find()
+        .filter(decision::Column::ContactId.is_in(ids.iter().copied()))
+        .order_by_asc(decision::Column::Revision);
+    let mut decisions: HashMap<ContactId, Vec<Decision>> = HashMap::new();
+    for row in query.all(db).await? {
+        decisions.entry(row.contact_id).or_default().push(Decision {
+            time: row.decide_time,
+            block: Block { reason: row.reason, effect: row.effect, detail: row.detail, retry_time: row.retry_time },
+        });
+    }
+    Ok(decisions)
 }
 
 /// Those that are meant.

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -7,6 +8,9 @@ use crate::{
     ids::{AddressId, CustomerId},
     templates::Locale,
 };
+
+/// How long a deletion can be undone.
+pub const RESTORABLE: TimeDelta = TimeDelta::days(30);
 
 /// Somebody whom the organisation follows up.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +41,8 @@ pub struct Customer {
     pub update_time: Timestamp,
     /// When it was deleted; none = it was not.
     pub delete_time: Option<Timestamp>,
+    /// When everything personal was removed; none = it was not.
+    pub erase_time: Option<Timestamp>,
     /// Counts its changes.
     pub revision: i32,
 }
@@ -52,6 +58,8 @@ pub struct Address {
     pub value: EmailAddress,
     /// Used where no consent names another.
     pub primary: bool,
+    /// When it was first known that the customer reads it; none = it is not known.
+    pub verify_time: Option<Timestamp>,
 }
 
 /// An address that a caller knows.
@@ -120,6 +128,7 @@ impl Customer {
             create_time: now,
             update_time: now,
             delete_time: None,
+            erase_time: None,
             revision: 0,
         }
     }
@@ -151,6 +160,11 @@ impl Customer {
         for address in change.addresses {
             self.add_address(address);
         }
+        self.touch(now);
+    }
+
+    /// Counts a change.
+    pub fn touch(&mut self, now: Timestamp) {
         self.update_time = now;
         self.revision += 1;
     }
@@ -172,8 +186,27 @@ impl Customer {
                 channel: new.channel,
                 value: new.value,
                 primary,
+                verify_time: None,
             }),
         }
+    }
+
+    /// Removes an address; where it was primary, the oldest of its channel takes its place. False where there is none.
+    pub fn remove_address(&mut self, id: AddressId) -> bool {
+        let Some(place) = self.addresses.iter().position(|address| address.address_id == id) else {
+            return false;
+        };
+        let removed = self.addresses.remove(place);
+        let next = self.addresses.iter_mut().find(|address| address.channel == removed.channel);
+        if let Some(next) = next.filter(|_| removed.primary) {
+            next.primary = true;
+        }
+        true
+    }
+
+    /// When a deletion can be undone no more, and everything personal is removed; none where there is nothing to undo.
+    pub fn purge_time(&self) -> Option<Timestamp> {
+        self.delete_time.filter(|_| self.erase_time.is_none()).map(|deleted| deleted + RESTORABLE)
     }
 
     /// The address that is used where no consent names another.
@@ -258,5 +291,21 @@ mod tests {
         customer.apply(CustomerChange { addresses: vec![email("b@example.com", true)], ..Default::default() }, now);
         assert_eq!(customer.primary_address(Channel::Email).unwrap().value.as_str(), "b@example.com");
         assert_eq!(customer.addresses.iter().filter(|address| address.primary).count(), 1);
+    }
+
+    #[test]
+    fn the_oldest_address_takes_the_place_of_a_primary_one_that_is_removed() {
+        let mut customer = Customer::bare(Timestamp::UNIX_EPOCH);
+        let addresses =
+            vec![email("a@example.com", false), email("b@example.com", false), email("c@example.com", true)];
+        customer.apply(CustomerChange { addresses, ..Default::default() }, Timestamp::UNIX_EPOCH);
+        let ids: Vec<AddressId> = customer.addresses.iter().map(|address| address.address_id).collect();
+        assert!(customer.remove_address(ids[1]));
+        assert_eq!(customer.primary_address(Channel::Email).unwrap().value.as_str(), "c@example.com");
+        assert!(customer.remove_address(ids[2]));
+        assert_eq!(customer.primary_address(Channel::Email).unwrap().value.as_str(), "a@example.com");
+        assert!(!customer.remove_address(ids[2]));
+        assert!(customer.remove_address(ids[0]));
+        assert_eq!(customer.primary_address(Channel::Email), None);
     }
 }

@@ -27,6 +27,7 @@ pub mod customer {
         pub update_time: DateTimeUtc,
         pub delete_time: Option<DateTimeUtc>,
         pub revision: i32,
+        pub erase_time: Option<DateTimeUtc>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -76,6 +77,7 @@ pub mod address {
         pub living_key: Option<String>,
         pub is_primary: bool,
         pub create_time: DateTimeUtc,
+        pub verify_time: Option<DateTimeUtc>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

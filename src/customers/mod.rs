@@ -9,14 +9,14 @@ mod locks;
 mod store;
 
 pub use self::{
-    customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress},
+    customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
-    store::{load, profiles, reach, zones},
+    store::{deleted_before, erase, load, profiles, reach, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},
     database::{self, Connection, Database, StoreError, WriteTx},
-    ids::CustomerId,
+    ids::{AddressId, CustomerId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
 };
 
@@ -92,6 +92,53 @@ impl Customers {
         }
         database::commit(tx).await?;
         Ok(Reply::fresh(after))
+    }
+
+    /// Removes an address. A consent that was given for it counts for no other; what is planned is decided when it is due.
+    pub async fn remove_address(&self, id: CustomerId, address: AddressId) -> Result<Customer, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        let before = lock(&tx, id).await?;
+        let mut after = before.clone();
+        if !after.remove_address(address) {
+            return Err(no_address(address));
+        }
+        after.touch(now);
+        store::save(&tx, &before, &after).await?;
+        database::commit(tx).await?;
+        Ok(after)
+    }
+
+    /// Notes that a customer reads an address; the first time counts.
+    pub async fn verify_address(&self, id: AddressId) -> Result<Address, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        let owner = store::owner_of(&tx, id).await?.ok_or_else(|| no_address(id))?;
+        let before = lock(&tx, owner).await?;
+        let verified = verify_locked(&tx, &before, id, now).await?;
+        database::commit(tx).await?;
+        Ok(verified)
+    }
+
+    /// Takes a deletion back, as long as that is possible. What was called off with it stays so; a customer who lives is left as
+    /// they are.
+    pub async fn undelete(&self, id: CustomerId) -> Result<Customer, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        let mut customer = lock_any(&tx, id).await?;
+        if customer.delete_time.is_none() {
+            return Ok(customer);
+        }
+        if customer.purge_time().is_none_or(|purge| purge <= now) {
+            let message = format!("the deletion of customer {id} cannot be undone any more");
+            return Err(Fault::refused(Reason::CustomerErased, id, message));
+        }
+        check_free(&tx, &customer).await?;
+        customer.delete_time = None;
+        customer.touch(now);
+        store::restore(&tx, &customer).await?;
+        database::commit(tx).await?;
+        Ok(customer)
     }
 
     /// One customer; a deleted one only when asked for.
@@ -196,11 +243,23 @@ fn check_size(customer: &Customer) -> Result<(), Fault> {
     violations.check()
 }
 
+/// Notes in the caller's transaction that a locked customer reads an address; the first time counts.
+pub async fn verify_locked(tx: &WriteTx, before: &Customer, id: AddressId, now: Timestamp) -> Result<Address, Fault> {
+    let mut after = before.clone();
+    let address = after.addresses.iter_mut().find(|address| address.address_id == id).ok_or_else(|| no_address(id))?;
+    address.verify_time.get_or_insert(now);
+    let verified = address.clone();
+    if after.addresses != before.addresses {
+        after.touch(now);
+        store::save(tx, before, &after).await?;
+    }
+    Ok(verified)
+}
+
 /// Marks a locked customer as deleted in the caller's transaction.
 pub async fn delete_locked(tx: &WriteTx, customer: &mut Customer, now: Timestamp) -> Result<(), StoreError> {
     customer.delete_time = Some(now);
-    customer.update_time = now;
-    customer.revision += 1;
+    customer.touch(now);
     store::delete(tx, customer.customer_id, customer.revision, now).await
 }
 
@@ -226,6 +285,10 @@ async fn check_free(tx: &WriteTx, customer: &Customer) -> Result<(), Fault> {
         return Err(Fault::refused(Reason::EmailTaken, "addresses", message));
     }
     Ok(())
+}
+
+fn no_address(id: AddressId) -> Fault {
+    Fault::refused(Reason::AddressNotFound, id, format!("there is no address {id}"))
 }
 
 /// Nobody has this key.

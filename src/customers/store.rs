@@ -14,7 +14,7 @@ use super::{
 use crate::{
     calendar::Zone,
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
     ids::{AddressId, CustomerId},
     rpc::Page,
@@ -189,9 +189,27 @@ pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(
         insert_external_ids(tx, after).await?;
     }
     if before.addresses != after.addresses {
+        let kept = after.addresses.iter().map(|address| address.address_id);
+        address::Entity::delete_many()
+            .filter(address::Column::CustomerId.eq(after.customer_id))
+            .filter(address::Column::AddressId.is_not_in(kept))
+            .exec(tx)
+            .await?;
         save_addresses(tx, after).await?;
     }
     Ok(())
+}
+
+/// Writes a customer back that lives again: its addresses are its own again.
+pub async fn restore(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
+    customer::Entity::update(row(of)).exec(tx).await?;
+    save_addresses(tx, of).await
+}
+
+/// Who has an address.
+pub async fn owner_of(db: &impl ConnectionTrait, id: AddressId) -> Result<Option<CustomerId>, StoreError> {
+    let query = address::Entity::find_by_id(id).select_only().column(address::Column::CustomerId);
+    Ok(query.into_tuple().one(db).await?)
 }
 
 /// Marks a customer as deleted and sets its addresses free.
@@ -209,6 +227,39 @@ pub async fn delete(tx: &WriteTx, id: CustomerId, revision: i32, now: Timestamp)
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Customers who were deleted at a moment or before and are not erased, the longest deleted first.
+pub async fn deleted_before(
+    db: &impl ConnectionTrait,
+    moment: Timestamp,
+    most: u64,
+) -> Result<Vec<CustomerId>, StoreError> {
+    let query = customer::Entity::find()
+        .select_only()
+        .column(customer::Column::CustomerId)
+        .filter(customer::Column::DeleteTime.is_not_null())
+        .filter(customer::Column::EraseTime.is_null())
+        .filter(customer::Column::DeleteTime.lte(moment))
+        .order_by_asc(customer::Column::DeleteTime)
+        .limit(most);
+    Ok(query.into_tuple().all(db).await?)
+}
+
+/// Removes everything about a customer but that there was one.
+pub async fn erase(tx: &WriteTx, of: &Customer, now: Timestamp) -> Result<Erased, StoreError> {
+    let external_ids =
+        external_id::Entity::delete_many().filter(external_id::Column::CustomerId.eq(of.customer_id)).exec(tx).await?;
+    let addresses =
+        address::Entity::delete_many().filter(address::Column::CustomerId.eq(of.customer_id)).exec(tx).await?;
+    let mut left = Customer::bare(now);
+    left.customer_id = of.customer_id;
+    left.create_time = of.create_time;
+    left.delete_time = Some(of.delete_time.unwrap_or(now));
+    left.erase_time = Some(now);
+    left.revision = of.revision + 1;
+    customer::Entity::update(row(&left)).exec(tx).await?;
+    Ok(vec![("customers", 1), ("external_ids", external_ids.rows_affected), ("addresses", addresses.rows_affected)])
 }
 
 async fn insert_external_ids(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
@@ -236,8 +287,11 @@ async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
         living_key: Set(Some(living_key(address.channel, &address.value.key()))),
         is_primary: Set(address.primary),
         create_time: Set(of.update_time),
+        verify_time: Set(address.verify_time),
     });
-    let known = OnConflict::column(address::Column::AddressId).update_column(address::Column::IsPrimary).to_owned();
+    let known = OnConflict::column(address::Column::AddressId)
+        .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
+        .to_owned();
     address::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
@@ -274,13 +328,20 @@ fn domain(row: customer::Model, external_ids: Vec<String>, addresses: Vec<Addres
         create_time: row.create_time,
         update_time: row.update_time,
         delete_time: row.delete_time,
+        erase_time: row.erase_time,
         revision: row.revision,
     })
 }
 
 fn domain_address(row: address::Model) -> Result<Address, StoreError> {
     let value = row.value.parse().map_err(|_| corrupt("addresses", "value"))?;
-    Ok(Address { address_id: row.address_id, channel: row.channel, value, primary: row.is_primary })
+    Ok(Address {
+        address_id: row.address_id,
+        channel: row.channel,
+        value,
+        primary: row.is_primary,
+        verify_time: row.verify_time,
+    })
 }
 
 fn row(of: &Customer) -> customer::ActiveModel {
@@ -296,6 +357,7 @@ fn row(of: &Customer) -> customer::ActiveModel {
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),
         delete_time: Set(of.delete_time),
+        erase_time: Set(of.erase_time),
         revision: Set(of.revision),
     }
 }

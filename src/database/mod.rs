@@ -45,6 +45,9 @@ pub use sea_orm::ConnectionTrait as Connection;
 /// An open writing transaction; dropping it without [`commit`] takes everything back.
 pub type WriteTx = DatabaseTransaction;
 
+/// What was removed of a customer: how many rows of which table.
+pub type Erased = Vec<(&'static str, u64)>;
+
 /// The record: a pool for reading and, on SQLite, one connection for writing.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -138,6 +141,27 @@ impl Database {
             ..TransactionOptions::default()
         };
         Ok(self.writer.begin_with_options(options).await?)
+    }
+
+    /// Clears away what erased rows left ([`note_leftovers`]) in an SQLite file and its log: deleted content is overwritten there, but
+    /// not the copies that stay behind when pages are split and joined. False where a reader is in the way. A server does its own
+    /// housekeeping.
+    pub async fn clear_leftovers(&self) -> Result<bool, StoreError> {
+        if self.is_shared() || self.pragma("user_version").await? == 0 {
+            return Ok(true);
+        }
+        self.writer.execute_unprepared("VACUUM").await?;
+        let is_clear = self.pragma("wal_checkpoint(TRUNCATE)").await? == 0;
+        if is_clear {
+            self.writer.execute_unprepared("PRAGMA user_version = 0").await?;
+        }
+        Ok(is_clear)
+    }
+
+    async fn pragma(&self, name: &str) -> Result<i32, StoreError> {
+        let statement = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA {name}"));
+        let row = self.writer.query_one_raw(statement).await?;
+        Ok(row.map_or(Ok(0), |row| row.try_get_by_index(0))?)
     }
 
     /// Asks the database for a sign of life.
@@ -245,6 +269,15 @@ pub fn lease_micros(tx: &impl ConnectionTrait) -> SimpleExpr {
     }
 }
 
+/// Notes that a transaction removes what nobody may find any more, so that [`Database::clear_leftovers`] has something to do, whatever
+/// happens in between. The number is the application's own to use.
+pub async fn note_leftovers(tx: &WriteTx) -> Result<(), StoreError> {
+    if tx.get_database_backend() == DbBackend::Sqlite {
+        tx.execute_unprepared("PRAGMA user_version = 1").await?;
+    }
+    Ok(())
+}
+
 /// Makes a transaction's changes durable and visible, all at once.
 pub async fn commit(tx: WriteTx) -> Result<(), StoreError> {
     Ok(tx.commit().await?)
@@ -263,4 +296,36 @@ fn quiet(url: &str) -> ConnectOptions {
         .connect_timeout(Duration::from_secs(5))
         .acquire_timeout(Duration::from_secs(5));
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_was_cleared_holds_nothing_of_what_was_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cleared.db");
+        let db = Database::connect(&DatabaseLocation::Sqlite(path.clone())).await.unwrap();
+        let tx = db.begin_write().await.unwrap();
+        tx.execute_unprepared("CREATE TABLE secrets (secret text PRIMARY KEY)").await.unwrap();
+        for number in 0..3_000 {
+            let insert = format!("INSERT INTO secrets VALUES ('{:04} nobody may know')", number * 7_919 % 10_000);
+            tx.execute_unprepared(&insert).await.unwrap();
+        }
+        commit(tx).await.unwrap();
+        let tx = db.begin_write().await.unwrap();
+        tx.execute_unprepared("DELETE FROM secrets").await.unwrap();
+        note_leftovers(&tx).await.unwrap();
+        commit(tx).await.unwrap();
+        let holds = |suffix: &str| {
+            let bytes = std::fs::read(format!("{}{suffix}", path.display())).unwrap();
+            memchr::memmem::find(&bytes, b"nobody may know").is_some()
+        };
+        assert!(holds("-wal"), "there is nothing to clear");
+        assert!(db.clear_leftovers().await.unwrap());
+        assert!(!holds("") && !holds("-wal"));
+        assert_eq!(db.pragma("user_version").await.unwrap(), 0);
+        db.close().await.unwrap();
+    }
 }

@@ -8,8 +8,10 @@ mod store;
 pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Occurrence},
     money::{Money, MoneyError},
-    store::{effects, find_by_key, insert, insert_effects, latest_effect, load, occurrences_after},
+    store::{effects, erase, find_by_key, insert, insert_effects, latest_effect, load, occurrences_after},
 };
+use std::collections::HashMap;
+
 use crate::{
     database::{Database, StoreError},
     ids::{CustomerId, EventId},
@@ -41,6 +43,11 @@ impl Events {
             let message = format!("{source} has reported no event {source_event_id:?}");
             Fault::refused(Reason::EventNotFound, source_event_id, message)
         })
+    }
+
+    /// What these events did.
+    pub async fn effects_of(&self, ids: &[EventId]) -> Result<HashMap<EventId, Vec<EventEffect>>, StoreError> {
+        store::effects_of(self.db.reader(), ids).await
     }
 
     /// A page in the order in which they were recorded.

@@ -1,8 +1,9 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::OnConflict,
+    ActiveValue::Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, IntoIden, OnConflict, Query, TableRef, ValueTuple},
 };
 
 use super::{
@@ -11,10 +12,13 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{Erased, StoreError, WriteTx},
     ids::{CampaignId, CustomerId, EventId},
     rpc::Page,
 };
+
+/// How many rows a statement names at most.
+const AT_ONCE: usize = 500;
 
 /// False when an event was recorded under its key before.
 pub async fn insert(tx: &WriteTx, new: &Event) -> Result<bool, StoreError> {
@@ -114,9 +118,22 @@ pub async fn insert_effects(tx: &WriteTx, event_id: EventId, effects: &[EventEff
 
 /// What an event did.
 pub async fn effects(db: &impl ConnectionTrait, event_id: EventId) -> Result<Vec<EventEffect>, StoreError> {
-    let query =
-        effect::Entity::find().filter(effect::Column::EventId.eq(event_id)).order_by_asc(effect::Column::Position);
-    Ok(query.all(db).await?.into_iter().map(domain_effect).collect())
+    Ok(effects_of(db, &[event_id]).await?.remove(&event_id).unwrap_or_default())
+}
+
+/// What these events did.
+pub async fn effects_of(
+    db: &impl ConnectionTrait,
+    ids: &[EventId],
+) -> Result<HashMap<EventId, Vec<EventEffect>>, StoreError> {
+    let query = effect::Entity::find()
+        .filter(effect::Column::EventId.is_in(ids.iter().copied()))
+        .order_by_asc(effect::Column::Position);
+    let mut effects: HashMap<EventId, Vec<EventEffect>> = HashMap::new();
+    for row in query.all(db).await? {
+        effects.entry(row.event_id).or_default().push(domain_effect(row));
+    }
+    Ok(effects)
 }
 
 /// The last thing that any event of a customer did to a campaign, with that event.
@@ -134,6 +151,48 @@ pub async fn latest_effect(
         .order_by_desc(effect::Column::EventId)
         .order_by_desc(effect::Column::Position);
     Ok(query.one(db).await?.map(|row| (row.event_id, domain_effect(row))))
+}
+
+/// Removes what events say about a customer; that they occurred stays. The key under which one was recorded goes too: it is the
+/// caller's, who may have put anything into it.
+pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<Erased, StoreError> {
+    let ids: Vec<EventId> = event::Entity::find()
+        .select_only()
+        .column(event::Column::EventId)
+        .filter(event::Column::CustomerId.eq(customer))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let mut effects = 0;
+    for some in ids.chunks(AT_ONCE) {
+        blank(tx, some).await?;
+        effects += effect::Entity::update_many()
+            .col_expr(effect::Column::Detail, "".into())
+            .col_expr(effect::Column::DueLocalTime, Expr::val(None::<String>))
+            .filter(effect::Column::EventId.is_in(some.iter().copied()))
+            .exec(tx)
+            .await?
+            .rows_affected;
+    }
+    Ok(vec![("events", ids.len() as u64), ("event_effects", effects)])
+}
+
+async fn blank(tx: &WriteTx, ids: &[EventId]) -> Result<(), StoreError> {
+    let own = |column: event::Column| Expr::col((event::Entity, column));
+    let rows = ids.iter().map(|id| ValueTuple::Two((*id).into(), format!("erased {id}").into())).collect();
+    let update = Query::update()
+        .table(event::Entity)
+        .from(TableRef::ValuesList(rows, "given".into_iden()))
+        .value(event::Column::SourceEventId, Expr::col(("given", "column2")))
+        .value(event::Column::Subject, "")
+        .value(event::Column::ValueCurrency, Expr::val(None::<String>))
+        .value(event::Column::ValueMinor, Expr::val(None::<i64>))
+        .value(event::Column::Items, serde_json::json!([]))
+        .value(event::Column::Properties, serde_json::json!({}))
+        .and_where(own(event::Column::EventId).equals(("given", "column1")))
+        .to_owned();
+    tx.execute(&update).await?;
+    Ok(())
 }
 
 fn domain_effect(row: effect::Model) -> EventEffect {

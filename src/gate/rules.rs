@@ -120,12 +120,14 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 23] = [
+pub const RULES: [Rule; 25] = [
+    Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
     Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
+    Rule { name: "address_not_erased", reason: BlockReason::AddressErased, check: address_not_erased },
     Rule { name: "no_complaint", reason: BlockReason::Complaint, check: no_complaint },
     Rule { name: "no_hard_bounce", reason: BlockReason::HardBounce, check: no_hard_bounce },
     Rule { name: "not_suppressed", reason: BlockReason::Operator, check: not_suppressed },
@@ -220,6 +222,11 @@ pub fn instant(time: Timestamp) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+fn customer_not_erased(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let erased = case.customer.erase_time?;
+    suppress(BlockReason::CustomerErased, format!("the customer was erased at {}", instant(erased)))
+}
+
 fn customer_active(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     let deleted = case.customer.delete_time?;
     suppress(BlockReason::CustomerDeleted, format!("the customer was deleted at {}", instant(deleted)))
@@ -247,12 +254,21 @@ fn address_known(case: &Case<'_>, _: Timestamp) -> Option<Block> {
 /// What a suppression of the address that it would go to says, if it stops such messages.
 fn suppressed(case: &Case<'_>, cause: Cause, now: Timestamp, why: &str) -> Option<String> {
     let found = case.suppressed.find(case.address()?.address_id, cause, now)?;
-    let (masked, since, id) = (&found.masked_address, instant(found.create_time), found.suppression_id);
-    cause.stops(case.purpose, case.essential).then(|| format!("{why} {masked}, on record since {since} ({id})"))
+    let (since, id) = (instant(found.create_time), found.suppression_id);
+    // Of an erased customer's address nothing is shown.
+    let masked = if found.masked_address.is_empty() { "" } else { &format!(" {}", found.masked_address) };
+    cause.stops(case.purpose, case.essential).then(|| format!("{why}{masked}, on record since {since} ({id})"))
 }
 
 fn not_forbidden(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     suppress(BlockReason::Legal, suppressed(case, Cause::Legal, now, "the law forbids to write to")?)
+}
+
+fn address_not_erased(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    suppress(
+        BlockReason::AddressErased,
+        suppressed(case, Cause::Erasure, now, "somebody who was erased had the address")?,
+    )
 }
 
 fn no_complaint(case: &Case<'_>, now: Timestamp) -> Option<Block> {
@@ -488,7 +504,8 @@ mod tests {
     #[test]
     fn each_end_has_its_reason_and_the_first_in_the_list_is_named() {
         type Wrong = fn(&mut Customer, &mut Preferences, &mut Case<'_>);
-        let wrongs: [(Wrong, BlockReason); 8] = [
+        let wrongs: [(Wrong, BlockReason); 9] = [
+            (|customer, _, _| customer.erase_time = Some(at(2)), BlockReason::CustomerErased),
             (|customer, _, _| customer.delete_time = Some(at(2)), BlockReason::CustomerDeleted),
             (|_, _, case| case.expire_time = Some(at(10)), BlockReason::Expired),
             (

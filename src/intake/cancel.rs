@@ -5,7 +5,7 @@ use crate::{
     contacts::{self, Block, BlockReason, CallOff, Contact, ContactState, Selection},
     customers,
     database::{self, StoreError, WriteTx},
-    ids::ContactId,
+    ids::{ContactId, CustomerId},
     rpc::{Answered, Fault, Reason, Reply, RequestKey, check_etag},
 };
 
@@ -100,7 +100,7 @@ impl Intake {
         let first_due = self.call_off(&tx, &which, matched, &canceled(&batch.reason), now).await?;
         let done = BatchCanceled { matched, canceled: matched, sample };
         if let Some(key) = key {
-            key.finish(&tx, done.sample_text(), &[done.matched, done.canceled]).await?;
+            key.finish(&tx, done.resource(batch.which.customer_id), &[done.matched, done.canceled]).await?;
         }
         database::commit(tx).await?;
         if let Some(due) = first_due {
@@ -132,14 +132,17 @@ impl Intake {
 }
 
 impl BatchCanceled {
-    fn sample_text(&self) -> String {
-        self.sample.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    /// What is kept of it: the customer who was meant, if it was one, and the sample.
+    fn resource(&self, of: Option<CustomerId>) -> String {
+        let sample = self.sample.iter().map(ToString::to_string);
+        of.iter().map(ToString::to_string).chain(sample).collect::<Vec<_>>().join(" ")
     }
 
     fn read_back(first: &Answered) -> Result<Self, StoreError> {
         let corrupt = || StoreError::Corrupt { table: "requests", detail: "a batch of canceled contacts".to_owned() };
         let &[matched, canceled] = first.counts.as_slice() else { return Err(corrupt()) };
-        let sample = first.resource.split_whitespace().map(|id| id.parse().map_err(|_| corrupt()));
+        let ids = first.resource.split_whitespace().filter(|id| id.parse::<CustomerId>().is_err());
+        let sample = ids.map(|id| id.parse().map_err(|_| corrupt()));
         Ok(Self { matched, canceled, sample: sample.collect::<Result<_, _>>()? })
     }
 }

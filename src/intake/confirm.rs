@@ -33,6 +33,10 @@ impl Intake {
         let wording_id = request.wording_id;
         let statement = Statement { wording_id, ..Statement::grant(topic_id, channel, said) };
         let stated = state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+        let confirmed = customer.addresses.iter().find(|address| Some(address.address_id) == request.address_id);
+        if let Some(address) = confirmed {
+            customers::verify_locked(&tx, &customer, address.address_id, now).await?;
+        }
         database::commit(tx).await?;
         self.dispatcher.ring();
         Ok(stated.consent)

@@ -25,7 +25,9 @@ pub use self::{
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
     store::{load, policy, put_consent, save},
-    suppressions::{Cause, NewSuppression, Suppressed, Suppression, Suppressions, lift_by_own_act, suppressed_of},
+    suppressions::{
+        Cause, NewSuppression, Suppressed, Suppression, Suppressions, forget_addresses, lift_by_own_act, suppressed_of,
+    },
     topics::{
         CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,
         load as load_topics, not_found as topic_not_found,
@@ -35,7 +37,7 @@ use crate::{
     calendar::Zone,
     clock::{Clock, Timestamp},
     contacts, customers,
-    database::{self, Connection, Database, StoreError, WriteTx},
+    database::{self, Connection, Database, Erased, StoreError, WriteTx},
     ids::{CustomerId, TopicId},
     rpc::{Fault, Reply, RequestKey, check_etag},
 };
@@ -154,4 +156,12 @@ pub async fn zone(db: &impl Connection, known: Option<Zone>) -> Result<Zone, Sto
 pub async fn of(db: &impl Connection, customer: CustomerId) -> Result<Preferences, StoreError> {
     let said = store::load(db, &[customer]).await?.remove(&customer);
     Ok(said.unwrap_or_else(|| Preferences::none(customer)))
+}
+
+/// Removes what a customer wants, and what shows that they said so. The ledger stays: without the customer it says nothing about
+/// anybody.
+pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<Erased, StoreError> {
+    let mut erased = store::erase(tx, customer).await?;
+    erased.push(("consent_evidence", ledger::erase_evidence(tx, customer).await?));
+    Ok(erased)
 }

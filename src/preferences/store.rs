@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{Erased, StoreError, WriteTx},
     ids::CustomerId,
     templates::Locale,
 };
@@ -142,6 +142,14 @@ pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consen
         .to_owned();
     consent::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Removes what a customer wants.
+pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<Erased, StoreError> {
+    let preferences = preference::Entity::delete_by_id(customer).exec(tx).await?;
+    let of_customer = consent::Column::CustomerId.eq(customer);
+    let consents = consent::Entity::delete_many().filter(of_customer).exec(tx).await?;
+    Ok(vec![("preferences", preferences.rows_affected), ("consents", consents.rows_affected)])
 }
 
 fn domain_policy(row: Option<policy::Model>) -> Result<SendingPolicy, StoreError> {

@@ -23,7 +23,7 @@ pub use self::{
     guard::GuardLayer,
     mask::Mask,
     page::{Page, PageOf, PageTokens},
-    requests::{Answered, Answers, Reply, RequestKey, forget_requests},
+    requests::{Answered, Answers, Reply, RequestKey, forget_requests, forget_requests_about, oldest_request},
     status::reason_name,
     violations::Violations,
 };

@@ -3,7 +3,7 @@
 //! What is kept is the caller, the method, a digest of the request, what was made and the counts that the answer carried, in
 //! the transaction of the effect. The answer itself is read again. A request that failed has had no effect and leaves nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -137,6 +137,20 @@ impl Answers {
         self.new.sort_unstable_by(|(one, _), (other, _)| one.request_id.cmp(&other.request_id));
         store::keep_all(tx, self.new, now).await
     }
+}
+
+/// When the oldest answer was given that is still kept.
+pub async fn oldest_request(tx: &WriteTx) -> Result<Option<Timestamp>, StoreError> {
+    store::oldest(tx).await
+}
+
+/// Forgets every request that made or changed one of these; answers how many that were. A request id is the caller's, who may have
+/// put anything into it, and a digest tells whether a guess at the request is right.
+pub async fn forget_requests_about(tx: &WriteTx, resources: HashSet<String>) -> Result<u64, StoreError> {
+    let mut named: Vec<String> = store::lists(tx).await?;
+    named.retain(|list| list.split(' ').any(|one| resources.contains(one)));
+    named.extend(resources);
+    store::forget_about(tx, &named).await
 }
 
 /// Forgets what was answered before `before`; answers how many requests that were.

@@ -114,6 +114,7 @@ fn code(reason: Reason) -> Code {
         | Reason::EventConflict
         | Reason::DedupeKeyTaken => Code::AlreadyExists,
         Reason::CustomerDeleted
+        | Reason::CustomerErased
         | Reason::CustomerHasNoAddress
         | Reason::ConsentWithdrawn
         | Reason::TopicArchived

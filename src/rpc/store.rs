@@ -1,12 +1,15 @@
 use std::collections::HashMap;
 
-use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, sea_query::OnConflict};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect, sea_query::OnConflict};
 
 use super::{Answered, RequestKey, entity};
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
 };
+
+/// How many things a statement names at most.
+const AT_ONCE: usize = 500;
 
 /// Takes a key; false where it is taken. Waits for a transaction that is about to take it.
 pub async fn take(tx: &WriteTx, key: &RequestKey, now: Timestamp) -> Result<bool, StoreError> {
@@ -92,4 +95,26 @@ pub async fn keep(tx: &WriteTx, key: &RequestKey, resource: String, counts: &[i6
 pub async fn forget(tx: &WriteTx, before: Timestamp) -> Result<u64, StoreError> {
     let forgotten = entity::Entity::delete_many().filter(entity::Column::CreateTime.lt(before)).exec(tx).await?;
     Ok(forgotten.rows_affected)
+}
+
+/// When the oldest key was taken.
+pub async fn oldest(tx: &WriteTx) -> Result<Option<Timestamp>, StoreError> {
+    let query = entity::Entity::find().select_only().column_as(entity::Column::CreateTime.min(), "oldest");
+    Ok(query.into_tuple::<Option<Timestamp>>().one(tx).await?.flatten())
+}
+
+/// What requests made that made several things.
+pub async fn lists(tx: &WriteTx) -> Result<Vec<String>, StoreError> {
+    let query = entity::Entity::find().select_only().column(entity::Column::Resource);
+    Ok(query.filter(entity::Column::Resource.like("% %")).into_tuple().all(tx).await?)
+}
+
+/// Forgets the keys of requests that made one of these; answers how many.
+pub async fn forget_about(tx: &WriteTx, resources: &[String]) -> Result<u64, StoreError> {
+    let mut forgotten = 0;
+    for some in resources.chunks(AT_ONCE) {
+        let about = entity::Column::Resource.is_in(some.iter().map(String::as_str));
+        forgotten += entity::Entity::delete_many().filter(about).exec(tx).await?.rows_affected;
+    }
+    Ok(forgotten)
 }

@@ -183,6 +183,16 @@ impl World {
         self.place.folder.path().join("outbox")
     }
 
+    /// The folder in which everything is that this world writes to a disk.
+    pub fn folder(&self) -> &Path {
+        self.place.folder.path()
+    }
+
+    /// Where the record is on a server; none on a file.
+    pub fn server_url(&self) -> Option<String> {
+        self.place.server.as_ref().map(OwnDatabase::url)
+    }
+
     /// Every message that was sent, the earliest contact first.
     pub fn mail(&self) -> Vec<Mail> {
         let files = std::fs::read_dir(self.outbox()).expect("there is an outbox");

@@ -2,10 +2,11 @@
 
 use rapport::rpc::proto::{
     AddAddressRequest, Address, BlockReason, Channel, CheckContactabilityRequest, ConfirmConsentRequest, Consent,
-    ConsentMethod, ConsentRecord, CreateWordingRequest, DataUse, GetPreferencesRequest, ListConsentRecordsRequest,
-    ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose, ScheduleContactRequest, SetConsentRequest,
-    SetConsentResponse, Topic, UnsubscribeRequest, UpdateTopicRequest, Wording, consent::State, consent_record::Act,
-    contact, schedule_contact_request::Due, set_consent_request::Decision, topic::OptIn, unsubscribe_request,
+    ConsentMethod, ConsentRecord, CreateWordingRequest, DataUse, GetCustomerRequest, GetPreferencesRequest,
+    ListConsentRecordsRequest, ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose, ScheduleContactRequest,
+    SetConsentRequest, SetConsentResponse, Topic, UnsubscribeRequest, UpdateTopicRequest, Wording, consent::State,
+    consent_record::Act, contact, schedule_contact_request::Due, set_consent_request::Decision, topic::OptIn,
+    unsubscribe_request,
 };
 use sea_orm::ConnectionTrait;
 use sha2::{Digest, Sha256};
@@ -150,6 +151,9 @@ async fn a_link_confirms_once_and_not_again_after_a_withdrawal() {
     world.dispatch().await;
     let token = token(&world);
     press(&mut world, &token).await.unwrap();
+    let request = GetCustomerRequest { customer: by_name("anna"), ..Default::default() };
+    let anna = world.customers.get_customer(request).await.unwrap().into_inner().customer.unwrap();
+    assert_eq!(anna.addresses[0].verify_time, Some(at("2026-02-02T09:00:00Z")));
     assert_eq!(press(&mut world, &token).await.unwrap().state(), State::Granted);
     assert_eq!(ledger(&mut world).await.len(), 2);
     world.advance_to("2026-02-03T09:00:00Z");

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod addresses;
 mod admin;
 mod batches;
 mod campaigns;
@@ -12,9 +13,11 @@ mod caps;
 mod contacts;
 mod customers;
 mod engine;
+mod erasure;
 mod errors;
 mod events;
 mod exits;
+mod export;
 mod ledger;
 mod mail;
 mod pages;
@@ -23,8 +26,10 @@ mod policy;
 mod preferences;
 mod probes;
 mod resolving;
+mod retention;
 mod schema;
 mod start;
 mod state_machine;
 mod suppressions;
 mod templates;
+mod traces;

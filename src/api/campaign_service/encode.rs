@@ -77,7 +77,7 @@ fn step(of: Step) -> proto::Step {
 }
 
 /// A customer inside a follow-up.
-pub(super) fn enrollment(of: Enrollment) -> proto::Enrollment {
+pub(in crate::api) fn enrollment(of: Enrollment) -> proto::Enrollment {
     let state = match of.state {
         EnrollmentState::Active => proto::enrollment::State::Active,
         EnrollmentState::Completed => proto::enrollment::State::Completed,

@@ -5,6 +5,8 @@ mod plan;
 
 use tonic::{Request, Response, Status, async_trait};
 
+pub(super) use self::encode::enrollment as encode_enrollment;
+
 use super::{Api, answer, decode, open};
 use crate::{
     ids::CampaignId,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Api {
-    pub(super) fn encode_contact(&self, of: Contact) -> proto::Contact {
+    pub(in crate::api) fn encode_contact(&self, of: Contact) -> proto::Contact {
         let step = of.step;
         let local = of.due_local.map(|(time, zone)| format!("{time} {zone}"));
         proto::Contact {
@@ -47,10 +47,6 @@ impl Api {
             Some(explanation) => (Some(explanation.contact), explanation.attempts, explanation.decisions),
             None => (None, Vec::new(), Vec::new()),
         };
-        let decision = |decision: Decision| proto::ContactDecision {
-            time: Some(encode::time(decision.time)),
-            block: Some(encode::block(decision.block)),
-        };
         ExplainContactResponse {
             summary: of.summary,
             checks: encode::checks(of.checks),
@@ -76,8 +72,13 @@ pub(super) fn state(state: ContactState) -> contact::State {
     }
 }
 
+/// A decision that it does not go out.
+pub(in crate::api) fn decision(of: Decision) -> proto::ContactDecision {
+    proto::ContactDecision { time: Some(encode::time(of.time)), block: Some(encode::block(of.block)) }
+}
+
 /// One hand-over.
-pub(super) fn attempt(of: Attempt) -> proto::ContactAttempt {
+pub(in crate::api) fn attempt(of: Attempt) -> proto::ContactAttempt {
     let outcome = match of.outcome {
         None => contact_attempt::Outcome::Unspecified,
         Some(AttemptOutcome::Accepted) => contact_attempt::Outcome::Accepted,

@@ -5,6 +5,8 @@ mod encode;
 
 use tonic::{Request, Response, Status, async_trait};
 
+pub(super) use self::encode::{attempt as encode_attempt, decision as encode_decision};
+
 use super::{
     Api, answer,
     decode::{line, page_size, parse, request_key, required_time, time},

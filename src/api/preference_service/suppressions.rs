@@ -35,6 +35,7 @@ pub fn decode(
     let cause = match cause? {
         suppression::Cause::HardBounce => Cause::HardBounce,
         suppression::Cause::Complaint => Cause::Complaint,
+        suppression::Cause::Erasure => Cause::Erasure,
         suppression::Cause::Operator | suppression::Cause::Unspecified => Cause::Operator,
         suppression::Cause::SoftBounces => Cause::SoftBounces,
         suppression::Cause::Legal => Cause::Legal,
@@ -47,6 +48,7 @@ pub fn encode(of: Suppression) -> proto::Suppression {
     let cause = match of.cause {
         Cause::HardBounce => suppression::Cause::HardBounce,
         Cause::Complaint => suppression::Cause::Complaint,
+        Cause::Erasure => suppression::Cause::Erasure,
         Cause::Operator => suppression::Cause::Operator,
         Cause::SoftBounces => suppression::Cause::SoftBounces,
         Cause::Legal => suppression::Cause::Legal,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 pub use self::{
     enrollment::{Applicant, EndCause, Enrollment, EnrollmentState, Entry},
-    store::{Concerned, between, end, insert, list as page_of, related, standings},
+    store::{Concerned, between, end, erase, insert, list as page_of, related, standings},
 };
 use super::{Place, Plans};
 use crate::{

@@ -17,10 +17,13 @@ use super::{
 use crate::{
     clock::Timestamp,
     contacts::Purpose,
-    database::{StoreError, WriteTx},
+    database::{Erased, StoreError, WriteTx},
     ids::{CampaignId, CustomerId, EnrollmentId, TopicId},
     rpc::Page,
 };
+
+/// How many rows a statement names at most.
+const AT_ONCE: usize = 500;
 
 /// Inserts enrollments.
 pub async fn insert(tx: &WriteTx, new: &[Enrollment]) -> Result<(), StoreError> {
@@ -227,6 +230,29 @@ pub async fn move_on(tx: &WriteTx, to: &[(EnrollmentId, String, Timestamp)]) -> 
         .to_owned();
     tx.execute(&update).await?;
     Ok(())
+}
+
+/// Removes what enrollments say about a customer; that they began and ended stays.
+pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<Erased, StoreError> {
+    let ids: Vec<EnrollmentId> = enrollment::Entity::find()
+        .select_only()
+        .column(enrollment::Column::EnrollmentId)
+        .filter(enrollment::Column::CustomerId.eq(customer))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    for some in ids.chunks(AT_ONCE) {
+        let rows = some.iter().map(|id| ValueTuple::Two((*id).into(), format!("erased {id}").into()));
+        let update = Query::update()
+            .table(enrollment::Entity)
+            .from(TableRef::ValuesList(rows.collect(), "given".into_iden()))
+            .value(enrollment::Column::EntryKey, Expr::col(("given", "column2")))
+            .value(enrollment::Column::Subject, "")
+            .and_where(own(enrollment::Column::EnrollmentId).equals(("given", "column1")))
+            .to_owned();
+        tx.execute(&update).await?;
+    }
+    Ok(vec![("enrollments", ids.len() as u64)])
 }
 
 /// Keeps these enrollments from others until the transaction ends; answers those with steps to come.

@@ -5,9 +5,13 @@ mod leases;
 mod outcomes;
 mod store;
 
+pub(super) use self::store::{attempt_key, changed};
 pub use self::{
     leases::{Held, LEASE, end, expire_all, held, is_held, recover, register, renew, take_back_unchanged},
-    outcomes::{Setback, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never, settle_unknown},
+    outcomes::{
+        Setback, end_attempts, give_back, put_off, settle_accepted, settle_late, settle_later, settle_never,
+        settle_unknown,
+    },
     store::{block, due, intend, overdue, queues},
 };
 use super::Block;

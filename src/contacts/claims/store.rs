@@ -209,12 +209,15 @@ fn update_given(rows: Vec<ValueTuple>, now: Timestamp) -> UpdateStatement {
 }
 
 /// What statements that change contacts answer: the key of the last attempt.
-pub(super) fn attempt_key() -> ReturningClause {
+pub(in super::super) fn attempt_key() -> ReturningClause {
     Query::returning().columns([contact::Column::ContactId, contact::Column::AttemptCount])
 }
 
 /// Which contacts a statement changed, each with the number of its last attempt.
-pub(super) async fn changed(tx: &WriteTx, update: &UpdateStatement) -> Result<Vec<(ContactId, i32)>, StoreError> {
+pub(in super::super) async fn changed(
+    tx: &WriteTx,
+    update: &UpdateStatement,
+) -> Result<Vec<(ContactId, i32)>, StoreError> {
     let rows = tx.query_all(update).await?;
     rows.iter().map(|row| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?))).collect()
 }

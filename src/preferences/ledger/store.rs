@@ -56,6 +56,12 @@ pub async fn insert_evidence(tx: &WriteTx, of: &ConsentRecord, new: &Evidence) -
     Ok(())
 }
 
+/// Removes what shows that a customer said anything; answers how many entries that concerns.
+pub async fn erase_evidence(tx: &WriteTx, customer: CustomerId) -> Result<u64, StoreError> {
+    let evidence = evidence::Entity::delete_many().filter(evidence::Column::CustomerId.eq(customer));
+    Ok(evidence.exec(tx).await?.rows_affected)
+}
+
 /// One entry.
 pub async fn find(db: &impl ConnectionTrait, id: ConsentRecordId) -> Result<Option<ConsentRecord>, StoreError> {
     Ok(record::Entity::find_by_id(id).one(db).await?.map(domain))

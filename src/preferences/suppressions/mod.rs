@@ -11,7 +11,7 @@ pub use self::suppression::{AddressKey, Cause, NewSuppression, Suppressed, Suppr
 use crate::{
     clock::{Clock, Timestamp},
     customers::{self, Address, Customer, CustomerKey},
-    database::{self, Connection, Database, StoreError, WriteTx},
+    database::{self, Connection, Database, Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
     ids::{AddressId, SuppressionId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
@@ -68,6 +68,11 @@ impl Suppressions {
         Ok(())
     }
 
+    /// All that ever were of an address, those that are over or were lifted too; the oldest first.
+    pub async fn history(&self, address: &EmailAddress) -> Result<Vec<Suppression>, StoreError> {
+        store::history(self.db.reader(), &AddressKey::of(&self.key, Channel::Email, address)).await
+    }
+
     /// A page of those that hold, the oldest first; of one address, or of all.
     pub async fn list(&self, address: Option<&EmailAddress>, page: &Page) -> Result<PageOf<Suppression>, StoreError> {
         let key = address.map(|address| AddressKey::of(&self.key, Channel::Email, address));
@@ -104,6 +109,31 @@ async fn add(tx: &WriteTx, key: &SecretKey, new: NewSuppression, now: Timestamp)
     };
     store::insert(tx, &suppression).await?;
     Ok(suppression)
+}
+
+/// Removes what suppressions of an erased customer's addresses tell about them: which address they are for is left as a key alone.
+/// `suppress` keeps the addresses from being written to from now on, whoever comes with them.
+pub async fn forget_addresses(
+    tx: &WriteTx,
+    key: &SecretKey,
+    customer: &Customer,
+    suppress: Option<&str>,
+    now: Timestamp,
+) -> Result<(Erased, Vec<SuppressionId>), StoreError> {
+    for address in customer.addresses.iter().filter(|_| suppress.is_some()) {
+        let new = NewSuppression {
+            channel: address.channel,
+            address: address.value.clone(),
+            cause: Cause::Erasure,
+            note: String::new(),
+            actor: suppress.unwrap_or_default().to_owned(),
+            expire_time: None,
+        };
+        add(tx, key, new, now).await?;
+    }
+    let keys = customer.addresses.iter().map(|address| AddressKey::of(key, address.channel, &address.value));
+    let blanked = store::blank(tx, keys).await?;
+    Ok((vec![("suppressions", blanked.len() as u64)], blanked))
 }
 
 /// Lifts what only a customer can, as far as it is older than what the customer said: after a consent of the customer's own for

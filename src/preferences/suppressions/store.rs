@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, LockType, SimpleExpr},
+    sea_query::{Expr, LockType, Query, SimpleExpr},
 };
 
 use super::{AddressKey, Suppression, entity::suppression};
@@ -80,6 +80,14 @@ pub async fn of_address(tx: &WriteTx, key: &AddressKey) -> Result<Vec<Suppressio
     Ok(rows.all(tx).await?.into_iter().map(domain).collect())
 }
 
+/// All that ever were of an address, the oldest first.
+pub async fn history(db: &impl ConnectionTrait, key: &AddressKey) -> Result<Vec<Suppression>, StoreError> {
+    let rows = suppression::Entity::find()
+        .filter(suppression::Column::AddressKey.eq(key.clone().into_bytes()))
+        .order_by_asc(suppression::Column::SuppressionId);
+    Ok(rows.all(db).await?.into_iter().map(domain).collect())
+}
+
 /// Those that hold for these addresses.
 pub async fn load(
     db: &impl ConnectionTrait,
@@ -129,6 +137,20 @@ pub async fn lift(tx: &WriteTx, ids: &[SuppressionId], by: Lift<'_>) -> Result<(
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Removes what suppressions of these addresses say in words, lifted ones too; answers which.
+pub async fn blank(tx: &WriteTx, keys: impl IntoIterator<Item = AddressKey>) -> Result<Vec<SuppressionId>, StoreError> {
+    let mut update = Query::update();
+    update
+        .table(suppression::Entity)
+        .value(suppression::Column::MaskedAddress, "")
+        .value(suppression::Column::Note, "")
+        .value(suppression::Column::LiftReason, Expr::val(None::<String>))
+        .and_where(suppression::Column::AddressKey.is_in(keys.into_iter().map(AddressKey::into_bytes)))
+        .returning(Query::returning().column(suppression::Column::SuppressionId));
+    let rows = tx.query_all(&update).await?;
+    Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?)
 }
 
 fn holding(now: Timestamp) -> Condition {

@@ -16,6 +16,8 @@ text_enum! {
     Cause {
         /// The law, or a court, demands it.
         Legal = "legal",
+        /// Whoever had the address was erased.
+        Erasure = "erasure",
         /// A message was marked as spam.
         Complaint = "complaint",
         /// The address does not exist.
@@ -31,7 +33,7 @@ impl Cause {
     /// Whether it keeps a message from going out.
     pub fn stops(self, purpose: Purpose, essential: bool) -> bool {
         match self {
-            Self::Legal | Self::HardBounce | Self::Operator => true,
+            Self::Legal | Self::Erasure | Self::HardBounce | Self::Operator => true,
             Self::Complaint => !(purpose == Purpose::Transactional && essential),
             Self::SoftBounces => purpose != Purpose::Transactional,
         }
@@ -161,6 +163,7 @@ mod tests {
             [(Transactional, true), (Transactional, false), (Service, false), (Survey, false), (Marketing, false)];
         for (cause, stopped) in [
             (Cause::Legal, 5),
+            (Cause::Erasure, 5),
             (Cause::HardBounce, 5),
             (Cause::Operator, 5),
             (Cause::Complaint, 4),
