@@ -147,6 +147,8 @@ slugs! {
     TemplateId;
     /// A plan.
     CampaignId;
+    /// Who mail is from.
+    SenderId;
 }
 
 impl TemplateId {

@@ -3,6 +3,7 @@
 mod entity;
 mod inspect;
 mod locale;
+mod plain;
 mod render;
 mod store;
 mod template;

@@ -23,6 +23,7 @@ mod preferences;
 mod probes;
 mod resolving;
 mod schema;
+mod senders;
 mod start;
 mod state_machine;
 mod suppressions;
