@@ -32,9 +32,9 @@ const WORDS: [Words; 5] = [
     },
     Words {
         language: "lv",
-        choose: "Jūs izvēlaties, par ko mēs Jums rakstām.",
+        choose: "Jūs nosakāt, par ko Jums rakstām.",
         unsubscribe: "Atteikties",
-        preferences: "Jūsu izvēles",
+        preferences: "Jūsu iestatījumi",
     },
     Words {
         language: "lt",
@@ -133,8 +133,8 @@ mod tests {
         let message = below("Hello.\n\n", "<html><body><p>Hello.</p></BODY></html>", "lv-LV");
         assert_eq!(
             message.text,
-            "Hello.\n\n-- \nJūs izvēlaties, par ko mēs Jums rakstām.\nAtteikties: https://example.com/u/a\n\
-             Jūsu izvēles: https://example.com/p/b\nShop & Co\nRīga\n"
+            "Hello.\n\n-- \nJūs nosakāt, par ko Jums rakstām.\nAtteikties: https://example.com/u/a\n\
+             Jūsu iestatījumi: https://example.com/p/b\nShop & Co\nRīga\n"
         );
         let (before, after) = message.html.split_once("<div lang=\"lv\"").unwrap();
         assert_eq!(before, "<html><body><p>Hello.</p>");

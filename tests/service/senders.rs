@@ -62,7 +62,7 @@ async fn an_offer_says_who_it_is_from_which_list_it_belongs_to_and_how_to_leave_
     let link = link.strip_prefix('<').and_then(|link| link.strip_suffix('>')).unwrap();
     assert!(link.starts_with("https://mail.example.com/u/"), "{link}");
     assert!(mail.text.contains(&format!("Atteikties: {link}")), "{}", mail.text);
-    assert!(mail.text.contains("Jūsu izvēles: https://mail.example.com/p/"), "{}", mail.text);
+    assert!(mail.text.contains("Jūsu iestatījumi: https://mail.example.com/p/"), "{}", mail.text);
     assert!(mail.text.trim_end().ends_with("The Shop, 1 Brīvības iela, Rīga"), "{}", mail.text);
 }
 
