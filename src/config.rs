@@ -1,6 +1,7 @@
 //! Settings: `rapport.toml`, overridden by `RAPPORT_*` variables, overridden by flags.
 
 mod mail;
+mod senders;
 
 use std::{
     fs, io,
@@ -12,7 +13,10 @@ use std::{
 use serde::Deserialize;
 use url::Url;
 
-pub use self::mail::{Credentials, MailLocation, Security, SmtpServer};
+pub use self::{
+    mail::{Credentials, MailLocation, Security, SmtpServer},
+    senders::{DkimSettings, SenderSettings},
+};
 
 /// A setting that stops the start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +59,7 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Listen on an address that other machines reach, although callers are not authenticated: true or false [default: false]
     #[arg(long, value_name = "BOOL", env = "RAPPORT_ALLOW_REMOTE", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(deserialize_with = "senders::flag")]
     pub allow_remote: Option<String>,
     /// Where mail goes: file:FOLDER, smtp://HOST, smtp+starttls://USER:PASSWORD@HOST or smtps://… [default: file:outbox]
     #[arg(long, value_name = "URL", env = "RAPPORT_MAIL_URL", hide_env_values = true)]
@@ -71,6 +76,13 @@ pub struct Settings {
         help = "Sender of all mail: \"Name <address>\" or an address [default: Rapport <rapport@localhost.localdomain>]"
     )]
     pub mail_from: Option<String>,
+    /// The senders of mail, in `rapport.toml` only; where there is none, `mail_from` is the only one.
+    #[arg(skip)]
+    pub senders: Vec<SenderSettings>,
+    /// Mail reaches nobody who is not testing, so marketing needs no sender that is ready for it: true or false [default: false]
+    #[arg(long, value_name = "BOOL", env = "RAPPORT_TEST_SYSTEM", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(deserialize_with = "senders::flag")]
+    pub test_system: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "RAPPORT_LOG")]
     pub log: Option<String>,
@@ -93,6 +105,8 @@ impl Settings {
             mail_connections: pick(self.mail_connections, others.mail_connections),
             mail_rate: pick(self.mail_rate, others.mail_rate),
             mail_from: pick(self.mail_from, others.mail_from),
+            senders: if self.senders.is_empty() { others.senders } else { self.senders },
+            test_system: pick(self.test_system, others.test_system),
             log: pick(self.log, others.log),
             secret_key: pick(self.secret_key, others.secret_key),
         }
@@ -118,7 +132,8 @@ impl Settings {
             found: wrong.message().to_owned(),
             allowed:
                 "database_url, grpc_addr, http_addr, public_url, allow_remote, mail_url, mail_connections, mail_rate, mail_from, \
-                log and secret_key, each a text"
+                test_system, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
+                return_path_domain and dkim, a list of selector, key_file and signs"
                     .to_owned(),
         })
     }
@@ -141,8 +156,12 @@ pub struct Config {
     pub mail_connections: usize,
     /// How many messages all processes together hand over a second; absent = as many as they can.
     pub mail_rate: Option<NonZeroU32>,
-    /// Sender of all mail, as it was written.
-    pub mail_from: String,
+    /// Sender of all mail where no senders are described, as it was written; absent = the default.
+    pub mail_from: Option<String>,
+    /// The senders of mail, as they were described.
+    pub senders: Vec<SenderSettings>,
+    /// Whether marketing goes out from a sender that is not ready.
+    pub test_system: bool,
     /// As it was written; absent = made once, beside the SQLite file.
     pub secret_key: Option<String>,
 }
@@ -167,7 +186,7 @@ impl Config {
         let database = parse_database(settings.database_url.as_deref().unwrap_or("sqlite://rapport.db"))?;
         let secret_key = settings.secret_key.clone();
         check_secret(secret_key.as_deref(), &database)?;
-        let allow_remote = parse_allow_remote(settings)?;
+        let allow_remote = parse_flag("allow_remote", settings.allow_remote.as_deref())?;
         Ok(Self {
             database,
             grpc_addr: parse_addr("grpc_addr", settings.grpc_addr.as_deref(), "127.0.0.1:50051", allow_remote)?,
@@ -176,10 +195,9 @@ impl Config {
             mail: mail::parse_mail(settings.mail_url.as_deref().unwrap_or("file:outbox"))?,
             mail_connections: parse_connections(settings.mail_connections.as_deref())?,
             mail_rate: parse_rate(settings.mail_rate.as_deref())?,
-            mail_from: settings
-                .mail_from
-                .clone()
-                .unwrap_or_else(|| "Rapport <rapport@localhost.localdomain>".to_owned()),
+            mail_from: settings.mail_from.clone(),
+            senders: settings.senders.clone(),
+            test_system: parse_flag("test_system", settings.test_system.as_deref())?,
             secret_key,
         })
     }
@@ -209,11 +227,11 @@ fn parse_public_url(text: &str) -> Result<String, WrongSetting> {
     }
 }
 
-fn parse_allow_remote(settings: &Settings) -> Result<bool, WrongSetting> {
-    match settings.allow_remote.as_deref() {
+fn parse_flag(name: &str, text: Option<&str>) -> Result<bool, WrongSetting> {
+    match text {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(other) => Err(WrongSetting::new("allow_remote", format!("{other:?}"), "true or false")),
+        Some(other) => Err(WrongSetting::new(name, format!("{other:?}"), "true or false")),
     }
 }
 

@@ -149,6 +149,8 @@ slugs! {
     TemplateId;
     /// A plan.
     CampaignId;
+    /// Who mail is from.
+    SenderId;
 }
 
 impl TemplateId {

@@ -13,7 +13,7 @@
 //! | may this contact go out now? | `gate` |
 //! | plans and the customers inside them | `campaigns` |
 //! | what customers want | `preferences` |
-//! | who they are, what happened | `customers`, `events` |
+//! | who they are, what happened, who writes to them | `customers`, `events`, `senders` |
 //! | planned messages, their texts | `contacts`, `templates` |
 //! | foundations | `calendar`, `workers`, `rpc` |
 //! | mail; its channels are columns | `delivery` |
@@ -45,6 +45,7 @@ pub mod pages;
 pub mod preferences;
 pub mod privacy;
 pub mod rpc;
+pub mod senders;
 pub mod service;
 pub mod telemetry;
 pub mod templates;

@@ -23,10 +23,10 @@ use crate::{
     campaigns::{Campaigns, Plans},
     clock::{self, Clock},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
-    contacts::{Contacts, claims},
+    contacts::{Contacts, Purpose, claims},
     customers::Customers,
     database::{self, Database, StoreError},
-    delivery::{Folder, Mailbox, Smtp, Transport},
+    delivery::{Folder, Smtp, Transport},
     dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
     events::Events,
     gate::Gate,
@@ -37,6 +37,7 @@ use crate::{
     preferences::{PreferenceBook, Suppressions},
     privacy::{ForgetDeliveries, Privacy, PurgeCustomers},
     rpc::{GuardLayer, PageTokens, proto},
+    senders::Senders,
     templates::Templates,
     tokens::SecretKey,
     workers::{BellError, Bells, Job, Worker},
@@ -100,6 +101,7 @@ impl Service {
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let (listener, grpc_addr) = listen("grpc_addr", config.grpc_addr).await?;
         let (web_listener, http_addr) = listen("http_addr", config.http_addr).await?;
+        let senders = Senders::open(config)?;
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
@@ -107,11 +109,12 @@ impl Service {
         let lease = Lease::take(db.clone(), replica()).await?;
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_addr}"));
         let links = Links::new(base, key.clone());
-        let ground = Ground { db: &db, clock: &clock, key: &key, links, lease: &lease, metrics: &metrics };
+        let brand = senders.of(Purpose::Marketing).name().to_owned();
+        let ground = Ground { db: &db, clock: &clock, key: &key, senders, links, lease: &lease, metrics: &metrics };
         let parts = build(config, ground, &stop_workers)?;
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
-        let guests = guests(config, &parts.api)?;
+        let guests = guests(brand, &parts.api);
         let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone(), guests);
 
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -233,13 +236,14 @@ struct Ground<'a> {
     db: &'a Database,
     clock: &'a Clock,
     key: &'a SecretKey,
+    senders: Senders,
     links: Links,
     lease: &'a Arc<Lease>,
     metrics: &'a Metrics,
 }
 
 fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Result<Built, StartError> {
-    let Ground { db, clock, key, links, lease, metrics } = ground;
+    let Ground { db, clock, key, senders, links, lease, metrics } = ground;
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
     let (bell, breaker) = (Arc::default(), Arc::default());
@@ -253,9 +257,9 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         metrics: metrics.clone(),
         width: config.mail_connections,
         rate: config.mail_rate,
-        from: mail_from(config)?,
-        key: key.clone(),
+        senders,
         links: links.clone(),
+        key: key.clone(),
         replica: replica(),
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
@@ -291,11 +295,9 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     Ok(Built { api, workers })
 }
 
-/// The pages behind the links in mail, in the name of whoever sends it.
-fn guests(config: &Config, api: &Parts) -> Result<Guests, StartError> {
-    let Mailbox { name, address } = mail_from(config)?;
-    let brand = if name.is_empty() { address.domain().to_owned() } else { name };
-    Ok(Guests {
+/// The pages behind the links in mail, in the name of whoever sends most of it.
+fn guests(brand: String, api: &Parts) -> Guests {
+    Guests {
         clock: api.clock.clone(),
         links: api.links.clone(),
         customers: api.customers.clone(),
@@ -303,7 +305,7 @@ fn guests(config: &Config, api: &Parts) -> Result<Guests, StartError> {
         preferences: api.preferences.clone(),
         intake: api.intake.clone(),
         look: Look::new(brand),
-    })
+    }
 }
 
 async fn open_database(config: &Config) -> Result<Database, StartError> {
@@ -353,14 +355,6 @@ fn open_transport(config: &Config) -> Result<Transport, StartError> {
             }
         },
     }
-}
-
-fn mail_from(config: &Config) -> Result<Mailbox, StartError> {
-    let parsed = config.mail_from.parse();
-    parsed.map_err(|wrong: String| {
-        let found = format!("{:?}", config.mail_from);
-        WrongSetting::new("mail_from", found, format!("\"Name <address>\" or an address; it {wrong}")).into()
-    })
 }
 
 /// Listens where a setting says; answers where that is.

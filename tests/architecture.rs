@@ -17,7 +17,7 @@ const ROWS: &[&[&str]] = &[
     &["gate"],
     &["campaigns"],
     &["preferences"],
-    &["customers", "events"],
+    &["customers", "events", "senders"],
     &["contacts", "templates"],
     &["filter", "calendar", "workers", "rpc"],
     &["delivery", "links"],

@@ -10,7 +10,7 @@ use crate::{
     calendar::{Weekdays, YEARS},
     clock::Timestamp,
     customers::CustomerKey,
-    delivery::Channel,
+    delivery::{Channel, breaks_headers},
     preferences::LocalizedText,
     rpc::{
         Caller, RequestKey, Violations,
@@ -29,7 +29,7 @@ pub fn line(violations: &mut Violations, path: impl fmt::Display, text: &str, mo
     let text: String = text.trim().nfc().collect();
     if text.chars().count() > most {
         violations.add(path.to_string(), format!("must be at most {most} characters"));
-    } else if text.chars().any(forbidden) {
+    } else if text.chars().any(breaks_headers) {
         violations.add(path.to_string(), "must not hold line breaks or other control characters");
     }
     text
@@ -44,12 +44,12 @@ pub fn required(violations: &mut Violations, path: impl fmt::Display, text: &str
     line(violations, path, text, most)
 }
 
-/// A text of several lines, at most so many bytes, as it was written.
+/// A text of several lines, at most so many characters, as it was written.
 pub fn text(violations: &mut Violations, path: impl fmt::Display, text: String, most: usize) -> String {
     if text.chars().count() > most {
         violations.add(path.to_string(), format!("must be at most {most} characters"));
-    } else if text.contains('\0') {
-        violations.add(path.to_string(), "must not hold the character U+0000");
+    } else if text.chars().any(|letter| letter.is_control() && !matches!(letter, '\t' | '\r' | '\n')) {
+        violations.add(path.to_string(), "must not hold control characters other than tabs and line breaks");
     }
     text
 }
@@ -200,7 +200,7 @@ fn object_at(
     let mut object = Map::new();
     for (key, value) in fields.fields {
         let path = format!("{path}.{key}");
-        if !(1..=128).contains(&key.chars().count()) || key.chars().any(forbidden) {
+        if !(1..=128).contains(&key.chars().count()) || key.chars().any(breaks_headers) {
             violations.add(path, "keys must be 1 to 128 characters, without control characters");
             continue;
         }
@@ -297,11 +297,6 @@ pub fn request_key(
     RequestKey::new(caller, method, request_id, body)
 }
 
-/// Control characters, line separators, and marks that turn the direction of writing: nothing that a name or a header needs.
-fn forbidden(letter: char) -> bool {
-    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,6 +321,14 @@ mod tests {
         assert_eq!(line(&mut Violations::default(), "x", " Be\u{301}a ", 10), "Béa");
         for wrong in ["a\r\nb", "a\u{0}", "a\u{85}b", "a\u{2028}b", "a\u{202e}b", "aaaaaaaaaaa"] {
             assert_eq!(noted(|violations| drop(line(violations, "x", wrong, 10))), ["x"], "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_lines_and_tabs_and_no_other_control_characters() {
+        assert_eq!(noted(|violations| drop(text(violations, "x", "a\tb\r\nc\n".into(), 10))), [""; 0]);
+        for wrong in ["a\u{0}", "a\u{7}b", "a\u{7f}b", "a\u{85}b", "a\u{9b}b", "aaaaaaaaaaa"] {
+            assert_eq!(noted(|violations| drop(text(violations, "x", wrong.into(), 10))), ["x"], "{wrong:?}");
         }
     }
 

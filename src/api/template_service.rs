@@ -2,6 +2,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, answer, decode, encode, open};
 use crate::{
+    delivery::breaks_headers,
     dispatch::{Preview, PreviewSource},
     ids::TemplateId,
     rpc::{
@@ -174,6 +175,8 @@ fn variants(violations: &mut Violations, path: &str, variants: Vec<proto::Templa
         }
         if variant.subject.trim().is_empty() {
             violations.add(at("subject"), "is required");
+        } else if variant.subject.trim().chars().any(breaks_headers) {
+            violations.add(at("subject"), "must not hold line breaks or other control characters");
         }
         if variant.text_body.trim().is_empty() && variant.html_body.trim().is_empty() {
             violations.add(at("textBody"), "one of textBody and htmlBody is required");

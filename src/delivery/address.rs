@@ -2,6 +2,8 @@ use std::{fmt, str::FromStr};
 
 use idna::AsciiDenyList;
 
+use super::breaks_headers;
+
 /// An e-mail address that mail can be sent to: a dot-atom, "@" and a DNS name of at least two labels (RFC 5321, 4.1.2).
 /// Comments, quoted local parts and address literals are refused: nobody signs up with one. The domain is kept in its ASCII
 /// form and lower case (UTS 46), the local part as it was written.
@@ -99,8 +101,8 @@ impl FromStr for Mailbox {
         let address = rest.strip_suffix('>').ok_or("must end with \">\" after the address")?;
         let name = name.trim();
         let name = name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).unwrap_or(name);
-        if name.chars().any(char::is_control) {
-            return Err("must not hold control characters".to_owned());
+        if name.chars().any(breaks_headers) {
+            return Err("must not hold line breaks or other control characters".to_owned());
         }
         Ok(Self { name: name.to_owned(), address: address.parse()? })
     }

@@ -18,10 +18,12 @@ impl Folder {
     }
 
     /// Writes `name`.eml: whole or not at all. It survives a crash of this process; a power cut may take the last ones, as
-    /// nothing waits for the disk here.
+    /// nothing waits for the disk here. Above the letter stands where it bounces to, as whoever delivers a letter for good writes
+    /// it (RFC 5321, 4.4).
     pub async fn hand_over(&self, envelope: Envelope<'_>) -> Outcome {
         let folder = Arc::clone(&self.0);
-        let (name, letter) = (envelope.name.to_owned(), envelope.letter.to_owned());
+        let (name, return_path) = (envelope.name.to_owned(), format!("Return-Path: <{}>\r\n", envelope.from));
+        let letter = [return_path.as_bytes(), envelope.letter].concat();
         let written = tokio::task::spawn_blocking(move || write(&folder, &name, &letter)).await;
         match written {
             Ok(Ok(())) => Outcome::Accepted,
@@ -65,7 +67,10 @@ mod tests {
         let files: Vec<_> =
             fs::read_dir(place.path().join("a/b")).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(files, ["cnt_1.eml"]);
-        assert_eq!(fs::read_to_string(place.path().join("a/b/cnt_1.eml")).unwrap(), "second");
+        assert_eq!(
+            fs::read_to_string(place.path().join("a/b/cnt_1.eml")).unwrap(),
+            "Return-Path: <anna@example.com>\r\nsecond"
+        );
     }
 
     #[tokio::test]

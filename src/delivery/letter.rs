@@ -17,6 +17,8 @@ const LONGEST_LINE: usize = 998;
 pub struct Letter<'a> {
     /// Who sends it.
     pub from: &'a Mailbox,
+    /// Who gets the answer; none = who sends it.
+    pub reply_to: Option<&'a Mailbox>,
     /// The name of who gets it; empty = none.
     pub to_name: &'a str,
     /// The address of who gets it.
@@ -31,6 +33,25 @@ pub struct Letter<'a> {
     pub date: Timestamp,
     /// Without angle brackets.
     pub message_id: &'a str,
+    /// The list that it belongs to, and how to leave it; none = it cannot be left.
+    pub list: Option<MailingList<'a>>,
+    /// What mailbox providers count complaints by, the sender last.
+    pub feedback_id: &'a str,
+    /// Nobody's hand sent it: who is away does not answer (RFC 3834).
+    pub auto_submitted: bool,
+    /// One of many: who is away does not answer either.
+    pub bulk: bool,
+}
+
+/// What a letter says about the list that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct MailingList<'a> {
+    /// Its name for people.
+    pub name: &'a str,
+    /// Its name for programs: labels with dots between (RFC 2919).
+    pub id: &'a str,
+    /// Where a POST takes the reader off it (RFC 8058).
+    pub unsubscribe: &'a str,
 }
 
 /// Why a letter cannot be sent to anybody.
@@ -45,19 +66,37 @@ pub enum UnfitLetter {
     /// There is nothing to read.
     #[error("the message has neither a text nor an HTML part")]
     Empty,
+    /// A key did not sign.
+    #[error("the message could not be signed")]
+    NotSigned,
 }
 
 impl Letter<'_> {
     /// The message as it goes onto the wire (RFC 5322, 2045 to 2047): 7-bit, lines end in CRLF.
     pub fn compose(&self) -> Result<Vec<u8>, UnfitLetter> {
         check_letter(self.to_name, self.subject, self.text, self.html)?;
-        let message = MessageBuilder::new()
+        let mut message = MessageBuilder::new()
             .date(self.date.timestamp())
             .header("From", mailbox(&self.from.name, &self.from.address))
-            .header("To", mailbox(self.to_name, self.to))
-            .header("Subject", unstructured(self.subject))
-            .message_id(self.message_id)
-            .body(self.body());
+            .header("To", mailbox(self.to_name, self.to));
+        if let Some(reply_to) = self.reply_to {
+            message = message.header("Reply-To", mailbox(&reply_to.name, &reply_to.address));
+        }
+        message = message.header("Subject", unstructured(self.subject)).message_id(self.message_id);
+        if let Some(list) = &self.list {
+            message = message
+                .header("List-Id", list_id(list))
+                .header("List-Unsubscribe", Raw::new(format!("<{}>", list.unsubscribe)))
+                .header("List-Unsubscribe-Post", Raw::new("List-Unsubscribe=One-Click"));
+        }
+        message = message.header("Feedback-ID", Raw::new(self.feedback_id));
+        if self.auto_submitted {
+            message = message.header("Auto-Submitted", Raw::new("auto-generated"));
+        }
+        if self.bulk {
+            message = message.header("Precedence", Raw::new("bulk"));
+        }
+        let message = message.body(self.body());
         let mut bytes = Vec::with_capacity(1_024 + 2 * (self.text.len() + self.html.len()));
         message.serialize(&mut bytes);
         // The composer folds what it can fold; an address or a header it cannot is caught here.
@@ -144,8 +183,20 @@ fn encoded_words(text: &str) -> String {
     words.join(" ")
 }
 
-/// Control characters and line separators, and the marks that turn the direction of writing and so disguise an address.
-fn breaks_headers(letter: char) -> bool {
+/// A phrase and a name in angle brackets (RFC 2919).
+fn list_id(list: &MailingList<'_>) -> HeaderType<'static> {
+    let plain = |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\') || letter == ' ';
+    let name = match list.name {
+        "" => String::new(),
+        name if name.chars().all(plain) && !looks_encoded(name) => format!("\"{name}\" "),
+        name => encoded_words(name) + " ",
+    };
+    Raw::new(format!("{name}<{}>", list.id)).into()
+}
+
+/// Control characters and line separators, and the marks that turn the direction of writing and so disguise an address: no
+/// line that may go into a header holds one.
+pub fn breaks_headers(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -159,17 +210,65 @@ mod tests {
     fn compose(name: &str, subject: &str, text: &str, html: &str) -> Result<Vec<u8>, UnfitLetter> {
         let from: Mailbox = "Rapport <hello@example.com>".parse().unwrap();
         let to: EmailAddress = "anna@example.com".parse().unwrap();
-        let letter = Letter {
-            from: &from,
-            to_name: name,
-            to: &to,
-            subject,
-            text,
-            html,
+        bare(&from, &to, Content { name, subject, text, html }).compose()
+    }
+
+    struct Content<'a> {
+        name: &'a str,
+        subject: &'a str,
+        text: &'a str,
+        html: &'a str,
+    }
+
+    fn bare<'a>(from: &'a Mailbox, to: &'a EmailAddress, content: Content<'a>) -> Letter<'a> {
+        Letter {
+            from,
+            reply_to: None,
+            to_name: content.name,
+            to,
+            subject: content.subject,
+            text: content.text,
+            html: content.html,
             date: Timestamp::from_timestamp(852_714_000, 0).unwrap(),
             message_id: "0123456789@example.com",
-        };
-        letter.compose()
+            list: None,
+            feedback_id: "none:orders:service:default",
+            auto_submitted: false,
+            bulk: false,
+        }
+    }
+
+    #[test]
+    fn a_letter_to_a_list_says_which_and_how_to_leave_it() {
+        let (from, to) = ("Shop <shop@example.com>".parse().unwrap(), "anna@example.com".parse().unwrap());
+        let reply_to: Mailbox = "Care, Ltd <care@example.com>".parse().unwrap();
+        let unsubscribe = format!("https://mail.example.com/u/{}", "a".repeat(52));
+        for (name, expected) in [
+            ("Offers, and more", "List-Id: \"Offers, and more\" <offers.example.com>\r\n"),
+            ("Piedāvājumi", "List-Id: =?utf-8?B?UGllZMSBdsSBanVtaQ==?= <offers.example.com>\r\n"),
+            ("a \"b\"", "List-Id: =?utf-8?B?YSAiYiI=?= <offers.example.com>\r\n"),
+        ] {
+            let letter = Letter {
+                reply_to: Some(&reply_to),
+                list: Some(MailingList { name, id: "offers.example.com", unsubscribe: &unsubscribe }),
+                auto_submitted: true,
+                bulk: true,
+                ..bare(&from, &to, Content { name: "", subject: "x", text: "x", html: "" })
+            };
+            let text = String::from_utf8(letter.compose().unwrap()).unwrap();
+            let unsubscribe = format!("List-Unsubscribe: <{unsubscribe}>\r\n");
+            for header in [
+                expected,
+                "Reply-To: \"Care, Ltd\" <care@example.com>\r\n",
+                &unsubscribe,
+                "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n",
+                "Feedback-ID: none:orders:service:default\r\n",
+                "Auto-Submitted: auto-generated\r\n",
+                "Precedence: bulk\r\n",
+            ] {
+                assert!(text.contains(header), "{header:?} is not in {text}");
+            }
+        }
     }
 
     #[test]
@@ -180,6 +279,7 @@ mod tests {
             To: \"Anna\" <anna@example.com>\r\n\
             Subject: Hello\r\n\
             Message-ID: <0123456789@example.com>\r\n\
+            Feedback-ID: none:orders:service:default\r\n\
             MIME-Version: 1.0\r\n";
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.starts_with(expected), "{text}");

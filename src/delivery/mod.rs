@@ -2,6 +2,7 @@
 
 mod address;
 mod breaker;
+mod dkim;
 mod folder;
 mod letter;
 mod message_id;
@@ -10,8 +11,9 @@ mod smtp;
 pub use self::{
     address::{EmailAddress, Mailbox},
     breaker::Breaker,
+    dkim::{SigningPair, UnfitKey, sign},
     folder::Folder,
-    letter::{Letter, UnfitLetter, check_letter},
+    letter::{Letter, MailingList, UnfitLetter, breaks_headers, check_letter},
     message_id::message_id,
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };

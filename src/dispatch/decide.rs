@@ -3,13 +3,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Dispatcher,
-    hand_over::{Order, Post},
-    hands::Grip,
-    prepare::Draft,
-    score::Tally,
-};
+use super::{Dispatcher, compose::Order, hand_over::Post, hands::Grip, prepare::Draft, score::Tally};
 use crate::{
     campaigns::enrollments,
     clock::Timestamp,
@@ -171,7 +165,8 @@ impl Dispatcher {
                     Some(block) => decisions.block(&draft.contact, block),
                     None => {
                         facts.count(&draft.contact, now);
-                        decisions.send(draft, address, consent);
+                        let list_name = facts.topic_name(&draft.contact).to_owned();
+                        decisions.send(draft, address, consent, list_name);
                     }
                 },
                 Verdict::Defer(block) => decisions.block(&draft.contact, block),
@@ -237,7 +232,7 @@ async fn pick(db: &impl Connection, which: Which<'_>, now: Timestamp, most: usiz
 
 impl Decisions {
     /// The gate sends nothing whose message does not render.
-    fn send(&mut self, draft: Draft, address: Address, consent: Option<ConsentRecordId>) {
+    fn send(&mut self, draft: Draft, address: Address, consent: Option<ConsentRecordId>, list_name: String) {
         let Draft { contact, to_name, message: Ok((message, template_version)) } = draft else {
             return;
         };
@@ -249,7 +244,7 @@ impl Decisions {
             template_version,
             consent,
         });
-        self.orders.push(Order { contact, to_name, to: address.value, message });
+        self.orders.push(Order { contact, to_name, to: address.value, list_name, message });
     }
 
     fn end(&mut self, contact: &Contact, block: Block) {

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     contacts::{Contact, Lane},
-    delivery::{Announcement, EmailAddress, Envelope, Letter, Outcome, Refusal, UnfitLetter},
-    ids::ClaimToken,
-    templates::Rendered,
+    delivery::{Announcement, EmailAddress, Envelope, Outcome, Refusal, UnfitLetter},
+    ids::{ClaimToken, ContactId},
+    senders::Sender,
 };
 
 /// How long a transactional message to a slow receiver waits at most before it is tried again.
@@ -25,27 +25,18 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long a hand-over that is under way may still take when the process stops.
 const FAREWELL: Duration = Duration::from_secs(20);
 
-/// What is written to whom.
-#[derive(Debug)]
-pub(super) struct Order {
-    /// Its contact, as it was picked.
-    pub contact: Contact,
-    /// How the customer is addressed.
-    pub to_name: String,
-    /// Where it goes.
-    pub to: EmailAddress,
-    /// What it says.
-    pub message: Rendered,
-}
-
 /// A letter whose intent is recorded.
 #[derive(Debug)]
 pub(super) struct Post {
     /// Its contact, as it was picked.
     pub contact: Contact,
+    /// Who sends it.
+    pub sender: Arc<Sender>,
+    /// Where it bounces to.
+    pub from: EmailAddress,
     /// Where it goes.
     pub to: EmailAddress,
-    /// As it goes onto the wire, or why nobody can get it.
+    /// As it goes onto the wire, but not signed yet; or why nobody can get it.
     pub letter: Result<Vec<u8>, UnfitLetter>,
 }
 
@@ -86,37 +77,28 @@ impl Dispatcher {
             stop: stop.clone(),
         };
         async move {
-            let handed = errand.run(&post).await;
-            (post.contact, handed)
+            let Post { contact, sender, from, to, letter } = post;
+            let signed = match letter {
+                Ok(letter) => errand.dispatcher.sign(&sender, letter).await,
+                unfit => unfit,
+            };
+            let handed = match signed {
+                Ok(letter) => {
+                    let name = contact.contact_id.to_string();
+                    errand
+                        .run(contact.contact_id, Envelope { name: &name, from: &from, to: &to, letter: &letter })
+                        .await
+                }
+                Err(unfit) => Handed::Over(Outcome::Never(Refusal::plain(unfit.to_string()))),
+            };
+            (contact, handed)
         }
-    }
-
-    /// Composes what was ordered.
-    pub(super) fn compose(&self, order: Order) -> Post {
-        let letter = Letter {
-            from: &self.of.from,
-            to_name: &order.to_name,
-            to: &order.to,
-            subject: &order.message.subject,
-            text: &order.message.text,
-            html: &order.message.html,
-            date: self.of.clock.now(),
-            message_id: &self.message_id(order.contact.contact_id),
-        };
-        let letter = letter.compose();
-        Post { contact: order.contact, to: order.to, letter }
     }
 }
 
 impl Errand {
-    async fn run(self, post: &Post) -> Handed {
+    async fn run(self, contact_id: ContactId, envelope: Envelope<'_>) -> Handed {
         let own = &self.dispatcher;
-        let letter = match &post.letter {
-            Ok(letter) => letter,
-            Err(unfit) => return Handed::Over(Outcome::Never(Refusal::plain(unfit.to_string()))),
-        };
-        let (from, name) = (&own.of.from.address, post.contact.contact_id.to_string());
-        let envelope = Envelope { name: &name, from, to: &post.to, letter };
         let waited = tokio::select! {
             waited = self.wait_for_turn(envelope) => waited,
             () = self.stop.cancelled() => return Handed::Back,
@@ -130,7 +112,7 @@ impl Errand {
             return Handed::Back;
         }
         visit.begin();
-        own.hands.begin(post.contact.contact_id);
+        own.hands.begin(contact_id);
         let heir = Heir::to(&own.width, &own.caution, room, conversation.is_some());
         let (outcome, conversation) = tokio::select! {
             done = own.of.transport.hand_over(envelope, conversation, || heir.name()) => done,

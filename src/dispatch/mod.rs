@@ -17,10 +17,12 @@
 //! [`Recover`].
 
 mod capacity;
+mod compose;
 mod conductor;
 mod decide;
 mod domains;
 mod expire;
+mod footer;
 mod forget;
 mod hand_over;
 mod hands;
@@ -42,7 +44,8 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    capacity::Capacity, domains::Domains, hands::Hands, heir::Caution, rates::Rate, score::Score, turns::Turns,
+    capacity::Capacity, compose::Desk, domains::Domains, hands::Hands, heir::Caution, rates::Rate, score::Score,
+    turns::Turns,
 };
 pub use self::{
     expire::Expire,
@@ -57,10 +60,10 @@ use crate::{
     clock::Clock,
     contacts::Contact,
     database::{Database, StoreError},
-    delivery::{Breaker, Mailbox, Transport},
-    ids::ContactId,
+    delivery::{Breaker, Transport},
     links::Links,
     metrics::Metrics,
+    senders::Senders,
     templates::Templates,
     tokens::SecretKey,
     workers::{Bell, Done, Job},
@@ -91,11 +94,11 @@ pub struct Equipment {
     /// How many letters a second the transport takes from all processes; none = as many as it can.
     pub rate: Option<NonZeroU32>,
     /// Who sends.
-    pub from: Mailbox,
-    /// Makes Message-IDs.
-    pub key: SecretKey,
+    pub senders: Senders,
     /// Makes the links in mail.
     pub links: Links,
+    /// Makes Message-IDs and return paths.
+    pub key: SecretKey,
     /// This process.
     pub replica: String,
     /// This process's right to hold contacts.
@@ -115,6 +118,7 @@ pub struct Dispatcher {
     /// How many lots are decided at once.
     deciders: usize,
     domains: Domains,
+    desk: Desk,
     hands: Hands,
     score: tokio::sync::Mutex<Score>,
 }
@@ -132,15 +136,11 @@ impl Dispatcher {
             // for its commit.
             deciders: if of.db.is_shared() && of.rate.is_none() { 2 } else { 1 },
             domains: Domains::new(of.width),
+            desk: Desk::new(),
             hands: Hands::default(),
             score: tokio::sync::Mutex::default(),
             of,
         })
-    }
-
-    /// The Message-ID of a contact, without angle brackets.
-    pub fn message_id(&self, contact: ContactId) -> String {
-        crate::delivery::message_id(&self.of.key, contact, self.of.from.address.domain())
     }
 
     /// Has it look again.

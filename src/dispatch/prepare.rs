@@ -1,14 +1,13 @@
 use std::collections::HashMap;
 
-use super::Dispatcher;
+use super::{Dispatcher, footer::Footer};
 use crate::{
-    contacts::Contact,
+    contacts::{Contact, Purpose},
     customers::Customer,
     database::StoreError,
     delivery::check_letter,
     events::{self, Event},
     ids::{CustomerId, EventId, TemplateId},
-    links::Links,
     preferences::{CONFIRMATION, SendingPolicy},
     templates::{Data, Published, Rendered},
 };
@@ -42,36 +41,44 @@ impl Dispatcher {
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id));
-            let message =
-                render(policy, &self.of.links, &contact, customer, event, templates.get(&contact.template_id));
+            let message = self.render(policy, &contact, customer, event, templates.get(&contact.template_id));
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }
         };
         Ok(contacts.into_iter().map(draft).collect())
     }
-}
 
-fn render(
-    policy: &SendingPolicy,
-    links: &Links,
-    contact: &Contact,
-    customer: Option<&Customer>,
-    event: Option<&Event>,
-    template: Option<&Published>,
-) -> Result<(Rendered, i32), String> {
-    let customer = customer.ok_or("the customer is not there")?;
-    let template = template.ok_or_else(|| format!("template {} has no published version", contact.template_id))?;
-    let fail = |what: String| format!("template {} version {}: {what}", contact.template_id, template.version);
-    let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
-    let event = event.map(|event| event.body.template_data());
-    let mut own = contact.data.clone();
-    if contact.topic_id.as_str() == CONFIRMATION {
-        own.insert("confirm_url".to_owned(), links.confirm(contact.contact_id).into());
+    /// What it says, with a way to leave it.
+    fn render(
+        &self,
+        policy: &SendingPolicy,
+        contact: &Contact,
+        customer: Option<&Customer>,
+        event: Option<&Event>,
+        template: Option<&Published>,
+    ) -> Result<(Rendered, i32), String> {
+        let customer = customer.ok_or("the customer is not there")?;
+        let template = template.ok_or_else(|| format!("template {} has no published version", contact.template_id))?;
+        let fail = |what: String| format!("template {} version {}: {what}", contact.template_id, template.version);
+        let compiled = template.compiled.as_ref().map_err(|error| fail(error.to_string()))?;
+        let event = event.map(|event| event.body.template_data());
+        let links = &self.of.links;
+        let (unsubscribe, preferences) = (links.unsubscribe(contact.contact_id), links.preferences(contact.contact_id));
+        let mut own = contact.data.clone();
+        if contact.topic_id.as_str() == CONFIRMATION {
+            own.insert("confirm_url".to_owned(), links.confirm(contact.contact_id).into());
+        }
+        let data = Data::new(customer.template_data(policy.time_zone), event, own)
+            .with_links(unsubscribe.clone(), preferences.clone());
+        let locale = customer.locale.as_ref().unwrap_or(&policy.default_locale);
+        let mut rendered = compiled.render(Some(locale), &data).map_err(|error| fail(error.to_string()))?;
+        if contact.purpose != Purpose::Transactional {
+            let postal_address = &self.of.senders.of(contact.purpose).postal_address;
+            let footer = Footer { unsubscribe: &unsubscribe, preferences: &preferences, postal_address };
+            footer.below(&mut rendered, locale);
+        }
+        check_letter(&customer.display_name, &rendered.subject, &rendered.text, &rendered.html)
+            .map_err(|error| fail(error.to_string()))?;
+        Ok((rendered, template.version))
     }
-    let data = Data::new(customer.template_data(policy.time_zone), event, own);
-    let locale = customer.locale.as_ref().unwrap_or(&policy.default_locale);
-    let rendered = compiled.render(Some(locale), &data).map_err(|error| fail(error.to_string()))?;
-    check_letter(&customer.display_name, &rendered.subject, &rendered.text, &rendered.html)
-        .map_err(|error| fail(error.to_string()))?;
-    Ok((rendered, template.version))
 }

@@ -3,8 +3,7 @@ use serde_json::{Map, Value};
 use super::Dispatcher;
 use crate::{
     customers,
-    delivery::{EmailAddress, Letter},
-    ids::{ContactId, CustomerId, TemplateId},
+    ids::{CustomerId, TemplateId},
     preferences,
     rpc::{Fault, Reason},
     templates::{Compiled, Content, Data, Locale, Problem, Rendered, Severity, inspect, sample_of},
@@ -73,23 +72,6 @@ impl Dispatcher {
             }
         };
         Ok(Preview { message, problems })
-    }
-
-    fn size(&self, rendered: &Rendered, name: &str) -> usize {
-        let Ok(to) = "customer@example.com".parse::<EmailAddress>() else {
-            return 0;
-        };
-        let letter = Letter {
-            from: &self.of.from,
-            to_name: name,
-            to: &to,
-            subject: &rendered.subject,
-            text: &rendered.text,
-            html: &rendered.html,
-            date: self.of.clock.now(),
-            message_id: &self.message_id(ContactId::generate()),
-        };
-        letter.compose().map_or(0, |bytes| bytes.len())
     }
 }
 

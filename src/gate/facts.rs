@@ -93,6 +93,11 @@ impl Facts {
         &self.customers
     }
 
+    /// What a contact's topic is called, in the same language for everybody.
+    pub fn topic_name(&self, contact: &Contact) -> &str {
+        self.topics.get(&contact.topic_id).map_or("", |topic| topic.name(&self.policy.default_locale))
+    }
+
     /// What holds for everybody.
     pub fn policy(&self) -> &SendingPolicy {
         &self.policy

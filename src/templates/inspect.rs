@@ -20,11 +20,6 @@ pub fn inspect(content: &Content) -> Vec<Problem> {
         for part in Part::ALL {
             problems.extend(source_problems(variant, part));
         }
-        if variant.text_body.is_empty() {
-            let description =
-                "there is no plain-text part: some mail programs show nothing, and spam filters mind".to_owned();
-            problems.push(problem(Severity::Warning, variant, Part::Text, 0, description));
-        }
     }
     if problems.iter().all(|problem| problem.severity != Severity::Error) {
         problems.extend(trial_problems(content));
@@ -77,7 +72,11 @@ fn unknown_name(path: &str) -> Option<String> {
         ("customer", Some(_)) => &CUSTOMER,
         ("event", Some(_)) => &EVENT,
         ("customer" | "event" | "data" | "namespace" | "dict", _) => return None,
-        _ => return Some(format!("there is no \"{root}\"; there are customer, event and data")),
+        ("unsubscribe_url" | "preferences_url", None) => return None,
+        _ => {
+            let known = "customer, event, data, unsubscribe_url and preferences_url";
+            return Some(format!("there is no \"{root}\"; there are {known}"));
+        }
     };
     let field = field?;
     if known.contains(&field) {

@@ -4,6 +4,7 @@ mod entity;
 mod inspect;
 mod locale;
 mod markup;
+mod plain;
 mod render;
 mod store;
 mod template;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::{
     Locale,
     markup::write_value,
+    plain::text_of,
     template::{Content, Part, Variant},
 };
 
@@ -16,11 +17,16 @@ const STEPS: u64 = 50_000;
 const LARGEST_OUTPUT: usize = 2 * 1024 * 1024;
 
 /// What a message is rendered from.
-#[derive(Debug, Clone, Default)]
-pub struct Data(Map<String, Json>);
+#[derive(Debug, Clone)]
+pub struct Data {
+    values: Map<String, Json>,
+    unsubscribe_url: String,
+    preferences_url: String,
+}
 
 impl Data {
-    /// From what the customer brings, and the event, where one caused the message, and what the caller gave.
+    /// From what the customer brings, and the event, where one caused the message, and what the caller gave. Its links lead
+    /// nowhere, as in a preview.
     pub fn new(customer: Json, event: Option<Json>, data: Map<String, Json>) -> Self {
         let mut all = Map::new();
         all.insert("customer".to_owned(), customer);
@@ -28,14 +34,37 @@ impl Data {
         if let Some(event) = event {
             all.insert("event".to_owned(), event);
         }
-        Self(all)
+        Self {
+            values: all,
+            unsubscribe_url: "https://example.com/u/preview".to_owned(),
+            preferences_url: "https://example.com/p/preview".to_owned(),
+        }
+    }
+
+    /// This, with the links of a message that is sent.
+    pub fn with_links(mut self, unsubscribe_url: String, preferences_url: String) -> Self {
+        (self.unsubscribe_url, self.preferences_url) = (unsubscribe_url, preferences_url);
+        self
     }
 
     /// This, with `over` laid over it key by key.
     pub fn overlaid(mut self, over: Map<String, Json>) -> Self {
-        overlay(&mut self.0, over);
+        overlay(&mut self.values, over);
         self
     }
+
+    fn context(&self) -> Value {
+        let values = Value::from(Serde(&self.values));
+        let (unsubscribe_url, preferences_url) = (link(&self.unsubscribe_url), link(&self.preferences_url));
+        minijinja::context! { unsubscribe_url, preferences_url, ..values }
+    }
+}
+
+/// Written as it is, where nothing in it means anything in HTML: slashes need no escape, and not everybody who looks for links
+/// undoes one.
+fn link(url: &str) -> Value {
+    let plain = !url.contains(['&', '<', '>', '"', '\'']);
+    if plain { Value::from_safe_string(url.to_owned()) } else { Value::from(url) }
 }
 
 fn overlay(under: &mut Map<String, Json>, over: Map<String, Json>) {
@@ -103,14 +132,23 @@ impl Compiled {
             let description = "there is no variant without a locale to fall back on".to_owned();
             return Err(RenderError { part: Part::Subject, line: 0, description, depends_on_data: false });
         };
-        let context = Value::from(Serde(&data.0));
+        let context = data.context();
         let render = |part| self.render_part(variant, part, &context);
         let subject = render(Part::Subject)?.trim().to_owned();
         if subject.chars().any(char::is_control) {
             let description = "renders to more than one line or holds a control character".to_owned();
             return Err(RenderError { part: Part::Subject, line: 0, description, depends_on_data: false });
         }
-        Ok(Rendered { locale: variant.locale.clone(), subject, text: render(Part::Text)?, html: render(Part::Html)? })
+        let (mut text, html) = (render(Part::Text)?, render(Part::Html)?);
+        if text.is_empty() && !html.is_empty() {
+            text = text_of(&html).map_err(|description| RenderError {
+                part: Part::Html,
+                line: 0,
+                description,
+                depends_on_data: false,
+            })?;
+        }
+        Ok(Rendered { locale: variant.locale.clone(), subject, text, html })
     }
 
     fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {

@@ -61,10 +61,20 @@ impl World {
         Self::at(MONDAY).await
     }
 
+    /// A service on a Monday morning, with settings of its own.
+    pub async fn configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::configured_at(MONDAY, change).await
+    }
+
     /// A service at a moment.
     pub async fn at(start: &str) -> Self {
+        Self::configured_at(start, |_| ()).await
+    }
+
+    async fn configured_at(start: &str, change: impl FnOnce(&mut Config)) -> Self {
         let place = Place::make().await;
-        let config = place.config();
+        let mut config = place.config();
+        change(&mut config);
         migrate(&config).await;
         let (clock, hand) = Clock::simulated(moment(start));
         let service = Service::start(&config, clock.clone()).await.expect("the service starts");
@@ -356,6 +366,19 @@ pub struct Mail {
 }
 
 impl Mail {
+    /// The text without the footer.
+    pub fn words(&self) -> &str {
+        self.text.split("\r\n-- \r\n").next().unwrap_or_default().trim_end()
+    }
+
+    /// What stands in a header, unfolded; empty = there is no such header.
+    pub fn header(&self, name: &str) -> String {
+        let headers =
+            self.raw.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n ", " ").replace("\r\n\t", " ");
+        let of = |line: &str| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned);
+        headers.lines().find_map(of).unwrap_or_default()
+    }
+
     fn read(path: &Path) -> Self {
         let raw = std::fs::read(path).expect("it reads");
         let message = MessageParser::default().parse(&raw).expect("it is a message");
@@ -416,7 +439,9 @@ impl Place {
             mail: MailLocation::Folder(self.folder.path().join("outbox")),
             mail_connections: DEFAULT_MAIL_CONNECTIONS,
             mail_rate: None,
-            mail_from: "The Shop <shop@example.com>".to_owned(),
+            mail_from: Some("The Shop <shop@example.com>".to_owned()),
+            senders: Vec::new(),
+            test_system: false,
             secret_key: Some(SECRET.to_owned()),
         }
     }

@@ -28,6 +28,7 @@ mod probes;
 mod resolving;
 mod retention;
 mod schema;
+mod senders;
 mod start;
 mod state_machine;
 mod suppressions;

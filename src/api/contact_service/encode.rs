@@ -34,7 +34,7 @@ impl Api {
             state: state(of.state).into(),
             block: of.block.map(encode::block),
             attempt_count: of.attempt_count,
-            message_id: format!("<{}>", self.0.dispatcher.message_id(of.contact_id)),
+            message_id: format!("<{}>", self.0.dispatcher.message_id(of.contact_id, of.purpose)),
             send_time: of.send_time.map(encode::time),
             create_time: Some(encode::time(of.create_time)),
             update_time: Some(encode::time(of.update_time)),
