@@ -5,6 +5,7 @@ mod breaker;
 mod folder;
 mod letter;
 mod message_id;
+mod returned;
 mod smtp;
 
 pub use self::{
@@ -13,6 +14,10 @@ pub use self::{
     folder::Folder,
     letter::{Letter, UnfitLetter, check_letter},
     message_id::message_id,
+    returned::{
+        Cause, Complaint, ComplaintKind, Failure, Fate, Notice, Returned, Stage, Status, Unreadable, Weight, What,
+        judge, read as read_returned,
+    },
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };
 use crate::database::text_enum;
