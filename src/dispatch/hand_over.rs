@@ -54,6 +54,8 @@ pub(super) struct Post {
 pub(super) enum Handed {
     /// The transport said so.
     Over(Outcome),
+    /// The transport refused it for good, for this address.
+    Refused(Refusal, EmailAddress),
     /// It was not begun.
     Back,
     /// It was not begun, because its receiver is slow: its turn comes at this moment.
@@ -86,7 +88,10 @@ impl Dispatcher {
             stop: stop.clone(),
         };
         async move {
-            let handed = errand.run(&post).await;
+            let handed = match errand.run(&post).await {
+                Handed::Over(Outcome::Never(refusal)) => Handed::Refused(refusal, post.to),
+                handed => handed,
+            };
             (post.contact, handed)
         }
     }
