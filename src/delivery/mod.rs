@@ -6,6 +6,7 @@ mod dkim;
 mod folder;
 mod letter;
 mod message_id;
+mod returned;
 mod smtp;
 
 pub use self::{
@@ -14,7 +15,11 @@ pub use self::{
     dkim::{SigningPair, UnfitKey, sign},
     folder::Folder,
     letter::{Letter, MailingList, UnfitLetter, breaks_headers, check_letter},
-    message_id::message_id,
+    message_id::{contact_of, message_id},
+    returned::{
+        Cause, Complaint, ComplaintKind, Failure, Fate, Notice, Returned, Stage, Status, Unreadable, Weight, What,
+        judge, judge_refusal, read as read_returned, without_addresses,
+    },
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };
 use crate::database::text_enum;
@@ -78,12 +83,14 @@ pub struct Refusal {
     pub code: String,
     /// In its own words.
     pub detail: String,
+    /// What it answered to.
+    pub stage: Stage,
 }
 
 impl Refusal {
     /// A refusal without a code.
     pub fn plain(detail: impl Into<String>) -> Self {
-        Self { code: String::new(), detail: detail.into() }
+        Self { code: String::new(), detail: detail.into(), stage: Stage::Unknown }
     }
 }
 

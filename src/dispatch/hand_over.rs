@@ -45,6 +45,8 @@ pub(super) struct Post {
 pub(super) enum Handed {
     /// The transport said so.
     Over(Outcome),
+    /// The transport refused it for good, for this address.
+    Refused(Refusal, EmailAddress),
     /// It was not begun.
     Back,
     /// It was not begun, because its receiver is slow: its turn comes at this moment.
@@ -91,7 +93,10 @@ impl Dispatcher {
                 }
                 Err(unfit) => Handed::Over(Outcome::Never(Refusal::plain(unfit.to_string()))),
             };
-            (contact, handed)
+            match handed {
+                Handed::Over(Outcome::Never(refusal)) => (contact, Handed::Refused(refusal, to)),
+                handed => (contact, handed),
+            }
         }
     }
 }

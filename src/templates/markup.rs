@@ -7,7 +7,7 @@ pub fn write_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Valu
     let mut rest = text;
     while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
         let (before, after) = rest.split_at(at);
-        let entity = match after.as_bytes()[0] {
+        let escape = match after.as_bytes()[0] {
             b'&' => "&amp;",
             b'<' => "&lt;",
             b'>' => "&gt;",
@@ -15,7 +15,7 @@ pub fn write_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Valu
             _ => "&#39;",
         };
         out.write_str(before)?;
-        out.write_str(entity)?;
+        out.write_str(escape)?;
         rest = &after[1..];
     }
     Ok(out.write_str(rest)?)
