@@ -9,6 +9,7 @@ Usage: browser.py PROGRAM AXE PHOTOS
   PHOTOS   the folder for screenshots
 """
 
+import base64
 import email
 import email.policy
 import re
@@ -21,7 +22,9 @@ from pathlib import Path
 import grpc
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
+from selenium.webdriver.support.wait import WebDriverWait
 
 from client import LONGEST_CALL, Api
 from serving import service
@@ -163,8 +166,8 @@ class Visit:
         options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
         # With a driver that is there nothing is looked up on the network.
         self.browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-        width, height = size
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.width, height = size
+        metrics = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 600}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def __enter__(self):
@@ -183,14 +186,15 @@ class Visit:
     def look(self, photo, missing=False):
         """Photographs the page, and complains about what a careful eye would."""
         place = f"{self.name}: {photo}"
-        self.browser.save_screenshot(str(self.photos / f"{self.name}-{photo}.png"))
+        whole = self.browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
+        (self.photos / f"{self.name}-{photo}.png").write_bytes(base64.b64decode(whole["data"]))
         # That the address led nowhere is what the page is for.
         said = [line for line in self.browser.get_log("browser") if not (missing and "404" in line["message"])]
         assert not said, f"{place} says to the console: {said}"
         if not self.judge:
             return
-        wide, seen = self.browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
-        assert wide <= seen, f"{place} is {wide} pixels wide, and the window {seen}"
+        wide = self.browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= self.width, f"{place} is {wide} pixels wide, and the window {self.width}"
         self.browser.execute_script(self.judge)
         verdict = self.browser.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
         faults = [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in verdict["violations"]]
@@ -203,7 +207,7 @@ class Visit:
     def press(self, name, value):
         button = self.browser.find_element(By.CSS_SELECTOR, f"button[name={name}][value={value}]")
         assert button.is_displayed() and button.text, (self.name, value)
-        button.click()
+        self.click(button)
 
     def expect(self, text, photo):
         page = self.browser.find_element(By.TAG_NAME, "main").text
@@ -211,7 +215,12 @@ class Visit:
         self.look(photo)
 
     def follow(self, kind):
-        self.browser.find_element(By.CSS_SELECTOR, f"a[href*='{kind}']").click()
+        self.click(self.browser.find_element(By.CSS_SELECTOR, f"a[href*='{kind}']"))
+
+    def click(self, element):
+        """And the next page is there."""
+        element.click()
+        WebDriverWait(self.browser, LONGEST_WAIT).until(staleness_of(element))
 
 
 if __name__ == "__main__":
