@@ -39,6 +39,7 @@ use crate::{
             template_service_server::TemplateServiceServer,
         },
     },
+    senders::Senders,
     templates::Templates,
 };
 
@@ -73,6 +74,8 @@ pub struct Parts {
     pub gate: Gate,
     /// What carries plans out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Who mail is from.
+    pub senders: Senders,
     /// What looks after the process.
     pub admin: Arc<Admin>,
 }
