@@ -83,6 +83,9 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", env = "RAPPORT_TEST_SYSTEM", num_args = 0..=1, default_missing_value = "true")]
     #[serde(deserialize_with = "senders::flag")]
     pub test_system: Option<String>,
+    /// The DNS server that is asked about senders, IP:PORT [default: those that the system asks]
+    #[arg(long, value_name = "IP:PORT", env = "RAPPORT_DNS_SERVER")]
+    pub dns_server: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "RAPPORT_LOG")]
     pub log: Option<String>,
@@ -107,6 +110,7 @@ impl Settings {
             mail_from: pick(self.mail_from, others.mail_from),
             senders: if self.senders.is_empty() { others.senders } else { self.senders },
             test_system: pick(self.test_system, others.test_system),
+            dns_server: pick(self.dns_server, others.dns_server),
             log: pick(self.log, others.log),
             secret_key: pick(self.secret_key, others.secret_key),
         }
@@ -132,7 +136,7 @@ impl Settings {
             found: wrong.message().to_owned(),
             allowed:
                 "database_url, grpc_addr, http_addr, public_url, allow_remote, mail_url, mail_connections, mail_rate, mail_from, \
-                test_system, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
+                test_system, dns_server, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
                 return_path_domain and dkim, a list of selector, key_file and signs"
                     .to_owned(),
         })
@@ -162,6 +166,8 @@ pub struct Config {
     pub senders: Vec<SenderSettings>,
     /// Whether marketing goes out from a sender that is not ready.
     pub test_system: bool,
+    /// Who is asked about senders; absent = those that the system asks.
+    pub dns_server: Option<SocketAddr>,
     /// As it was written; absent = made once, beside the SQLite file.
     pub secret_key: Option<String>,
 }
@@ -198,6 +204,7 @@ impl Config {
             mail_from: settings.mail_from.clone(),
             senders: settings.senders.clone(),
             test_system: parse_flag("test_system", settings.test_system.as_deref())?,
+            dns_server: settings.dns_server.as_deref().map(parse_dns_server).transpose()?,
             secret_key,
         })
     }
@@ -248,6 +255,12 @@ fn parse_addr(name: &str, text: Option<&str>, default: &str, allow_remote: bool)
         format!("{text:?}, which other machines reach, while callers are not authenticated"),
         "a loopback address, or RAPPORT_ALLOW_REMOTE=true",
     ))
+}
+
+fn parse_dns_server(text: &str) -> Result<SocketAddr, WrongSetting> {
+    text.parse().map_err(|_| {
+        WrongSetting::new("dns_server", format!("{text:?}"), "an IP address and a port, such as 192.0.2.1:53")
+    })
 }
 
 fn parse_connections(text: Option<&str>) -> Result<usize, WrongSetting> {
@@ -324,7 +337,7 @@ mod tests {
     #[test]
     fn a_wrong_setting_is_named_with_what_was_found_and_what_is_allowed() {
         type Change = fn(&mut Settings);
-        let cases: [(Change, &str, &str); 10] = [
+        let cases: [(Change, &str, &str); 12] = [
             (|s| s.public_url = Some("mail.example.com".into()), "RAPPORT_PUBLIC_URL", "https://HOST"),
             (|s| s.public_url = Some("https://a.example/?q".into()), "RAPPORT_PUBLIC_URL", "https://HOST"),
             (|s| s.grpc_addr = Some("nowhere".into()), "RAPPORT_GRPC_ADDR", "\"nowhere\""),
@@ -332,6 +345,8 @@ mod tests {
             (|s| s.http_addr = Some("nowhere".into()), "RAPPORT_HTTP_ADDR", "127.0.0.1:8080"),
             (|s| s.http_addr = Some("0.0.0.0:1".into()), "RAPPORT_HTTP_ADDR", "RAPPORT_ALLOW_REMOTE=true"),
             (|s| s.allow_remote = Some("yes".into()), "RAPPORT_ALLOW_REMOTE", "\"yes\""),
+            (|s| s.test_system = Some("yes".into()), "RAPPORT_TEST_SYSTEM", "\"yes\""),
+            (|s| s.dns_server = Some("192.0.2.1".into()), "RAPPORT_DNS_SERVER", "192.0.2.1:53"),
             (|s| s.mail_url = Some("carrier:pigeon".into()), "RAPPORT_MAIL_URL", "\"carrier:…\""),
             (|s| s.secret_key = Some("short".into()), "RAPPORT_SECRET_KEY", "5 characters"),
             (|s| s.database_url = Some("postgres://h/d".into()), "RAPPORT_SECRET_KEY", "not set"),

@@ -38,7 +38,7 @@ use crate::{
     preferences::{PreferenceBook, Suppressions},
     privacy::{ForgetDeliveries, Privacy, PurgeCustomers},
     rpc::{GuardLayer, PageTokens, proto},
-    senders::Senders,
+    senders::{CheckSenders, Senders},
     templates::Templates,
     tokens::SecretKey,
     workers::{BellError, Bells, Job, Worker},
@@ -102,7 +102,8 @@ impl Service {
     pub async fn start(config: &Config, clock: Clock) -> Result<Self, StartError> {
         let (listener, grpc_addr) = listen("grpc_addr", config.grpc_addr).await?;
         let (web_listener, http_addr) = listen("http_addr", config.http_addr).await?;
-        let senders = Senders::open(config)?;
+        let senders = Senders::open(config, clock.clone())?;
+        let is_test = senders.is_test();
         let db = open_database(config).await?;
         let key = secret_key(config)?;
         let stop_workers = CancellationToken::new();
@@ -142,6 +143,9 @@ impl Service {
         let keeper = tokio::spawn(Arc::clone(&lease).keep(stop_lease.clone()));
         let mut tasks = vec![tokio::spawn(pulse)];
         tasks.extend(workers.into_iter().map(|worker| tokio::spawn(worker.work())));
+        if is_test {
+            tracing::info!("a test system: marketing goes out whether its sender is ready or not");
+        }
         tracing::info!(%http_addr, %grpc_addr, "serving");
         let lease = Kept { lease, stop: stop_lease, keeper };
         Ok(Self {
@@ -258,7 +262,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         metrics: metrics.clone(),
         width: config.mail_connections,
         rate: config.mail_rate,
-        senders,
+        senders: senders.clone(),
         links: links.clone(),
         key: key.clone(),
         replica: replica(),
@@ -266,13 +270,14 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         bell: Arc::clone(&bell),
     });
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 6] = [
+    let jobs: [(Arc<dyn Job>, Arc<_>); 7] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
         (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
         (Arc::new(PurgeCustomers(privacy.clone())), Arc::default()),
+        (Arc::new(CheckSenders(senders.clone())), Arc::default()),
     ];
     let workers: Vec<_> =
         jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
@@ -290,9 +295,18 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         contacts: Contacts::new(db.clone()),
         intake: Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell)),
         inbound: Inbound::new(db.clone(), clock.clone(), key.clone()),
-        gate: Gate::new(db.clone(), clock.clone(), key.clone(), Arc::clone(&breaker)),
+        gate: Gate::new(db.clone(), clock.clone(), key.clone(), senders.clone(), Arc::clone(&breaker)),
         dispatcher,
-        admin: Arc::new(Admin::new(db.clone(), clock.clone(), replica(), workers.clone(), bell, breaker)),
+        senders: senders.clone(),
+        admin: Arc::new(Admin::new(
+            db.clone(),
+            clock.clone(),
+            replica(),
+            workers.clone(),
+            bell,
+            breaker,
+            senders.clone(),
+        )),
     };
     Ok(Built { api, workers })
 }

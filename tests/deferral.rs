@@ -235,6 +235,7 @@ impl World {
             enrollment: None,
             waits_for_room: true,
             template_error: None,
+            sender_not_ready: None,
             circuit_open_until: None,
             throttled_until: None,
             back_off: None,

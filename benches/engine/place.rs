@@ -100,6 +100,7 @@ impl Place {
             .env("RAPPORT_GRPC_ADDR", "127.0.0.1:0")
             .env("RAPPORT_HTTP_ADDR", "127.0.0.1:0")
             .env("RAPPORT_MAIL_FROM", "The Shop <shop@example.com>")
+            .env("RAPPORT_TEST_SYSTEM", "true")
             .env("RAPPORT_SECRET_KEY", "a key for benchmarks, which nobody needs to guess");
         command
     }

@@ -10,6 +10,7 @@ use crate::{
     gate::pauses::{self, NewPause, Pause},
     ids::PauseId,
     rpc::{Fault, Reason},
+    senders::Senders,
     workers::{Bell, Report, Worker},
 };
 
@@ -28,6 +29,7 @@ pub struct Admin {
     workers: Vec<Arc<Worker>>,
     dispatcher: Arc<Bell>,
     breaker: Arc<Breaker>,
+    senders: Senders,
 }
 
 /// What the service is doing.
@@ -73,9 +75,10 @@ impl Admin {
         workers: Vec<Arc<Worker>>,
         dispatcher: Arc<Bell>,
         breaker: Arc<Breaker>,
+        senders: Senders,
     ) -> Self {
         let start_time = clock.now();
-        Self { db, clock, replica, start_time, workers, dispatcher, breaker }
+        Self { db, clock, replica, start_time, workers, dispatcher, breaker, senders }
     }
 
     /// What time it is.
@@ -99,6 +102,7 @@ impl Admin {
                 .breaker
                 .trouble()
                 .into_iter()
+                .chain(self.senders.degraded_reasons())
                 .chain(degraded_reasons(pending, &jobs, &lanes, now))
                 .collect(),
             lanes,

@@ -7,11 +7,14 @@ use crate::{
     contacts::{Lane, LaneStats},
     delivery::Channel,
     gate::pauses::{NewPause, Pause},
+    ids::SenderId,
     rpc::proto::{
-        self, DispatchPause, GetStatusRequest, GetStatusResponse, ListJobsRequest, ListJobsResponse,
-        PauseDispatchRequest, PauseDispatchResponse, ResumeDispatchRequest, ResumeDispatchResponse, RunJobRequest,
-        RunJobResponse, admin_service_server::AdminService, lane_stats,
+        self, CheckSenderRequest, CheckSenderResponse, DispatchPause, GetStatusRequest, GetStatusResponse,
+        ListJobsRequest, ListJobsResponse, ListSendersRequest, ListSendersResponse, PauseDispatchRequest,
+        PauseDispatchResponse, ResumeDispatchRequest, ResumeDispatchResponse, RunJobRequest, RunJobResponse,
+        admin_service_server::AdminService, lane_stats,
     },
+    senders::{self, Sender},
 };
 
 #[async_trait]
@@ -77,6 +80,53 @@ impl AdminService for Api {
         let left = self.0.admin.resume(which).await?;
         Ok(Response::new(ResumeDispatchResponse { pauses: left.into_iter().map(encode_pause).collect() }))
     }
+
+    async fn list_senders(
+        &self,
+        request: Request<ListSendersRequest>,
+    ) -> Result<Response<ListSendersResponse>, Status> {
+        let (_, ListSendersRequest {}, violations) = open(request);
+        violations.check()?;
+        let senders = self.0.senders.all().map(|sender| encode_sender(sender)).collect();
+        Ok(Response::new(ListSendersResponse { senders }))
+    }
+
+    async fn check_sender(
+        &self,
+        request: Request<CheckSenderRequest>,
+    ) -> Result<Response<CheckSenderResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let id: Option<SenderId> = decode::parse(&mut violations, "senderId", &message.sender_id);
+        let (sender, report) = self.0.senders.check(&violations.finish(id)?).await?;
+        Ok(Response::new(CheckSenderResponse {
+            sender: Some(encode_sender(sender)),
+            ready: report.is_ready(),
+            checks: report.checks.into_iter().map(encode_check).collect(),
+        }))
+    }
+}
+
+fn encode_sender(of: &Sender) -> proto::Sender {
+    proto::Sender {
+        sender_id: of.sender_id.to_string(),
+        from: of.from.to_string(),
+        reply_to: of.reply_to.as_ref().map(ToString::to_string).unwrap_or_default(),
+        postal_address: of.postal_address.clone(),
+        dkim_domain: if of.has_signing_key() { of.domain().to_owned() } else { String::new() },
+        dkim_selectors: of.keys.iter().map(|key| key.pair.selector().to_owned()).collect(),
+        return_path_domain: of.return_path_domain.clone().unwrap_or_default(),
+        purposes: of.purposes.iter().map(|purpose| encode::purpose(*purpose).into()).collect(),
+    }
+}
+
+fn encode_check(of: senders::Check) -> proto::Check {
+    let block = of.finding.trouble().map(|detail| proto::Block {
+        reason: proto::BlockReason::SenderNotReady.into(),
+        effect: proto::block::Effect::Defer.into(),
+        detail: detail.to_owned(),
+        retry_time: None,
+    });
+    proto::Check { passed: block.is_none(), rule: of.rule, block }
 }
 
 fn encode_pause(of: Pause) -> DispatchPause {

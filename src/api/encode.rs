@@ -79,6 +79,7 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::TemplateError => proto::BlockReason::TemplateError,
         BlockReason::Snoozed => proto::BlockReason::Snoozed,
         BlockReason::CampaignPaused => proto::BlockReason::CampaignPaused,
+        BlockReason::SenderNotReady => proto::BlockReason::SenderNotReady,
         BlockReason::DispatchPaused => proto::BlockReason::DispatchPaused,
         BlockReason::CircuitOpen => proto::BlockReason::CircuitOpen,
         BlockReason::FrequencyCap => proto::BlockReason::FrequencyCap,

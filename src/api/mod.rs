@@ -41,6 +41,7 @@ use crate::{
             preference_service_server::PreferenceServiceServer, template_service_server::TemplateServiceServer,
         },
     },
+    senders::Senders,
     templates::Templates,
 };
 
@@ -77,6 +78,8 @@ pub struct Parts {
     pub gate: Gate,
     /// What carries plans out.
     pub dispatcher: Arc<Dispatcher>,
+    /// Who mail is from.
+    pub senders: Senders,
     /// What looks after the process.
     pub admin: Arc<Admin>,
 }

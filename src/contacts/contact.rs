@@ -123,6 +123,8 @@ text_enum! {
         ConsentPending = "consent_pending",
         /// The customer asked for a pause.
         Snoozed = "snoozed",
+        /// Its sender is not ready for marketing.
+        SenderNotReady = "sender_not_ready",
         /// The campaign is paused.
         CampaignPaused = "campaign_paused",
         /// The dispatch is paused.

@@ -90,6 +90,15 @@ pub struct Mailbox {
     pub address: EmailAddress,
 }
 
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name.as_str() {
+            "" => write!(f, "{}", self.address),
+            name => write!(f, "{name} <{}>", self.address),
+        }
+    }
+}
+
 impl FromStr for Mailbox {
     type Err = String;
 

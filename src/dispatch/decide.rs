@@ -108,7 +108,9 @@ impl Dispatcher {
         if !claims::is_held(&tx, token).await? {
             return Err(StoreError::Raced);
         }
-        let facts = Facts::lock(&tx, &self.of.key, &contacts.iter().collect::<Vec<_>>(), now).await?;
+        let facts =
+            Facts::lock(&tx, &self.of.key, self.of.senders.readiness(), &contacts.iter().collect::<Vec<_>>(), now)
+                .await?;
         let drafts = self.prepare(contacts, facts.customers(), facts.policy()).await?;
         Ok(Some((tx, drafts, facts)))
     }
@@ -131,8 +133,14 @@ impl Dispatcher {
             return Ok(None);
         }
         let tx = self.of.db.begin_write().await?;
-        let facts =
-            Facts::lock(&tx, &self.of.key, &drafts.iter().map(|draft| &draft.contact).collect::<Vec<_>>(), now).await?;
+        let facts = Facts::lock(
+            &tx,
+            &self.of.key,
+            self.of.senders.readiness(),
+            &drafts.iter().map(|draft| &draft.contact).collect::<Vec<_>>(),
+            now,
+        )
+        .await?;
         Ok(Some((tx, drafts, facts)))
     }
 

@@ -44,7 +44,7 @@ impl Gate {
         let db = self.db.reader();
         let attempts = contacts::attempts(db, contact.contact_id).await?;
         let decisions = contacts::decisions(db, contact.contact_id).await?;
-        let facts = Facts::read(&self.db, &self.key, &[&contact], self.clock.now()).await?;
+        let facts = Facts::read(&self.db, &self.key, self.senders.readiness(), &[&contact], self.clock.now()).await?;
         let case = Case { circuit_open_until: self.circuit_open_until(), ..facts.case(&contact, None)? };
         let told = Told { contact: &contact, case: &case, attempts: &attempts, decisions: &decisions };
         let (summary, checks, next_allowed_time) = if contact.state == ContactState::Scheduled {
@@ -95,7 +95,7 @@ impl Gate {
     /// What would stand in a contact's way if it were due now.
     pub async fn warnings(&self, contact: &Contact) -> Result<Vec<Block>, Fault> {
         let now = self.clock.now();
-        let facts = Facts::read(&self.db, &self.key, &[contact], now).await?;
+        let facts = Facts::read(&self.db, &self.key, self.senders.readiness(), &[contact], now).await?;
         let case = Case { circuit_open_until: self.circuit_open_until(), ..facts.case(contact, None)? };
         Ok(lines(&case, now).into_iter().filter_map(|check| check.block).collect())
     }

@@ -14,6 +14,7 @@ use crate::{
     database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
     preferences::{self, CONFIRMATION, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
+    senders::Readiness,
     tokens::SecretKey,
 };
 
@@ -28,6 +29,7 @@ pub struct Facts {
     topics: HashMap<TopicId, Topic>,
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
+    readiness: Readiness,
 }
 
 impl Facts {
@@ -37,12 +39,13 @@ impl Facts {
     pub async fn lock(
         tx: &WriteTx,
         key: &SecretKey,
+        readiness: Readiness,
         contacts: &[&Contact],
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let mut keys = Keys::of(contacts.iter().copied());
         keys.customers = customers::lock_free(tx, keys.customers).await?;
-        Self::gather(tx, key, contacts, keys, now).await
+        Self::gather(tx, key, contacts, keys, now).await.map(|facts| Self { readiness, ..facts })
     }
 
     /// Whether a contact can be decided.
@@ -54,10 +57,12 @@ impl Facts {
     pub async fn read(
         db: &Database,
         key: &SecretKey,
+        readiness: Readiness,
         contacts: &[&Contact],
         now: Timestamp,
     ) -> Result<Self, StoreError> {
-        Self::gather(db.reader(), key, contacts, Keys::of(contacts.iter().copied()), now).await
+        let keys = Keys::of(contacts.iter().copied());
+        Self::gather(db.reader(), key, contacts, keys, now).await.map(|facts| Self { readiness, ..facts })
     }
 
     async fn gather(
@@ -77,6 +82,7 @@ impl Facts {
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
             handed_over: HashMap::new(),
+            readiness: Readiness::default(),
         };
         let held = contacts.iter().filter(|contact| contact.purpose != Purpose::Transactional);
         let capped: Vec<_> =
@@ -140,6 +146,7 @@ impl Facts {
             enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
             waits_for_room: contact.step.is_some() || !contact.purpose.needs_consent(),
             template_error,
+            sender_not_ready: self.readiness.trouble(contact.purpose),
             circuit_open_until: None,
             throttled_until: None,
             back_off: failed.and_then(|block| block.retry_time),

@@ -22,6 +22,7 @@ use crate::{
     ids::{CustomerId, TopicId},
     preferences::{self, FrequencyCap},
     rpc::{Fault, Reason},
+    senders::Senders,
     tokens::SecretKey,
 };
 
@@ -31,6 +32,7 @@ pub struct Gate {
     db: Database,
     clock: Clock,
     key: SecretKey,
+    senders: Senders,
     breaker: Arc<Breaker>,
 }
 
@@ -55,9 +57,9 @@ pub struct Contactability {
 }
 
 impl Gate {
-    /// A gate over a database and a transport, with the key of suppressed addresses.
-    pub fn new(db: Database, clock: Clock, key: SecretKey, breaker: Arc<Breaker>) -> Self {
-        Self { db, clock, key, breaker }
+    /// A gate over a database, senders and a transport, with the key of suppressed addresses.
+    pub fn new(db: Database, clock: Clock, key: SecretKey, senders: Senders, breaker: Arc<Breaker>) -> Self {
+        Self { db, clock, key, senders, breaker }
     }
 
     /// Until when the transport is left alone.
@@ -86,6 +88,7 @@ impl Gate {
             Some(window) => contacts::hand_overs(db, &[customer_id], at - window).await?.remove(&customer_id),
             None => None,
         };
+        let readiness = self.senders.readiness();
         let case = Case {
             policy: &policy,
             pauses: &pauses,
@@ -104,6 +107,7 @@ impl Gate {
             // The question is when there is room.
             waits_for_room: true,
             template_error: None,
+            sender_not_ready: readiness.trouble(topic.purpose),
             circuit_open_until: self.circuit_open_until(),
             throttled_until: None,
             back_off: None,

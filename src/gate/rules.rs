@@ -12,6 +12,7 @@ use crate::{
     delivery::Channel,
     ids::{AddressId, ConsentRecordId, TopicId},
     preferences::{Cause, Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy, Suppressed},
+    senders::NotReady,
 };
 
 /// What is known about a message that somebody would like to send.
@@ -49,6 +50,8 @@ pub struct Case<'a> {
     pub waits_for_room: bool,
     /// Why its template cannot be rendered.
     pub template_error: Option<&'a str>,
+    /// Why its sender does not send it.
+    pub sender_not_ready: Option<&'a NotReady>,
     /// Until when its transport rests.
     pub circuit_open_until: Option<Timestamp>,
     /// When its turn comes, where as many messages go out as are allowed at a time.
@@ -120,7 +123,7 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 26] = [
     Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
@@ -139,6 +142,7 @@ pub const RULES: [Rule; 25] = [
     Rule { name: "template_renders", reason: BlockReason::TemplateError, check: template_renders },
     Rule { name: "consent_confirmed", reason: BlockReason::ConsentPending, check: consent_confirmed },
     Rule { name: "not_snoozed", reason: BlockReason::Snoozed, check: not_snoozed },
+    Rule { name: "sender_ready", reason: BlockReason::SenderNotReady, check: sender_ready },
     Rule { name: "campaign_running", reason: BlockReason::CampaignPaused, check: campaign_running },
     Rule { name: "dispatch_running", reason: BlockReason::DispatchPaused, check: dispatch_running },
     Rule { name: "circuit_closed", reason: BlockReason::CircuitOpen, check: circuit_closed },
@@ -346,6 +350,11 @@ fn not_snoozed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     defer(BlockReason::Snoozed, Some(until), format!("the customer asked for a pause until {}", instant(until)))
 }
 
+fn sender_ready(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let NotReady { why, until } = case.sender_not_ready.filter(|trouble| now < trouble.until)?;
+    defer(BlockReason::SenderNotReady, Some(*until), why.clone())
+}
+
 fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     case.enrollment.filter(|(.., campaign)| *campaign == CampaignState::Paused)?;
     defer(BlockReason::CampaignPaused, None, "the campaign is paused")
@@ -477,6 +486,7 @@ mod tests {
             enrollment: None,
             waits_for_room: !purpose.needs_consent(),
             template_error: None,
+            sender_not_ready: None,
             circuit_open_until: None,
             throttled_until: None,
             back_off: None,
@@ -597,6 +607,7 @@ mod tests {
                 enrollment: None,
                 waits_for_room: true,
                 template_error: None,
+                sender_not_ready: None,
                 circuit_open_until: None,
                 throttled_until: None,
                 back_off: Some(at(back_off)),

@@ -36,14 +36,21 @@ async fn obstacle(admin: &Admin, stopping: &CancellationToken) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Clock, config::DatabaseLocation, database::Database};
+    use crate::{
+        clock::Clock,
+        config::{Config, DatabaseLocation, Settings},
+        database::Database,
+        senders::Senders,
+    };
 
     #[tokio::test]
     async fn a_service_is_ready_when_it_can_work_and_until_it_stops() {
         let folder = tempfile::tempdir().unwrap();
         let db = Database::connect(&DatabaseLocation::Sqlite(folder.path().join("a.db"))).await.unwrap();
-        let admin =
-            Admin::new(db.clone(), Clock::system(), "here-1".to_owned(), Vec::new(), Arc::default(), Arc::default());
+        let Ok(config) = Config::from_settings(&Settings::default()) else { panic!("the defaults are refused") };
+        let senders = Senders::open(&config, Clock::system()).unwrap();
+        let (nobody, bell, breaker) = (Vec::new(), Arc::default(), Arc::default());
+        let admin = Admin::new(db.clone(), Clock::system(), "here-1".to_owned(), nobody, bell, breaker, senders);
         let stopping = CancellationToken::new();
         let fresh = obstacle(&admin, &stopping).await;
         assert!(fresh.as_deref().is_some_and(|sentence| sentence.starts_with("Migrations are pending")), "{fresh:?}");

@@ -103,6 +103,7 @@ fn code(reason: Reason) -> Code {
         | Reason::CampaignNotFound
         | Reason::ContactNotFound
         | Reason::JobNotFound
+        | Reason::SenderNotFound
         | Reason::SuppressionNotFound
         | Reason::WordingNotFound
         | Reason::LinkInvalid => Code::NotFound,
@@ -148,6 +149,7 @@ fn kind(reason: Reason) -> &'static str {
         "TEMPLATE" => "template",
         "CAMPAIGN" => "campaign",
         "CONTACT" | "DEDUPE" => "contact",
+        "SENDER" => "sender",
         "SUPPRESSION" => "suppression",
         "WORDING" => "wording",
         "LINK" => "link",

@@ -1,13 +1,28 @@
-//! Senders: who mail is from, what it is signed with, where it comes back.
+//! Senders: who mail is from, what it is signed with, where it comes back, and whether they are ready for marketing.
 
+mod check;
+mod dmarc;
+mod dns;
+mod job;
+mod readiness;
 mod sender;
+mod spf;
 
 use std::{collections::HashSet, sync::Arc};
 
-pub use self::sender::{Key, Sender};
+pub use self::{
+    check::{Check, Finding},
+    job::CheckSenders,
+    readiness::{NotReady, Readiness, Report},
+    sender::{Key, Sender},
+};
+use self::{dns::Dns, readiness::Findings};
 use crate::{
-    config::{Config, WrongSetting},
+    clock::Clock,
+    config::{Config, MailLocation, WrongSetting},
     contacts::Purpose,
+    ids::SenderId,
+    rpc::{Fault, Reason},
 };
 
 /// The senders of this deployment.
@@ -16,34 +31,29 @@ pub struct Senders {
     default: Arc<Sender>,
     /// Each for its purposes.
     others: Vec<Arc<Sender>>,
+    clock: Clock,
+    dns: Dns,
+    /// Whether links in mail start with https.
+    has_https: bool,
+    /// Marketing goes out from senders that are not ready.
+    is_test: bool,
+    findings: Arc<Findings>,
 }
 
 impl Senders {
     /// Reads their keys; a sender that is wrong in anything stops the start.
-    pub fn open(config: &Config) -> Result<Self, WrongSetting> {
-        if config.senders.is_empty() {
-            return Ok(Self {
-                default: Arc::new(Sender::of_all_mail(config.mail_from.as_deref())?),
-                others: Vec::new(),
-            });
-        }
-        if let Some(from) = &config.mail_from {
-            let found = format!("{from:?} beside [[senders]] in rapport.toml");
-            return Err(WrongSetting::new("mail_from", found, "one of the two"));
-        }
-        let senders = config.senders.iter().map(Sender::open).collect::<Result<Vec<_>, _>>()?;
-        check_ids(&senders)?;
-        check_purposes(&senders)?;
-        let (mut defaults, others): (Vec<_>, Vec<_>) =
-            senders.into_iter().map(Arc::new).partition(|sender| sender.purposes.is_empty());
-        match (defaults.pop(), defaults.pop()) {
-            (Some(default), None) => Ok(Self { default, others }),
-            (None, _) => Err(wrong("senders", "all have purposes", "one without purposes, for everything else")),
-            (Some(a), Some(b)) => {
-                let found = format!("{} and {} both have no purposes", b.sender_id, a.sender_id);
-                Err(wrong("senders", found, "one without purposes, for everything else"))
-            }
-        }
+    pub fn open(config: &Config, clock: Clock) -> Result<Self, WrongSetting> {
+        let (default, others) = described(config)?;
+        Ok(Self {
+            default: Arc::new(default),
+            others: others.into_iter().map(Arc::new).collect(),
+            clock,
+            dns: Dns::new(config.dns_server),
+            has_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
+            // What is written into a folder reaches nobody.
+            is_test: config.test_system || matches!(config.mail, MailLocation::Folder(_)),
+            findings: Arc::default(),
+        })
     }
 
     /// Who sends what is for a purpose.
@@ -54,6 +64,37 @@ impl Senders {
     /// All, the one for everything else last.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Sender>> {
         self.others.iter().chain([&self.default])
+    }
+
+    fn find(&self, id: &SenderId) -> Result<&Arc<Sender>, Fault> {
+        self.all().find(|sender| sender.sender_id == *id).ok_or_else(|| {
+            let known: Vec<&str> = self.all().map(|sender| sender.sender_id.as_str()).collect();
+            let message = format!("there is no sender {id}; there are {}", known.join(", "));
+            Fault::refused(Reason::SenderNotFound, id, message)
+        })
+    }
+}
+
+/// The sender for everything else, and the others.
+fn described(config: &Config) -> Result<(Sender, Vec<Sender>), WrongSetting> {
+    if config.senders.is_empty() {
+        return Ok((Sender::of_all_mail(config.mail_from.as_deref())?, Vec::new()));
+    }
+    if let Some(from) = &config.mail_from {
+        let found = format!("{from:?} beside [[senders]] in rapport.toml");
+        return Err(WrongSetting::new("mail_from", found, "one of the two"));
+    }
+    let senders = config.senders.iter().map(Sender::open).collect::<Result<Vec<_>, _>>()?;
+    check_ids(&senders)?;
+    check_purposes(&senders)?;
+    let (mut defaults, others): (Vec<_>, Vec<_>) = senders.into_iter().partition(|sender| sender.purposes.is_empty());
+    match (defaults.pop(), defaults.pop()) {
+        (Some(default), None) => Ok((default, others)),
+        (None, _) => Err(wrong("senders", "all have purposes", "one without purposes, for everything else")),
+        (Some(a), Some(b)) => {
+            let found = format!("{} and {} both have no purposes", b.sender_id, a.sender_id);
+            Err(wrong("senders", found, "one without purposes, for everything else"))
+        }
     }
 }
 
@@ -90,7 +131,7 @@ mod tests {
     fn described(text: &str) -> Result<Senders, String> {
         let settings: Settings = toml::from_str(text).map_err(|wrong| wrong.message().to_owned())?;
         let config = Config::from_settings(&settings).map_err(|wrong| wrong.to_string())?;
-        Senders::open(&config).map_err(|wrong| wrong.to_string())
+        Senders::open(&config, Clock::system()).map_err(|wrong| wrong.to_string())
     }
 
     const DEFAULT: &str = "[[senders]]\nid = \"default\"\nfrom = \"Shop <shop@example.com>\"\n";

@@ -64,6 +64,7 @@ impl Fleet {
             .env("RAPPORT_HTTP_ADDR", "127.0.0.1:0")
             .env("RAPPORT_MAIL_URL", &self.mail_url)
             .env("RAPPORT_MAIL_FROM", "The Shop <shop@example.com>")
+            .env("RAPPORT_TEST_SYSTEM", "true")
             .env("RAPPORT_MAIL_CONNECTIONS", "8")
             .env("RAPPORT_SECRET_KEY", "a key for fault tests, which nobody needs to guess")
             .env("RAPPORT_LOG", "info");

@@ -111,7 +111,15 @@ async fn decide_about(db: &Database, place: usize, now: Timestamp, before_commit
     let picked = super::harness::pick(db, token, now, 2).await;
     let contact = &picked[place.min(picked.len() - 1)];
     let tx = db.begin_write().await.unwrap();
-    let facts = Facts::lock(&tx, &rapport::tokens::SecretKey::from_text("any"), &[contact], now).await.unwrap();
+    let facts = Facts::lock(
+        &tx,
+        &rapport::tokens::SecretKey::from_text("any"),
+        rapport::senders::Readiness::default(),
+        &[contact],
+        now,
+    )
+    .await
+    .unwrap();
     if !facts.knows(contact) {
         return None;
     }

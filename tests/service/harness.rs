@@ -449,6 +449,7 @@ impl Place {
             mail_from: Some("The Shop <shop@example.com>".to_owned()),
             senders: Vec::new(),
             test_system: false,
+            dns_server: None,
             secret_key: Some(SECRET.to_owned()),
         }
     }

@@ -112,7 +112,15 @@ async fn what_was_picked_when_the_pause_began_is_put_off_and_set_free_by_its_end
             let pause = pauses::begin(db, asked, now).await.unwrap();
             let tx = db.begin_write().await.unwrap();
             let contacts: Vec<_> = picked.iter().collect();
-            let facts = Facts::lock(&tx, &rapport::tokens::SecretKey::from_text("any"), &contacts, now).await.unwrap();
+            let facts = Facts::lock(
+                &tx,
+                &rapport::tokens::SecretKey::from_text("any"),
+                rapport::senders::Readiness::default(),
+                &contacts,
+                now,
+            )
+            .await
+            .unwrap();
             let verdict = gate::decide(&facts.case(contacts[0], None).unwrap(), now);
             let Verdict::Defer(block) = verdict else { panic!("{verdict:?}") };
             assert_eq!(block.retry_time, until);

@@ -114,7 +114,8 @@ fn config(folder: &Path) -> Config {
         mail_rate: None,
         mail_from: Some("The Record Shop <shop@example.com>".to_owned()),
         senders: Vec::new(),
-        test_system: true,
+        test_system: false,
+        dns_server: None,
         secret_key: None,
     }
 }
