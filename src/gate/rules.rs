@@ -169,6 +169,7 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
     if !ends.is_empty() {
         return Verdict::End(ends.swap_remove(0));
     }
+    let may_be_confirmed = deferrals.iter().any(is_pending);
     let latest = deferrals.into_iter().max_by_key(|block| block.retry_time.unwrap_or(Timestamp::MAX_UTC));
     let Some(mut deferral) = latest else {
         return match case.address() {
@@ -177,13 +178,16 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
             None => Verdict::End(block(BlockReason::NoAddress, Effect::Suppress, "there is no address")),
         };
     };
-    deferral.retry_time = settle(case, now);
+    deferral.retry_time = settle(case, now, |_| true);
+    let too_late = |moment: Option<Timestamp>| moment.zip(case.expire_time).is_some_and(|(moment, end)| moment >= end);
     match (deferral.retry_time, case.expire_time) {
-        // It may be confirmed at any moment until then.
-        (Some(retry), Some(expire)) if retry >= expire && deferral.reason == BlockReason::ConsentPending => {
+        // It may be confirmed at any moment: what else stands in the way decides whether that can be in time.
+        (retry, Some(expire))
+            if too_late(retry) && may_be_confirmed && !too_late(settle(case, now, |block| !is_pending(block))) =>
+        {
             Verdict::Defer(Block { retry_time: Some(expire), ..deferral })
         }
-        (Some(retry), Some(expire)) if retry >= expire => {
+        (retry, Some(expire)) if too_late(retry) => {
             let detail = format!("{}; its time ends before, at {}", deferral.detail, instant(expire));
             Verdict::End(block(BlockReason::Expired, Effect::Expire, detail))
         }
@@ -191,14 +195,18 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
     }
 }
 
-/// The first moment from `now` on at which nothing puts the case off any more; none where that is not known.
-fn settle(case: &Case<'_>, now: Timestamp) -> Option<Timestamp> {
+fn is_pending(block: &Block) -> bool {
+    block.reason == BlockReason::ConsentPending
+}
+
+/// The first moment from `now` on at which nothing of what counts puts the case off any more; none where that is not known.
+fn settle(case: &Case<'_>, now: Timestamp, counts: fn(&Block) -> bool) -> Option<Timestamp> {
     let mut moment = now;
     for _ in 0..MOST_ROUNDS {
         let deferrals: Vec<Option<Timestamp>> = RULES
             .iter()
             .filter_map(|rule| (rule.check)(case, moment))
-            .filter(|block| block.effect == Effect::Defer)
+            .filter(|block| block.effect == Effect::Defer && counts(block))
             .map(|block| block.retry_time)
             .collect();
         if deferrals.is_empty() {

@@ -136,7 +136,7 @@ pub struct Suppressed(HashMap<AddressId, Vec<Suppression>>);
 
 impl Suppressed {
     /// These.
-    pub(super) fn new(by_address: HashMap<AddressId, Vec<Suppression>>) -> Self {
+    pub fn new(by_address: HashMap<AddressId, Vec<Suppression>>) -> Self {
         Self(by_address)
     }
 
