@@ -6,6 +6,7 @@ mod dkim;
 mod folder;
 mod letter;
 mod message_id;
+mod returned;
 mod smtp;
 
 pub use self::{
@@ -15,6 +16,10 @@ pub use self::{
     folder::Folder,
     letter::{Letter, MailingList, UnfitLetter, breaks_headers, check_letter},
     message_id::message_id,
+    returned::{
+        Cause, Complaint, ComplaintKind, Failure, Fate, Notice, Returned, Stage, Status, Unreadable, Weight, What,
+        judge, read as read_returned,
+    },
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };
 use crate::database::text_enum;
