@@ -17,6 +17,7 @@ mod m20261122_000012_claim_with_intent;
 mod m20261127_000013_add_suppressions;
 mod m20261128_000014_complete_the_ledger;
 mod m20261128_000015_add_privacy;
+mod m20261128_000016_add_delivery_events;
 
 /// Knows every step.
 pub struct Migrator;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000013_add_suppressions::Migration),
             Box::new(m20261128_000014_complete_the_ledger::Migration),
             Box::new(m20261128_000015_add_privacy::Migration),
+            Box::new(m20261128_000016_add_delivery_events::Migration),
         ]
     }
 }

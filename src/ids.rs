@@ -87,6 +87,8 @@ typed_ids! {
     SuppressionId "sup";
     /// The removal of everything personal about a customer.
     ErasureId "ers";
+    /// Something that came back for a message.
+    DeliveryEventId "dev";
     /// The lease of a process, with which it claims contacts; fences off whoever held them before.
     ClaimToken "clm";
 }

@@ -8,7 +8,7 @@
 //! | commands | `cli` |
 //! | composition root | `service` |
 //! | adapters | `api`, `pages` |
-//! | across all parts | `privacy`, `admin` |
+//! | across all parts | `privacy`, `admin`, `inbound` |
 //! | what changes plans, what carries them out | `intake`, `dispatch` |
 //! | may this contact go out now? | `gate` |
 //! | plans and the customers inside them | `campaigns` |
@@ -36,6 +36,7 @@ pub mod dispatch;
 pub mod events;
 pub mod gate;
 pub mod ids;
+pub mod inbound;
 pub mod intake;
 pub mod links;
 pub mod metrics;

@@ -6,6 +6,7 @@ mod campaign_service;
 mod contact_service;
 mod customer_service;
 mod decode;
+mod delivery_service;
 mod encode;
 mod event_service;
 mod export;
@@ -26,6 +27,7 @@ use crate::{
     events::Events,
     gate::Gate,
     ids::{CampaignId, CustomerId},
+    inbound::Inbound,
     intake::Intake,
     links::Links,
     preferences::{PreferenceBook, Suppressions},
@@ -35,8 +37,8 @@ use crate::{
         proto::{
             CustomerRef, admin_service_server::AdminServiceServer, campaign_service_server::CampaignServiceServer,
             contact_service_server::ContactServiceServer, customer_service_server::CustomerServiceServer,
-            event_service_server::EventServiceServer, preference_service_server::PreferenceServiceServer,
-            template_service_server::TemplateServiceServer,
+            delivery_service_server::DeliveryServiceServer, event_service_server::EventServiceServer,
+            preference_service_server::PreferenceServiceServer, template_service_server::TemplateServiceServer,
         },
     },
     templates::Templates,
@@ -69,6 +71,8 @@ pub struct Parts {
     pub contacts: Contacts,
     /// What changes plans.
     pub intake: Intake,
+    /// What came back.
+    pub inbound: Inbound,
     /// What may go out.
     pub gate: Gate,
     /// What carries plans out.
@@ -82,13 +86,14 @@ pub struct Parts {
 struct Api(Arc<Parts>);
 
 /// The names of all services, for their health.
-pub const SERVICES: [&str; 7] = [
+pub const SERVICES: [&str; 8] = [
     "rapport.v1.CustomerService",
     "rapport.v1.EventService",
     "rapport.v1.PreferenceService",
     "rapport.v1.TemplateService",
     "rapport.v1.CampaignService",
     "rapport.v1.ContactService",
+    "rapport.v1.DeliveryService",
     "rapport.v1.AdminService",
 ];
 
@@ -104,6 +109,11 @@ pub fn routes(parts: Parts) -> Routes {
     }
     reading_gzip!(CustomerServiceServer EventServiceServer PreferenceServiceServer TemplateServiceServer
         CampaignServiceServer ContactServiceServer AdminServiceServer)
+    .add_service(
+        DeliveryServiceServer::new(api.clone())
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(delivery_service::LARGEST_MESSAGE + 64 * 1_024),
+    )
 }
 
 impl Api {

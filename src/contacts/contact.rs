@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
-use super::{Lane, Queue};
+use super::{Delivery, Lane, Queue};
 use crate::{
     calendar::{LocalTime, Planned, Zone},
     clock::Timestamp,
@@ -220,6 +220,8 @@ pub struct Contact {
     pub attempt_count: i32,
     /// When it was accepted.
     pub send_time: Option<Timestamp>,
+    /// What became of it, as far as anybody said.
+    pub delivery: Option<Delivery>,
     /// When it was planned.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -301,6 +303,7 @@ impl NewContact {
             block: None,
             attempt_count: 0,
             send_time: None,
+            delivery: None,
             create_time: now,
             update_time: now,
             revision: 1,

@@ -3,7 +3,7 @@ use sea_orm::entity::prelude::*;
 pub mod contact {
     use super::*;
     use crate::{
-        contacts::{BlockReason, ContactState, Effect, Purpose},
+        contacts::{BlockReason, ContactState, Delivery, Effect, Purpose},
         delivery::Channel,
         ids::{AddressId, CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
     };
@@ -57,6 +57,8 @@ pub mod contact {
         pub attempt_count: i32,
         pub claim_token: Option<ClaimToken>,
         pub send_time: Option<DateTimeUtc>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub delivery: Option<Delivery>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,

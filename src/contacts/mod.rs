@@ -4,6 +4,7 @@
 mod changes;
 pub mod claims;
 mod contact;
+mod deliveries;
 mod entity;
 mod erasure;
 mod hand_overs;
@@ -21,11 +22,15 @@ pub use self::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
         PATIENCE, Purpose, Selection, StepOf,
     },
+    deliveries::{
+        Delivery, DeliveryEvent, DeliveryKind, Which, insert as insert_deliveries, known as known_deliveries,
+        past as past_deliveries, show as show_delivery,
+    },
     erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},
-    store::{attempts, count, decisions, find_latest, insert, known},
+    store::{attempts, count, decisions, find_latest, insert, known, last_sent_to},
     verdict::Verdict,
 };
 use std::collections::HashMap;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, EventId},
+    ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId},
     rpc::Page,
 };
 
@@ -76,6 +76,20 @@ pub async fn find_latest(
     let query = contact::Entity::find()
         .filter(contact::Column::CustomerId.eq(customer_id))
         .filter(contact::Column::CampaignId.eq(campaign_id.clone()))
+        .order_by_desc(contact::Column::ContactId);
+    query.one(db).await?.map(domain).transpose()
+}
+
+/// The contact that was sent last to an address of a customer.
+pub async fn last_sent_to(
+    db: &impl ConnectionTrait,
+    customer_id: CustomerId,
+    address_id: AddressId,
+) -> Result<Option<Contact>, StoreError> {
+    let query = contact::Entity::find()
+        .filter(contact::Column::CustomerId.eq(customer_id))
+        .filter(contact::Column::AddressId.eq(address_id))
+        .filter(contact::Column::State.eq(ContactState::Sent))
         .order_by_desc(contact::Column::ContactId);
     query.one(db).await?.map(domain).transpose()
 }
@@ -192,6 +206,7 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
         block: block(row.block_reason, row.block_effect, row.block_detail, row.block_retry_time),
         attempt_count: row.attempt_count,
         send_time: row.send_time,
+        delivery: row.delivery,
         create_time: row.create_time,
         update_time: row.update_time,
         revision: row.revision,
@@ -248,6 +263,7 @@ fn row(contact: &Contact) -> contact::ActiveModel {
         attempt_count: Set(contact.attempt_count),
         claim_token: Set(None),
         send_time: Set(contact.send_time),
+        delivery: Set(contact.delivery),
         create_time: Set(contact.create_time),
         update_time: Set(contact.update_time),
         revision: Set(contact.revision),

@@ -15,10 +15,10 @@ pub use self::{
     dkim::{SigningPair, UnfitKey, sign},
     folder::Folder,
     letter::{Letter, MailingList, UnfitLetter, breaks_headers, check_letter},
-    message_id::message_id,
+    message_id::{contact_of, message_id},
     returned::{
         Cause, Complaint, ComplaintKind, Failure, Fate, Notice, Returned, Stage, Status, Unreadable, Weight, What,
-        judge, read as read_returned,
+        judge, judge_refusal, read as read_returned, without_addresses,
     },
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };
@@ -83,12 +83,14 @@ pub struct Refusal {
     pub code: String,
     /// In its own words.
     pub detail: String,
+    /// What it answered to.
+    pub stage: Stage,
 }
 
 impl Refusal {
     /// A refusal without a code.
     pub fn plain(detail: impl Into<String>) -> Self {
-        Self { code: String::new(), detail: detail.into() }
+        Self { code: String::new(), detail: detail.into(), stage: Stage::Unknown }
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Post {
 pub(super) enum Handed {
     /// The transport said so.
     Over(Outcome),
+    /// The transport refused it for good, for this address.
+    Refused(Refusal, EmailAddress),
     /// It was not begun.
     Back,
     /// It was not begun, because its receiver is slow: its turn comes at this moment.
@@ -90,6 +92,10 @@ impl Dispatcher {
                         .await
                 }
                 Err(unfit) => Handed::Over(Outcome::Never(Refusal::plain(unfit.to_string()))),
+            };
+            let handed = match handed {
+                Handed::Over(Outcome::Never(refusal)) => Handed::Refused(refusal, to),
+                handed => handed,
             };
             (contact, handed)
         }

@@ -5,13 +5,14 @@ use crate::{
     campaigns::enrollments,
     clock::Timestamp,
     contacts::{
-        BlockReason, Contact, Lane, StepOf,
+        BlockReason, Contact, DeliveryEvent, DeliveryKind, Lane, StepOf,
         claims::{self, Setback},
     },
     customers,
     database::{self, StoreError},
-    delivery::Outcome,
-    ids::ContactId,
+    delivery::{Outcome, judge_refusal},
+    ids::{ContactId, DeliveryEventId},
+    preferences::{self, CameBack},
 };
 
 /// The wait after the first attempt that failed; each further one waits twice as long.
@@ -46,7 +47,11 @@ impl Dispatcher {
         let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
         let sent = settled.len();
         claims::settle_later(&tx, lot.token, &sorted.later, now).await?;
-        settled.extend(claims::settle_never(&tx, lot.token, &sorted.never, now).await?);
+        let refused = claims::settle_never(&tx, lot.token, &sorted.never, now).await?;
+        let came = answers.iter().filter(|(contact, _)| refused.contains(&contact.contact_id));
+        let came = came.filter_map(|(contact, handed)| came_back(contact, handed, now)).collect();
+        preferences::record_deliveries(&tx, &self.of.key, came, now).await?;
+        settled.extend(refused);
         settled.extend(claims::settle_unknown(&tx, lot.token, &sorted.unknown, now).await?);
         claims::give_back(&tx, lot.token, &sorted.back, now).await?;
         claims::put_off(&tx, lot.token, &sorted.put_off, BlockReason::Throttled, now).await?;
@@ -93,7 +98,7 @@ impl Dispatcher {
             let outcome = match handed {
                 Handed::Over(Outcome::Accepted) => "accepted",
                 Handed::Over(Outcome::Later(_)) => "refused_for_now",
-                Handed::Over(Outcome::Never(_)) => "refused_for_good",
+                Handed::Over(Outcome::Never(_)) | Handed::Refused(..) => "refused_for_good",
                 Handed::Over(Outcome::Unknown { .. }) => "unknown",
                 Handed::Over(Outcome::Returned { .. }) | Handed::Back | Handed::PutOff(_) => "given_back",
             };
@@ -122,7 +127,7 @@ impl Answers {
                 Handed::Over(Outcome::Later(refusal)) => {
                     sorted.later.push(setback(&refusal.code, &refusal.detail, next))
                 }
-                Handed::Over(Outcome::Never(refusal)) => {
+                Handed::Over(Outcome::Never(refusal)) | Handed::Refused(refusal, _) => {
                     sorted.never.push(setback(&refusal.code, &refusal.detail, next))
                 }
                 Handed::Over(Outcome::Unknown { detail }) => sorted.unknown.push(setback("", detail, next)),
@@ -135,6 +140,30 @@ impl Answers {
         }
         sorted
     }
+}
+
+/// What a server's refusal says of an address. A letter that never left for it says nothing.
+fn came_back(contact: &Contact, handed: &Handed, now: Timestamp) -> Option<CameBack> {
+    let Handed::Refused(refusal, to) = handed else { return None };
+    let (weight, status) = judge_refusal(refusal);
+    let event = DeliveryEvent {
+        delivery_event_id: DeliveryEventId::generate(),
+        source: "smtp".to_owned(),
+        source_event_id: format!("{}/{}", contact.contact_id, contact.attempt_count + 1),
+        contact_id: Some(contact.contact_id),
+        customer_id: contact.customer_id,
+        campaign_id: contact.step.as_ref().map(|step| step.campaign_id.clone()),
+        address_key: None,
+        kind: DeliveryKind::Bounced,
+        weight: Some(weight),
+        status_code: status.map(|status| status.to_string()).unwrap_or_default(),
+        detail: format!("{} {}", refusal.code, refusal.detail),
+        url: String::new(),
+        automated: false,
+        occur_time: now,
+        record_time: now,
+    };
+    (!refusal.code.is_empty()).then(|| CameBack { event, address: Some(to.clone()) })
 }
 
 /// Whether a contact is tried again although its answer was lost.

@@ -11,6 +11,7 @@ mod enroll;
 mod events;
 mod reschedule;
 mod resolve;
+mod returned;
 mod statement;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use self::{
     consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
+    returned::{object_to_marketing, opt_out},
     statement::{Said, Stated, Statement},
 };
 use crate::{

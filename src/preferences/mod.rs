@@ -26,7 +26,8 @@ pub use self::{
     preferences::{PreferenceChange, Preferences},
     store::{load, policy, put_consent, save},
     suppressions::{
-        Cause, NewSuppression, Suppressed, Suppression, Suppressions, forget_addresses, lift_by_own_act, suppressed_of,
+        CameBack, Cause, NewSuppression, RecordedDeliveries, Suppressed, Suppression, Suppressions, forget_addresses,
+        lift_by_own_act, record_deliveries, suppressed_of,
     },
     topics::{
         CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,

@@ -6,7 +6,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use super::harness::{World, refusal};
 
-const SERVICES: [&str; 7] = ["Admin", "Campaign", "Contact", "Customer", "Event", "Preference", "Template"];
+const SERVICES: [&str; 8] = ["Admin", "Campaign", "Contact", "Customer", "Delivery", "Event", "Preference", "Template"];
 
 #[tokio::test]
 async fn the_status_names_the_version_the_schema_the_database_and_every_job() {

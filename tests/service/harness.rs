@@ -21,7 +21,8 @@ use rapport::{
         CreateTopicRequest, Customer, CustomerRef, Event, PublishTemplateRequest, RecordEventRequest,
         RecordEventResponse, Template, TemplateVariant, Topic, admin_service_client::AdminServiceClient,
         campaign_service_client::CampaignServiceClient, contact_service_client::ContactServiceClient,
-        customer_ref::Key, customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
+        customer_ref::Key, customer_service_client::CustomerServiceClient,
+        delivery_service_client::DeliveryServiceClient, event_service_client::EventServiceClient,
         preference_service_client::PreferenceServiceClient, template_service_client::TemplateServiceClient,
     },
     service::Service,
@@ -37,6 +38,9 @@ pub const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
 pub const SECRET: &str = "a key for stories, which nobody needs to guess";
 pub const MONDAY: &str = "2026-02-02T09:00:00Z";
 
+/// The key of every story.
+pub const SECRET: &str = "a key for stories, which nobody needs to guess";
+
 /// A running service and everything that a story needs around it.
 pub struct World {
     pub customers: CustomerServiceClient<Channel>,
@@ -45,6 +49,7 @@ pub struct World {
     pub templates: TemplateServiceClient<Channel>,
     pub campaigns: CampaignServiceClient<Channel>,
     pub contacts: ContactServiceClient<Channel>,
+    pub deliveries: DeliveryServiceClient<Channel>,
     pub admin: AdminServiceClient<Channel>,
     pub channel: Channel,
     clock: Clock,
@@ -86,6 +91,7 @@ impl World {
             templates: TemplateServiceClient::new(channel.clone()),
             campaigns: CampaignServiceClient::new(channel.clone()),
             contacts: ContactServiceClient::new(channel.clone()),
+            deliveries: DeliveryServiceClient::new(channel.clone()),
             admin: AdminServiceClient::new(channel.clone()),
             channel,
             clock,
@@ -110,6 +116,7 @@ impl World {
         self.templates = TemplateServiceClient::new(channel.clone());
         self.campaigns = CampaignServiceClient::new(channel.clone());
         self.contacts = ContactServiceClient::new(channel.clone());
+        self.deliveries = DeliveryServiceClient::new(channel.clone());
         self.admin = AdminServiceClient::new(channel.clone());
         self.channel = channel;
         self.service = Some(service);

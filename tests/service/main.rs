@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod exits;
 mod export;
+mod inbound;
 mod ledger;
 mod mail;
 mod pages;

@@ -2,7 +2,7 @@
 
 use super::super::{Api, encode};
 use crate::{
-    contacts::{Attempt, AttemptOutcome, Contact, ContactState, Decision},
+    contacts::{Attempt, AttemptOutcome, Contact, ContactState, Decision, Delivery},
     gate::Explained,
     rpc::{
         etag,
@@ -33,6 +33,7 @@ impl Api {
             expire_time: Some(encode::time(of.expire_time)),
             state: state(of.state).into(),
             block: of.block.map(encode::block),
+            delivery: delivery(of.delivery).into(),
             attempt_count: of.attempt_count,
             message_id: format!("<{}>", self.0.dispatcher.message_id(of.contact_id, of.purpose)),
             send_time: of.send_time.map(encode::time),
@@ -75,6 +76,16 @@ pub(super) fn state(state: ContactState) -> contact::State {
 /// A decision that it does not go out.
 pub(in crate::api) fn decision(of: Decision) -> proto::ContactDecision {
     proto::ContactDecision { time: Some(encode::time(of.time)), block: Some(encode::block(of.block)) }
+}
+
+/// What became of a message.
+fn delivery(delivery: Option<Delivery>) -> contact::Delivery {
+    match delivery {
+        None => contact::Delivery::Unspecified,
+        Some(Delivery::Delivered) => contact::Delivery::Delivered,
+        Some(Delivery::Bounced) => contact::Delivery::Bounced,
+        Some(Delivery::Complained) => contact::Delivery::Complained,
+    }
 }
 
 /// One hand-over.

@@ -59,17 +59,18 @@ text_enum! {
     }
 }
 
-/// What a failure for good means for the address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
-    /// Nothing: it was the message's fault, or its sender's.
-    None,
-    /// A failure that counts when others follow.
-    Soft,
-    /// Perhaps the address is gone; the same again on another day proves it.
-    Suspected,
-    /// The address is gone.
-    Hard,
+text_enum! {
+    /// What a failure for good means for the address.
+    Weight {
+        /// Nothing: it was the message's fault, or its sender's.
+        None = "none",
+        /// A failure that counts when others follow.
+        Soft = "soft",
+        /// Perhaps the address is gone; the same again on another day proves it.
+        Suspected = "suspected",
+        /// The address is gone.
+        Hard = "hard",
+    }
 }
 
 /// The command that a server answered to, as far as one can tell.
@@ -116,8 +117,8 @@ pub fn judge(failure: &Failure<'_>) -> (Cause, Weight) {
     let themes = phrases::themes(failure.said);
     let has = |theme| themes.contains(&theme);
     let weight = |(cause, weight): (Cause, Weight)| {
-        let most = if failure.is_for_now() { Weight::Soft } else { Weight::Hard };
-        (cause, weight.min(most))
+        let is_too_much = failure.is_for_now() && weight != Weight::None;
+        (cause, if is_too_much { Weight::Soft } else { weight })
     };
     // Microsoft's words for an address that is not in the directory, where others mean a policy.
     if failure.status.is_some_and(|status| (status.subject, status.detail) == (4, 1))

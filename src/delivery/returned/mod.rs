@@ -12,6 +12,8 @@ mod words;
 
 use std::panic;
 
+use super::Refusal;
+
 pub use self::cause::{Cause, Failure, Stage, Status, Weight, judge};
 use self::{
     automatic::Kind,
@@ -27,6 +29,8 @@ pub struct Returned {
     pub what: What,
     /// Whom it was sent to, as its header tells: one of these may be a return path.
     pub sent_to: Vec<String>,
+    /// Who sent it, as its header tells.
+    pub from: Vec<String>,
     /// The Message-IDs of what it is about, without angle brackets.
     pub about: Vec<String>,
     /// Its own Message-ID, without angle brackets; empty where it has none.
@@ -123,6 +127,7 @@ fn understand(raw: &[u8]) -> Returned {
     };
     Returned {
         sent_to: sent_to(&opened),
+        from: addresses_in(opened.values("from")),
         about: about(&opened, &prose, &what),
         message_id: id(opened.value("message-id")),
         what,
@@ -307,6 +312,30 @@ fn about(opened: &Opened, prose: &[Prose], what: &What) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     found.retain(|one| seen.insert(one.clone()));
     found
+}
+
+/// What a refusal means for the address, and its enhanced code.
+pub fn judge_refusal(refusal: &Refusal) -> (Weight, Option<Status>) {
+    let (reply, status) = codes::find(&refusal.code);
+    let said = &refusal.detail;
+    (judge(&Failure { reply, status, stage: refusal.stage, said, beside: "" }).1, status)
+}
+
+/// A text without the addresses in it, for what is kept: that of the recipient is marked as such.
+pub fn without_addresses(text: &str, recipient: &str) -> String {
+    let mut clean = String::new();
+    let mut end = 0;
+    for (start, address) in addresses::all(text) {
+        // "a@b@c" is two, one inside of the other.
+        if start < end {
+            continue;
+        }
+        clean.push_str(&text[end..start]);
+        clean.push_str(if address.eq_ignore_ascii_case(recipient) { "<recipient>" } else { "<address>" });
+        end = start + address.len();
+    }
+    clean.push_str(&text[end..]);
+    clean.replace("<<", "<").replace(">>", ">")
 }
 
 fn id(value: &str) -> String {

@@ -4,7 +4,7 @@ use super::{
     fake::{Act, Fake, Script},
     stories::{ALL, LONG, SHORT, client, refused, send, talk},
 };
-use crate::delivery::Outcome;
+use crate::delivery::{Outcome, Stage};
 
 #[tokio::test]
 async fn the_next_letter_is_announced_with_the_end_of_the_one_before() {
@@ -42,7 +42,8 @@ async fn nothing_is_announced_to_a_server_that_wants_its_commands_one_by_one_or_
 
 #[tokio::test]
 async fn what_befalls_a_letter_befalls_neither_the_one_before_it_nor_the_one_announced_with_it() {
-    let (later, never) = (Outcome::Later(refused("452 4.2.2", "full")), Outcome::Never(refused("550", "no")));
+    let (later, never) =
+        (Outcome::Later(refused(Stage::Data, "452 4.2.2", "full")), Outcome::Never(refused(Stage::Data, "550", "no")));
     let is_doubt = |outcome: &Outcome| matches!(outcome, Outcome::Unknown { .. });
     for (act, connections) in [
         (Act::Say("452 4.2.2 full"), 1),
@@ -58,7 +59,7 @@ async fn what_befalls_a_letter_befalls_neither_the_one_before_it_nor_the_one_ann
         let fits = match act {
             Act::Say("550 no") => first == never,
             Act::Say("452 4.2.2 full") => first == later,
-            Act::SayAndDrop(_) => first == Outcome::Later(refused("421 4.3.2", "going down")),
+            Act::SayAndDrop(_) => first == Outcome::Later(refused(Stage::Data, "421 4.3.2", "going down")),
             _ => is_doubt(&first),
         };
         assert!(fits, "{act:?}: {first:?}");

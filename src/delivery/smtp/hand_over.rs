@@ -7,7 +7,7 @@ use super::{
     connection::{Connection, Trouble},
     reply::Reply,
 };
-use crate::delivery::{EmailAddress, Envelope, Outcome, Refusal};
+use crate::delivery::{EmailAddress, Envelope, Outcome, Refusal, Stage};
 
 /// A buffer that a large letter needed is given back at this size.
 const LARGE: usize = 256 * 1_024;
@@ -186,7 +186,12 @@ fn broken(verb: Verb, trouble: &Trouble) -> Stop {
 }
 
 fn refusal(reply: Reply<'_>, verb: Verb, to: &EmailAddress) -> Outcome {
-    let refusal = || Refusal { code: reply.codes(), detail: reply.words(to) };
+    let stage = match verb {
+        Verb::Reset | Verb::Mail => Stage::Sender,
+        Verb::Recipient => Stage::Recipient,
+        Verb::Data | Verb::Letter => Stage::Data,
+    };
+    let refusal = || Refusal { code: reply.codes(), detail: reply.words(to), stage };
     match blame(reply, verb) {
         Blame::Service => Outcome::Returned { detail: format!("{verb}: {}", said(reply, to)) },
         Blame::Later => Outcome::Later(refusal()),

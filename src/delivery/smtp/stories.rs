@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Security, SmtpServer},
-    delivery::{EmailAddress, Envelope, Outcome, Refusal},
+    delivery::{EmailAddress, Envelope, Outcome, Refusal, Stage},
 };
 
 pub(super) const LETTER: &str = "Subject: Hello\r\n\r\nDear Anna,\r\n.\r\nwelcome.\r\n";
@@ -64,8 +64,8 @@ async fn one(script: Script, limits: Limits) -> (Outcome, Fake) {
     (outcome, fake)
 }
 
-pub(super) fn refused(code: &str, detail: &str) -> Refusal {
-    Refusal { code: code.to_owned(), detail: detail.to_owned() }
+pub(super) fn refused(stage: Stage, code: &str, detail: &str) -> Refusal {
+    Refusal { code: code.to_owned(), detail: detail.to_owned(), stage }
 }
 
 #[tokio::test]
@@ -150,18 +150,26 @@ async fn a_connection_that_is_idle_for_too_long_is_closed_in_order() {
 async fn a_refusal_is_judged_at_every_verb_and_the_connection_serves_the_next_letter() {
     for offers in BOTH {
         for (verb, text, outcome) in [
-            ("MAIL", "451 4.3.0 later", Outcome::Later(refused("451 4.3.0", "later"))),
-            ("MAIL", "550 never", Outcome::Never(refused("550", "never"))),
+            ("MAIL", "451 4.3.0 later", Outcome::Later(refused(Stage::Sender, "451 4.3.0", "later"))),
+            ("MAIL", "550 never", Outcome::Never(refused(Stage::Sender, "550", "never"))),
             (
                 "RCPT",
                 "450 4.7.1 <anna@example.com>: greylisted",
-                Outcome::Later(refused("450 4.7.1", "<recipient>: greylisted")),
+                Outcome::Later(refused(Stage::Recipient, "450 4.7.1", "<recipient>: greylisted")),
             ),
-            ("RCPT", "550-5.1.1 No such\r\n550 5.1.1 user", Outcome::Never(refused("550 5.1.1", "No such user"))),
-            ("DATA", "451 later", Outcome::Later(refused("451", "later"))),
-            ("DATA", "554 5.5.1 no valid recipients", Outcome::Never(refused("554 5.5.1", "no valid recipients"))),
-            (".", "452 4.2.2 full", Outcome::Later(refused("452 4.2.2", "full"))),
-            (".", "550 5.7.1 spam", Outcome::Never(refused("550 5.7.1", "spam"))),
+            (
+                "RCPT",
+                "550-5.1.1 No such\r\n550 5.1.1 user",
+                Outcome::Never(refused(Stage::Recipient, "550 5.1.1", "No such user")),
+            ),
+            ("DATA", "451 later", Outcome::Later(refused(Stage::Data, "451", "later"))),
+            (
+                "DATA",
+                "554 5.5.1 no valid recipients",
+                Outcome::Never(refused(Stage::Data, "554 5.5.1", "no valid recipients")),
+            ),
+            (".", "452 4.2.2 full", Outcome::Later(refused(Stage::Data, "452 4.2.2", "full"))),
+            (".", "550 5.7.1 spam", Outcome::Never(refused(Stage::Data, "550 5.7.1", "spam"))),
             ("RCPT", "550 5.7.606 banned", Outcome::Returned { detail: "RCPT: 550 5.7.606 banned".to_owned() }),
             ("MAIL", "530 5.7.0 log in", Outcome::Returned { detail: "MAIL: 530 5.7.0 log in".to_owned() }),
         ] {
@@ -183,7 +191,7 @@ async fn a_refusal_is_judged_at_every_verb_and_the_connection_serves_the_next_le
 async fn a_server_that_waits_for_a_letter_to_nobody_gets_an_empty_one() {
     let acts = vec![("RCPT", Act::Say("550 5.1.1 nobody")), (".", Act::Say("554 5.5.1 no valid recipients"))];
     let (outcome, fake) = one(Script { offers: ALL, acts, ..Script::default() }, LONG).await;
-    assert_eq!(outcome, Outcome::Never(refused("550 5.1.1", "nobody")));
+    assert_eq!(outcome, Outcome::Never(refused(Stage::Recipient, "550 5.1.1", "nobody")));
     assert_eq!(fake.seen().letters, [b""]);
 }
 
@@ -284,7 +292,10 @@ async fn replies_that_come_octet_by_octet_are_read_whole() {
         let acts = vec![("RCPT", Act::Say("550-5.1.1 No\r\n550-5.1.1 such\r\n550 5.1.1 user"))];
         let fake = Fake::start(Script { offers, acts, dribbles: true, ..Script::default() }).await;
         let smtp = client(&fake, LONG);
-        assert_eq!(send(&smtp, LETTER.as_bytes()).await, Outcome::Never(refused("550 5.1.1", "No such user")));
+        assert_eq!(
+            send(&smtp, LETTER.as_bytes()).await,
+            Outcome::Never(refused(Stage::Recipient, "550 5.1.1", "No such user"))
+        );
         assert_eq!(send(&smtp, LETTER.as_bytes()).await, Outcome::Accepted);
     }
 }

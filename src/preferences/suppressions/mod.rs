@@ -1,11 +1,13 @@
 //! Addresses that are not written to, whoever has them: kept as keyed hashes, so that they outlive the customer.
 
 mod entity;
+mod returned;
 mod store;
 mod suppression;
 
 use std::collections::HashMap;
 
+pub use self::returned::{CameBack, RecordedDeliveries, record_deliveries};
 use self::store::Lift;
 pub use self::suppression::{AddressKey, Cause, NewSuppression, Suppressed, Suppression};
 use crate::{

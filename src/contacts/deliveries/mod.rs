@@ -1,0 +1,23 @@
+//! What came back for messages: delivered, bounced, complained about, answered. Only added to; the sum is on the contact.
+
+mod entity;
+mod event;
+mod store;
+
+pub use self::{
+    event::{Delivery, DeliveryEvent, DeliveryKind, Which},
+    store::{insert, known, past, show},
+};
+use super::Contacts;
+use crate::{
+    database::StoreError,
+    rpc::{Page, PageOf},
+};
+
+impl Contacts {
+    /// A page of what came back, in the order in which it was recorded.
+    pub async fn deliveries(&self, which: &Which, page: &Page) -> Result<PageOf<DeliveryEvent>, StoreError> {
+        let rows = store::list(self.db.reader(), which, page).await?;
+        Ok(PageOf::from_rows(rows, page, |event| event.delivery_event_id.to_string()))
+    }
+}

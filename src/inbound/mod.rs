@@ -1,0 +1,93 @@
+//! What came back from mail servers and providers: matched to the contact that it is about, recorded, and followed by what it means
+//! for the address and the customer. Each message and each report is one transaction.
+//!
+//! A message is matched by the return path that it was sent to, then by the Message-ID of what it is about, then by the address that
+//! it names. The first two cannot be forged by anybody who has not seen the message. A return path that is not ours, but looks as if
+//! it were, means that somebody plays a game: such a message is read and forgotten.
+
+mod ingest;
+mod record;
+
+use self::record::Fate;
+pub use self::{
+    ingest::{Classification, Ingested, Reading},
+    record::Found,
+};
+use crate::{
+    clock::Clock,
+    contacts::{Contacts, DeliveryEvent, Which},
+    database::{self, Database, StoreError},
+    ids::ContactId,
+    rpc::{Fault, Page, PageOf},
+    tokens::SecretKey,
+};
+
+/// How often a transaction that got in another's way is tried.
+const TRIES: usize = 5;
+
+/// Takes in what came back.
+#[derive(Debug, Clone)]
+pub struct Inbound {
+    db: Database,
+    clock: Clock,
+    key: SecretKey,
+}
+
+/// What was recorded of a report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Now.
+    pub recorded: usize,
+    /// Before.
+    pub duplicates: usize,
+    /// About no message of ours.
+    pub unmatched: usize,
+}
+
+impl Inbound {
+    /// Records into a database, with the key of Message-IDs and return paths.
+    pub fn new(db: Database, clock: Clock, key: SecretKey) -> Self {
+        Self { db, clock, key }
+    }
+
+    /// The contact that a Message-ID, with or without its angle brackets, was made for.
+    pub fn contact_of(&self, message_id: &str) -> Option<ContactId> {
+        crate::delivery::contact_of(&self.key, message_id.trim().trim_matches(['<', '>']))
+    }
+
+    /// Records what a provider says.
+    pub async fn report(&self, found: &[Found]) -> Result<Tally, Fault> {
+        let mut tally = Tally::default();
+        for fate in self.record(found).await? {
+            match fate {
+                Fate::Recorded(_) => tally.recorded += 1,
+                Fate::Known => tally.duplicates += 1,
+                Fate::Unmatched => tally.unmatched += 1,
+            }
+        }
+        Ok(tally)
+    }
+
+    /// A page of what came back.
+    pub async fn list(&self, which: &Which, page: &Page) -> Result<PageOf<DeliveryEvent>, StoreError> {
+        Contacts::new(self.db.clone()).deliveries(which, page).await
+    }
+
+    /// Records, and tries again where another transaction was in the way.
+    async fn record(&self, found: &[Found]) -> Result<Vec<Fate>, Fault> {
+        let mut tries = 1;
+        loop {
+            match self.try_record(found).await {
+                Err(fault) if fault.is_conflict() && tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_record(&self, found: &[Found]) -> Result<Vec<Fate>, Fault> {
+        let tx = self.db.begin_write().await?;
+        let fates = record::record(&tx, &self.key, found, self.clock.now()).await?;
+        database::commit(tx).await?;
+        Ok(fates)
+    }
+}

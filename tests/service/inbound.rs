@@ -1,0 +1,424 @@
+//! What comes back for messages, and what follows for addresses and customers.
+
+use std::net::SocketAddr;
+
+use rapport::{
+    config::{MailLocation, Security, SmtpServer},
+    ids::ContactId,
+    rpc::proto::{
+        AddAddressRequest, BlockReason, ConsentMethod, Contact, DeliveryEvent, GetPreferencesRequest,
+        IngestInboundMessageRequest, IngestInboundMessageResponse, ListDeliveryEventsRequest, ListSuppressionsRequest,
+        Purpose, ReportDeliveryEventsRequest, ReportDeliveryEventsResponse, ScheduleContactRequest, contact,
+        delivery_event::Kind, schedule_contact_request::Due, set_consent_request::Decision, suppression::Cause,
+        topic::OptIn,
+    },
+    tokens::{SecretKey, Use},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+use super::harness::{MONDAY, SECRET, World, ad_hoc, at, by_name, email, refusal, wrong_fields};
+
+/// A bounce as Postfix writes it.
+fn bounce(recipient: &str, action: &str, status: &str, said: &str, message_id: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@mx.example.net (Mail Delivery System)\nSubject: Undelivered Mail Returned to Sender\n\
+         To: bounces@example.com\nMessage-ID: <{}@mx.example.net>\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=\"b1\"\n\n\
+         --b1\nContent-Type: text/plain\n\nThis is the mail system at host mx.example.net.\n\n\
+         <{recipient}>: host mail.example.org said: {said} (in reply to RCPT TO command)\n\n\
+         --b1\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.net\n\n\
+         Final-Recipient: rfc822; {recipient}\nAction: {action}\nStatus: {status}\nDiagnostic-Code: smtp; {said}\n\n\
+         --b1\nContent-Type: text/rfc822-headers\n\nMessage-ID: {message_id}\nTo: {recipient}\n\n--b1--\n",
+        ContactId::generate()
+    )
+}
+
+const UNKNOWN: &str = "550 5.1.1 <someone@example.com>: Recipient address rejected: User unknown";
+
+fn hard(recipient: &str, message_id: &str) -> String {
+    bounce(recipient, "failed", "5.1.1", UNKNOWN, message_id)
+}
+
+fn report(kind: &str, recipient: &str, message_id: &str) -> String {
+    format!(
+        "From: <feedback@isp.example>\nSubject: FW: Earn money\nTo: <fbl@example.com>\nMessage-ID: <{kind}.{}@isp.example>\n\
+         MIME-Version: 1.0\nContent-Type: multipart/report; report-type=feedback-report; boundary=\"b1\"\n\n\
+         --b1\nContent-Type: text/plain\n\nThis is an email abuse report.\n\n\
+         --b1\nContent-Type: message/feedback-report\n\nFeedback-Type: {kind}\nUser-Agent: SomeGenerator/1.0\nVersion: 1\n\
+         Original-Rcpt-To: {recipient}\n\n--b1\nContent-Type: message/rfc822\n\nFrom: <shop@example.com>\n\
+         Message-ID: {message_id}\nSubject: Earn money\n\nSpam\n\n--b1--\n",
+        ContactId::generate()
+    )
+}
+
+/// The return path of a contact.
+fn path(contact: &Contact) -> String {
+    let id: ContactId = contact.contact_id.parse().unwrap();
+    let token = SecretKey::from_text(SECRET).seal(Use::ReturnPath, &uuid::Uuid::from(id).into_bytes());
+    format!("b.{token}@bounce.example.com")
+}
+
+async fn ingest(world: &mut World, raw: &str, recipient: &str) -> IngestInboundMessageResponse {
+    let request = IngestInboundMessageRequest { raw: raw.as_bytes().to_vec(), envelope_recipient: recipient.into() };
+    world.deliveries.ingest_inbound_message(request).await.unwrap().into_inner()
+}
+
+async fn say(world: &mut World, events: Vec<DeliveryEvent>) -> ReportDeliveryEventsResponse {
+    world.deliveries.report_delivery_events(ReportDeliveryEventsRequest { events }).await.unwrap().into_inner()
+}
+
+async fn suppressed(world: &mut World) -> Vec<(String, Cause)> {
+    let listed = world.preferences.list_suppressions(ListSuppressionsRequest::default()).await.unwrap().into_inner();
+    listed.suppressions.iter().map(|one| (one.masked_address.clone(), one.cause())).collect()
+}
+
+async fn listed(world: &mut World, request: ListDeliveryEventsRequest) -> Vec<DeliveryEvent> {
+    world.deliveries.list_delivery_events(request).await.unwrap().into_inner().events
+}
+
+/// A shop that wrote to Anna.
+async fn written() -> (World, Contact) {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let contact = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    (world, contact)
+}
+
+fn event(id: &str, contact: &Contact, kind: Kind) -> DeliveryEvent {
+    DeliveryEvent {
+        source: "ses".into(),
+        source_event_id: id.into(),
+        contact_id: contact.contact_id.clone(),
+        kind: kind.into(),
+        ..DeliveryEvent::default()
+    }
+}
+
+#[tokio::test]
+async fn a_hard_bounce_is_found_by_its_return_path_and_suppresses_the_address_that_the_message_went_to() {
+    let (mut world, sent) = written().await;
+    assert_eq!(world.contact(&sent.contact_id).await.delivery(), contact::Delivery::Unspecified);
+    let raw = hard("forwarded@example.org", "<other@example.net>");
+    let answer = ingest(&mut world, &raw, &path(&sent)).await;
+    assert_eq!(answer.classification, "bounce");
+    let found = &answer.events[0];
+    assert_eq!(
+        (found.contact_id.as_str(), found.kind(), found.permanent),
+        (sent.contact_id.as_str(), Kind::Bounced, true)
+    );
+    assert_eq!((found.status_code.as_str(), found.recipient.as_str()), ("5.1.1", "forwarded@example.org"));
+    assert!(!found.detail.contains('@'), "{}", found.detail);
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
+    let after = world.contact(&sent.contact_id).await;
+    assert_eq!(after.delivery(), contact::Delivery::Bounced);
+    let explained = world.explain(&sent.contact_id).await;
+    assert_eq!(explained.contact.unwrap().delivery(), contact::Delivery::Bounced);
+
+    // The mail server tries again: nothing is recorded twice.
+    let again = ingest(&mut world, &raw, &path(&sent)).await;
+    assert_eq!((again.classification.as_str(), again.events[0].delivery_event_id.as_str()), ("bounce", ""));
+    let request = ListDeliveryEventsRequest { contact_id: sent.contact_id.clone(), ..Default::default() };
+    assert_eq!(listed(&mut world, request).await.len(), 1);
+
+    let next = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    let next = world.contact(&next.contact_id).await;
+    assert_eq!(next.block.unwrap().reason(), BlockReason::HardBounce);
+}
+
+#[tokio::test]
+async fn the_return_path_is_found_in_the_header_too_and_in_whatever_case() {
+    let (mut world, sent) = written().await;
+    let raw = format!("Delivered-To: {}\n{}", path(&sent).to_uppercase(), hard("anna@example.com", ""));
+    let answer = ingest(&mut world, &raw, "").await;
+    assert_eq!(answer.events[0].contact_id, sent.contact_id);
+}
+
+#[tokio::test]
+async fn a_forged_return_path_suppresses_nobody_and_leaves_nothing() {
+    let (mut world, sent) = written().await;
+    let mut forged = path(&sent).into_bytes();
+    forged[20] = if forged[20] == b'a' { b'b' } else { b'a' };
+    let forged = String::from_utf8(forged).unwrap();
+    let raw = hard("anna@example.com", &sent.message_id);
+    let answer = ingest(&mut world, &raw, &forged).await;
+    assert_eq!((answer.classification.as_str(), answer.events.len()), ("unknown", 0));
+    assert_eq!(suppressed(&mut world).await, []);
+    assert_eq!(listed(&mut world, ListDeliveryEventsRequest::default()).await, []);
+}
+
+#[tokio::test]
+async fn without_a_return_path_the_message_id_tells_which_message_it_was_and_without_that_the_address() {
+    let (mut world, sent) = written().await;
+    let answer = ingest(&mut world, &hard("elsewhere@example.org", &sent.message_id), "").await;
+    assert_eq!(answer.events[0].contact_id, sent.contact_id);
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
+
+    world.customer("bert", "").await;
+    let to_bert = world.send("bert", "orders", "check-in").await;
+    world.dispatch().await;
+    let answer = ingest(&mut world, &hard("BERT@example.com", "<unknown@example.net>"), "").await;
+    assert_eq!(answer.events[0].contact_id, to_bert.contact_id);
+    assert_eq!(suppressed(&mut world).await.len(), 2);
+
+    // Nobody of ours: read, and nothing follows.
+    let answer = ingest(&mut world, &hard("stranger@example.com", "<unknown@example.net>"), "").await;
+    let found = &answer.events[0];
+    assert_eq!(
+        (found.permanent, found.recipient.as_str(), found.delivery_event_id.as_str()),
+        (true, "stranger@example.com", "")
+    );
+    assert_eq!(suppressed(&mut world).await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_the_addresss_fault_is_recorded_and_suppresses_nobody() {
+    let (mut world, sent) = written().await;
+    for (action, status, said, kind) in [
+        ("failed", "5.7.1", "550 5.7.1 Message rejected as spam", Kind::Bounced),
+        ("failed", "5.2.2", "552 5.2.2 Mailbox full", Kind::Bounced),
+        ("failed", "5.1.1", "552 5.1.1 over quota", Kind::Bounced),
+        ("delayed", "4.4.1", "451 4.4.1 connection timed out", Kind::Deferred),
+        ("relayed", "2.0.0", "250 2.0.0 ok", Kind::Delivered),
+    ] {
+        let raw = bounce("anna@example.com", action, status, said, &sent.message_id);
+        let answer = ingest(&mut world, &raw, "").await;
+        assert_eq!((answer.events[0].kind(), answer.events[0].permanent), (kind, false), "{said}");
+        assert!(!answer.events[0].delivery_event_id.is_empty(), "{said}");
+    }
+    assert_eq!(suppressed(&mut world).await, []);
+    assert_eq!(world.contact(&sent.contact_id).await.delivery(), contact::Delivery::Bounced);
+}
+
+#[tokio::test]
+async fn failures_on_five_days_suppress_for_a_while_and_an_arrival_forgets_them() {
+    let (mut world, _) = written().await;
+    for round in 0..2 {
+        for day in 0..5 {
+            let sent = world.send("anna", "orders", "check-in").await;
+            world.dispatch_after_hours(24).await;
+            assert_eq!(suppressed(&mut world).await, [], "round {round}, day {day}");
+            let raw = bounce("anna@example.com", "failed", "5.2.2", "552 5.2.2 Mailbox full", &sent.message_id);
+            ingest(&mut world, &raw, "").await;
+            if round == 0 && day == 3 {
+                let arrived = vec![event("arrived", &sent, Kind::Delivered)];
+                assert_eq!(say(&mut world, arrived).await.recorded, 1);
+                world.dispatch_after_hours(1).await;
+                break;
+            }
+        }
+    }
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::SoftBounces)]);
+}
+
+#[tokio::test]
+async fn a_suspicion_becomes_a_certainty_on_another_day() {
+    let (mut world, sent) = written().await;
+    let said = "550 5.2.1 The email account that you tried to reach is disabled";
+    ingest(&mut world, &bounce("anna@example.com", "failed", "5.2.1", said, &sent.message_id), "").await;
+    assert_eq!(suppressed(&mut world).await, []);
+    let again = world.send("anna", "orders", "check-in").await;
+    world.dispatch_after_hours(25).await;
+    let answer = ingest(&mut world, &bounce("anna@example.com", "failed", "5.2.1", said, &again.message_id), "").await;
+    assert!(answer.events[0].permanent);
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
+}
+
+#[tokio::test]
+async fn a_complaint_suppresses_at_once_and_ends_all_marketing() {
+    let (mut world, sent) = written().await;
+    world.consent("anna", "offers", Decision::Grant).await;
+    let later = ScheduleContactRequest {
+        due: Some(Due::DueTime(at("2026-02-03T09:00:00Z"))),
+        ..ad_hoc("anna", "offers", "offer")
+    };
+    let offer = world.contacts.schedule_contact(later).await.unwrap().into_inner().contact.unwrap();
+    for (kind, recorded) in [("auth-failure", Kind::Feedback), ("not-spam", Kind::Feedback)] {
+        let answer = ingest(&mut world, &report(kind, "anna@example.com", &sent.message_id), "").await;
+        assert_eq!((answer.classification.as_str(), answer.events[0].kind()), ("complaint", recorded), "{kind}");
+        assert_eq!(suppressed(&mut world).await, [], "{kind}");
+    }
+    let answer = ingest(&mut world, &report("abuse", "anna@example.com", &sent.message_id), "").await;
+    assert_eq!(answer.events[0].kind(), Kind::Complained);
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::Complaint)]);
+    assert_eq!(world.contact(&sent.contact_id).await.delivery(), contact::Delivery::Complained);
+    assert_eq!(world.contact(&offer.contact_id).await.state(), contact::State::Canceled);
+
+    // It was a person and not an address: another address of hers gets no marketing either.
+    let request =
+        AddAddressRequest { customer: by_name("anna"), address: Some(email("anna@example.org")), ..Default::default() };
+    world.customers.add_address(request).await.unwrap();
+    let request = GetPreferencesRequest { customer: by_name("anna") };
+    let preferences = world.preferences.get_preferences(request).await.unwrap().into_inner().preferences.unwrap();
+    assert!(preferences.objection_time.is_some(), "{preferences:?}");
+    let records = world.preferences.list_consent_records(rapport::rpc::proto::ListConsentRecordsRequest {
+        customer: by_name("anna"),
+        ..Default::default()
+    });
+    let records = records.await.unwrap().into_inner().records;
+    assert_eq!(records.last().unwrap().method(), ConsentMethod::Complaint);
+
+    // Told twice, it is said once.
+    ingest(&mut world, &report("opt-out", "anna@example.com", &sent.message_id), "").await;
+    assert_eq!(suppressed(&mut world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn replies_of_programs_are_told_from_those_of_people() {
+    let (mut world, sent) = written().await;
+    let reply = |extra: &str, subject: &str| {
+        format!(
+            "From: Anna <anna@example.com>\nTo: <shop@example.com>\nSubject: {subject}\nMessage-ID: <{}@example.com>\n\
+             In-Reply-To: {}\n{extra}\nThank you!\n",
+            ContactId::generate(),
+            sent.message_id
+        )
+    };
+    for (extra, subject, kind, class) in [
+        ("", "Re: How was it?", Kind::Replied, "reply"),
+        ("Auto-Submitted: auto-replied\n", "Re: How was it?", Kind::AutoReplied, "auto-reply"),
+        ("Return-Path: <>\n", "Re: How was it?", Kind::AutoReplied, "auto-reply"),
+        ("X-Autoreply: yes\n", "Re: How was it?", Kind::AutoReplied, "auto-reply"),
+        ("", "Automatic reply: How was it?", Kind::AutoReplied, "auto-reply"),
+        ("Auto-Submitted: no\n", "Re: How was it?", Kind::Replied, "reply"),
+    ] {
+        let answer = ingest(&mut world, &reply(extra, subject), "").await;
+        let found = &answer.events[0];
+        assert_eq!((answer.classification.as_str(), found.kind()), (class, kind), "{extra}{subject}");
+        assert_eq!((found.contact_id.as_str(), found.automated), (sent.contact_id.as_str(), kind == Kind::AutoReplied));
+    }
+    assert_eq!(world.contact(&sent.contact_id).await.delivery(), contact::Delivery::Unspecified);
+}
+
+#[tokio::test]
+async fn a_provider_reports_many_at_once_and_may_repeat_itself() {
+    let (mut world, sent) = written().await;
+    let by_message_id = DeliveryEvent {
+        contact_id: String::new(),
+        message_id: sent.message_id.clone(),
+        ..event("2", &sent, Kind::Clicked)
+    };
+    let stranger = Contact { contact_id: ContactId::generate().to_string(), ..sent.clone() };
+    let events = vec![
+        event("1", &sent, Kind::Opened),
+        by_message_id,
+        event("3", &stranger, Kind::Opened),
+        event("1", &sent, Kind::Opened),
+    ];
+    let answer = say(&mut world, events.clone()).await;
+    assert_eq!((answer.recorded, answer.duplicates, answer.unmatched), (2, 1, 1));
+    let answer = say(&mut world, events).await;
+    assert_eq!((answer.recorded, answer.duplicates, answer.unmatched), (0, 3, 1));
+
+    let request = || ListDeliveryEventsRequest { customer: by_name("anna"), page_size: 1, ..Default::default() };
+    let first = world.deliveries.list_delivery_events(request()).await.unwrap().into_inner();
+    let next = ListDeliveryEventsRequest { page_token: first.next_page_token.clone(), ..request() };
+    let second = world.deliveries.list_delivery_events(next).await.unwrap().into_inner();
+    assert_eq!((first.events[0].kind(), second.events[0].kind()), (Kind::Opened, Kind::Clicked));
+    assert_eq!(second.next_page_token, "");
+
+    let permanent = DeliveryEvent { permanent: true, ..event("4", &sent, Kind::Bounced) };
+    assert_eq!(say(&mut world, vec![permanent]).await.recorded, 1);
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
+}
+
+#[tokio::test]
+async fn whoever_unsubscribes_at_a_provider_gets_no_more_of_the_topic() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.topic("news", Purpose::Service, OptIn::None).await;
+    world.customer("anna", "").await;
+    let sent = world.send("anna", "news", "check-in").await;
+    world.dispatch().await;
+    assert_eq!(say(&mut world, vec![event("1", &sent, Kind::Unsubscribed)]).await.recorded, 1);
+    let next = world.send("anna", "news", "check-in").await;
+    let other = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    assert_eq!(world.contact(&next.contact_id).await.block.unwrap().reason(), BlockReason::OptedOut);
+    assert_eq!(world.contact(&other.contact_id).await.state(), contact::State::Sent);
+}
+
+#[tokio::test]
+async fn every_wrong_field_of_a_report_is_named() {
+    let (mut world, sent) = written().await;
+    let wrong = DeliveryEvent::default();
+    let long = DeliveryEvent { source: "x".repeat(65), contact_id: "cus_1".into(), ..event("1", &sent, Kind::Opened) };
+    let request = ReportDeliveryEventsRequest { events: vec![wrong, long] };
+    let fields = wrong_fields(world.deliveries.report_delivery_events(request).await);
+    for field in [
+        "events[0].source",
+        "events[0].sourceEventId",
+        "events[0].contactId",
+        "events[0].kind",
+        "events[1].source",
+        "events[1].contactId",
+    ] {
+        assert!(fields.iter().any(|found| found == field), "{field} in {fields:?}");
+    }
+    let nothing = IngestInboundMessageRequest::default();
+    assert_eq!(wrong_fields(world.deliveries.ingest_inbound_message(nothing).await), ["raw"]);
+    let nobody = ListDeliveryEventsRequest { contact_id: ContactId::generate().to_string(), ..Default::default() };
+    assert_eq!(refusal(world.deliveries.list_delivery_events(nobody).await), "CONTACT_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_message_of_ten_megabytes_is_read_and_nonsense_is_unknown() {
+    let (mut world, sent) = written().await;
+    let mut raw = hard("anna@example.com", &sent.message_id);
+    raw.push_str(&"x".repeat(10 * 1_024 * 1_024 - raw.len()));
+    assert_eq!(ingest(&mut world, &raw, "").await.events[0].contact_id, sent.contact_id);
+    assert_eq!(ingest(&mut world, "\u{0}\u{1}", "").await.classification, "unknown");
+}
+
+/// A mail server that refuses every recipient.
+async fn refusing(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(converse(stream, answer));
+        }
+    });
+    address
+}
+
+async fn converse(stream: TcpStream, answer: &'static str) {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read).lines();
+    write.write_all(b"220 mx.example.org\r\n").await.unwrap();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let reply = if line.starts_with("RCPT") { answer } else { "250 ok" };
+        if write.write_all(format!("{reply}\r\n").as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_at_hand_over_has_the_same_consequence_as_a_bounce() {
+    for (answer, causes) in [
+        ("550 5.1.1 no such user", vec![("a…@example.com".to_owned(), Cause::HardBounce)]),
+        ("550 5.7.1 message rejected as spam", Vec::new()),
+    ] {
+        let address = refusing(answer).await;
+        let server =
+            SmtpServer { host: "127.0.0.1".into(), port: address.port(), security: Security::None, credentials: None };
+        let mut world = World::with(MONDAY, |config| config.mail = MailLocation::Smtp(server)).await;
+        world.shop().await;
+        world.customer("anna", "").await;
+        let sent = world.send("anna", "orders", "check-in").await;
+        world.dispatch().await;
+        assert_eq!(world.contact(&sent.contact_id).await.state(), contact::State::Failed, "{answer}");
+        assert_eq!(suppressed(&mut world).await, causes, "{answer}");
+        let request = ListDeliveryEventsRequest { contact_id: sent.contact_id.clone(), ..Default::default() };
+        let events = listed(&mut world, request).await;
+        assert_eq!(events.len(), 1, "{answer}");
+        assert_eq!((events[0].kind(), events[0].permanent), (Kind::Bounced, !causes.is_empty()), "{answer}");
+        assert_eq!(events[0].source, "smtp");
+    }
+}
