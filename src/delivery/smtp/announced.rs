@@ -67,7 +67,8 @@ async fn what_befalls_a_letter_befalls_neither_the_one_before_it_nor_the_one_ann
         assert_eq!(talk(&smtp, b"b\r\n", conversation, None).await.0, Outcome::Accepted, "{act:?}");
         assert_eq!(fake.seen().counts(), (connections, 2), "{act:?}");
     }
-    for (verb, second) in [("RCPT", never.clone()), ("MAIL", never.clone()), ("DATA", never)] {
+    for (verb, stage) in [("RCPT", Stage::Recipient), ("MAIL", Stage::Sender), ("DATA", Stage::Data)] {
+        let second = Outcome::Never(refused(stage, "550", "no"));
         let acts = vec![(verb, Act::Usual), (verb, Act::Say("550 no"))];
         let fake = Fake::start(Script { offers: ALL, acts, ..Script::default() }).await;
         let smtp = client(&fake, LONG);
