@@ -1,6 +1,7 @@
 //! The commands. Only `serve` and `migrate` open a database, and `demo` one of its own.
 
 mod demo;
+mod ingest;
 mod migrate;
 mod serve;
 
@@ -35,6 +36,8 @@ enum Command {
     Serve(Place),
     /// Bring the database's schema up to date, and end
     Migrate(Place),
+    /// Hand a message that came back, on standard input, to the running service; exits with 75 where that is to be tried again
+    Ingest(ingest::Ingest),
     /// Play eighteen months of real purchases in a minute, into ./demo, and say what became of them
     Demo,
 }
@@ -86,6 +89,7 @@ pub async fn run() -> std::process::ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(place) => with_settings(place, serve::run).await,
         Command::Migrate(place) => with_settings(place, migrate::run).await,
+        Command::Ingest(of) => return ingest::run(of).await,
         Command::Demo => demo::run().await.map_err(CommandError::from),
     };
     match outcome {

@@ -1,6 +1,10 @@
 //! What comes back for messages, and what follows for addresses and customers.
 
-use std::net::SocketAddr;
+use std::{
+    io::Write,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
 
 use rapport::{
     config::{MailLocation, Security, SmtpServer},
@@ -373,6 +377,37 @@ async fn a_message_of_ten_megabytes_is_read_and_nonsense_is_unknown() {
     raw.push_str(&"x".repeat(10 * 1_024 * 1_024 - raw.len()));
     assert_eq!(ingest(&mut world, &raw, "").await.events[0].contact_id, sent.contact_id);
     assert_eq!(ingest(&mut world, "\u{0}\u{1}", "").await.classification, "unknown");
+}
+
+/// Runs `rapport ingest` as a mail server does; answers its exit code and what it said.
+async fn pipe(raw: String, arguments: Vec<String>) -> (i32, String) {
+    let piped = move || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rapport"));
+        command.arg("ingest").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // One that does not want all of it closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(raw.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    };
+    tokio::task::spawn_blocking(piped).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_mail_server_pipes_into_the_command_and_tries_again_when_nobody_is_there() {
+    let (mut world, sent) = written().await;
+    let to = |address: String| vec!["--recipient".to_owned(), path(&sent), "--grpc-addr".to_owned(), address];
+    let raw = hard("anna@example.com", "");
+    let (code, said) = pipe(raw.clone(), to(world.address())).await;
+    assert_eq!((code, said.trim()), (0, "bounce"));
+    assert_eq!(suppressed(&mut world).await.len(), 1);
+    let (code, said) = pipe(raw, to("127.0.0.1:1".to_owned())).await;
+    assert_eq!((code, said.trim()), (75, "rapport: the service at 127.0.0.1:1 is not reached"));
+    let (code, said) = pipe("x".repeat(10 * 1_024 * 1_024 + 1), to(world.address())).await;
+    assert_eq!((code, said.trim()), (65, "rapport: the message is larger than 10 MiB"));
+    let (code, _) = pipe(String::new(), to(world.address())).await;
+    assert_eq!(code, 65);
 }
 
 /// A mail server that refuses every recipient.
