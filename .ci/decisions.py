@@ -152,6 +152,7 @@ class Draw:
                 "again": self.maybe(trouble, self.near, now),
             },
             "circuit_open_until": self.maybe(trouble, self.near, now),
+            "sender_looked_at": self.maybe(trouble, self.near, now),
         }
 
 
@@ -257,6 +258,8 @@ class Model:
             yield "consent_pending"
         if not self.transactional and before(said["snoozed_until"]):
             yield "snoozed"
+        if before(case["sender_looked_at"]):
+            yield "sender_not_ready"
         if contact["enrollment"] and contact["campaign"] == "paused":
             yield "campaign_paused"
         if any(until is None or now < until for until in case["pauses"]):
@@ -314,7 +317,7 @@ class Model:
     def moments(self):
         """Every moment at which something that puts it off can end."""
         case, contact, said = self.case, self.case["contact"], self.case["said"]
-        yield from [said["snoozed_until"], case["circuit_open_until"], contact["turn"], contact["again"], *case["pauses"]]
+        yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *case["pauses"]]
         yield from (one["until"] for one in said["consents"])
         for cap in self.caps():
             yield from (got["at"] + cap["hours"] * HOUR for got in case["got"])

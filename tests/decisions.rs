@@ -20,6 +20,7 @@ use rapport::{
     gate::{Case, Verdict, decide, pauses::Pause},
     ids::{ConsentRecordId, PauseId, SuppressionId},
     preferences::{AddressKey, Consent, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Suppression},
+    senders::NotReady,
     tokens::SecretKey,
 };
 use serde_json::{Value, json};
@@ -78,6 +79,8 @@ fn answer(case: &Value) -> Value {
     }
     let (topic, contact) = (&case["topic"], &case["contact"]);
     let topic_id = text(&topic["id"]).parse().unwrap();
+    let sender_not_ready =
+        clock.at(&case["sender_looked_at"]).map(|until| NotReady { why: "no DKIM key".to_owned(), until });
     let decided = decide(
         &Case {
             policy: &policy,
@@ -96,6 +99,7 @@ fn answer(case: &Value) -> Value {
             enrollment: enrollment(contact),
             waits_for_room: contact["waits_for_room"] == true,
             template_error: (contact["template_error"] == true).then_some("line 1"),
+            sender_not_ready: sender_not_ready.as_ref(),
             circuit_open_until: clock.at(&case["circuit_open_until"]),
             throttled_until: clock.at(&contact["turn"]),
             back_off: clock.at(&contact["again"]),
