@@ -62,10 +62,10 @@ impl DeliveryService for Api {
             (None, None) => Which::All,
         };
         let page = self.0.pages.open("ListDeliveryEvents", &paged, page_size, &message.page_token)?;
-        let found = self.0.inbound.list(&which, &page).await.map_err(Fault::from)?;
+        let found = self.0.contacts.deliveries(&which, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListDeliveryEventsResponse {
             next_page_token: self.0.pages.seal("ListDeliveryEvents", &paged, found.next.as_deref()),
-            events: found.rows.into_iter().map(event).collect(),
+            events: found.rows.into_iter().map(encode_event).collect(),
         }))
     }
 
@@ -158,7 +158,8 @@ fn wire_kind(kind: DeliveryKind) -> Kind {
     }
 }
 
-fn event(of: DeliveryEvent) -> proto::DeliveryEvent {
+/// As it is recorded.
+pub(super) fn encode_event(of: DeliveryEvent) -> proto::DeliveryEvent {
     proto::DeliveryEvent {
         delivery_event_id: of.delivery_event_id.to_string(),
         source: of.source,
@@ -182,7 +183,7 @@ fn event(of: DeliveryEvent) -> proto::DeliveryEvent {
 fn reading(of: Reading) -> proto::DeliveryEvent {
     let recipient = of.recipient;
     match of.recorded {
-        Some(recorded) => proto::DeliveryEvent { recipient, ..event(recorded) },
+        Some(recorded) => proto::DeliveryEvent { recipient, ..encode_event(recorded) },
         None => proto::DeliveryEvent {
             source: of.found.source,
             source_event_id: of.found.source_event_id,

@@ -10,11 +10,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
-    Api, campaign_service, contact_service, customer_service, encode, event_service, preference_service,
-    template_service,
+    Api, campaign_service, contact_service, customer_service, delivery_service, encode, event_service,
+    preference_service, template_service,
 };
 use crate::{
-    contacts::Selection,
+    contacts::{Selection, Which},
     database::StoreError,
     ids::{CustomerId, TemplateId, WordingId},
     rpc::{
@@ -87,6 +87,7 @@ impl Reading {
         self.events().await?;
         self.enrollments().await?;
         self.contacts().await?;
+        self.deliveries().await?;
         for address in addresses {
             for one in parts.suppressions.history(&address).await? {
                 let told = record("Suppression", &preference_service::encode_suppression(one))?;
@@ -177,6 +178,19 @@ impl Reading {
         for (template_id, version) in texts {
             let template = self.api.0.templates.get(&template_id, version).await?;
             self.tell("templates", record("Template", &template_service::encode_template(template, true))?).await?;
+        }
+        Ok(())
+    }
+
+    /// What came back for messages.
+    async fn deliveries(&self) -> Result<(), Broken> {
+        let mut page = first_page();
+        while let Some(asked) = page {
+            let found = self.api.0.contacts.deliveries(&Which::Customer(self.customer_id), &asked).await?;
+            for one in found.rows {
+                self.tell("delivery_events", record("DeliveryEvent", &delivery_service::encode_event(one))?).await?;
+            }
+            page = page_after(found.next);
         }
         Ok(())
     }

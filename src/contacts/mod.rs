@@ -23,8 +23,8 @@ pub use self::{
         PATIENCE, Purpose, Selection, StepOf,
     },
     deliveries::{
-        Delivery, DeliveryEvent, DeliveryKind, Which, insert as insert_deliveries, known as known_deliveries,
-        past as past_deliveries, show as show_delivery,
+        Delivery, DeliveryEvent, DeliveryKind, Which, forget as forget_deliveries, insert as insert_deliveries,
+        known as known_deliveries, past as past_deliveries, show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,

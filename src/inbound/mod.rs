@@ -15,10 +15,9 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    contacts::{Contacts, DeliveryEvent, Which},
-    database::{self, Database, StoreError},
+    database::{self, Database},
     ids::ContactId,
-    rpc::{Fault, Page, PageOf},
+    rpc::Fault,
     tokens::SecretKey,
 };
 
@@ -66,11 +65,6 @@ impl Inbound {
             }
         }
         Ok(tally)
-    }
-
-    /// A page of what came back.
-    pub async fn list(&self, which: &Which, page: &Page) -> Result<PageOf<DeliveryEvent>, StoreError> {
-        Contacts::new(self.db.clone()).deliveries(which, page).await
     }
 
     /// Records, and tries again where another transaction was in the way.

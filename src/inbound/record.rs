@@ -107,7 +107,9 @@ async fn match_all(
     let mut abouts = Vec::with_capacity(found.len());
     for (one, owner) in found.iter().zip(owners) {
         let contact = one.contact.and_then(|id| contacts.get(&id)).cloned();
-        let Some(customer) = owner.and_then(|id| customers.get(&id)) else {
+        // Nothing is kept any more of whoever is erased.
+        let customer = owner.and_then(|id| customers.get(&id)).filter(|customer| customer.erase_time.is_none());
+        let Some(customer) = customer else {
             abouts.push(None);
             continue;
         };

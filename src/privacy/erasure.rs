@@ -62,6 +62,7 @@ pub const TABLES: &[(&str, Treatment)] = &[
     ("contacts", Treatment::Emptied),
     ("customers", Treatment::Emptied),
     ("decisions", Treatment::Emptied),
+    ("delivery_events", Treatment::Removed),
     ("enrollments", Treatment::Emptied),
     ("erasures", Treatment::Impersonal("receipts")),
     ("event_effects", Treatment::Emptied),

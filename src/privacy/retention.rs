@@ -50,7 +50,7 @@ impl Job for PurgeCustomers {
     }
 }
 
-/// Forgets what mail servers answered long ago.
+/// Forgets what mail servers answered long ago, and what came back.
 #[derive(Debug)]
 pub struct ForgetDeliveries(pub Privacy);
 
@@ -58,6 +58,13 @@ impl ForgetDeliveries {
     async fn forget_replies(&self, before: Timestamp) -> Result<u64, StoreError> {
         let tx = self.0.db.begin_write().await?;
         let forgotten = contacts::forget_replies(&tx, before, ROWS).await?;
+        database::commit(tx).await?;
+        Ok(forgotten)
+    }
+
+    async fn forget_events(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let tx = self.0.db.begin_write().await?;
+        let forgotten = contacts::forget_deliveries(&tx, before, ROWS).await?;
         database::commit(tx).await?;
         Ok(forgotten)
     }
@@ -84,7 +91,16 @@ impl Job for ForgetDeliveries {
                     break;
                 }
             }
-            Ok(Done { summary: format!("forgot {replies} replies"), next_time: None })
+            let mut events = 0;
+            while !stop.is_cancelled() {
+                let some = self.forget_events(before).await?;
+                events += some;
+                if some < ROWS {
+                    break;
+                }
+            }
+            let summary = format!("forgot {replies} replies and {events} delivery events");
+            Ok(Done { summary, next_time: None })
         })
     }
 }

@@ -11,11 +11,12 @@ use rapport::{
     privacy::{ErasureOrder, Privacy, TABLES, Treatment},
     rpc::proto::{
         self, BatchCancelContactsRequest, BlockReason, CancelContactRequest, CreateCustomerRequest,
-        CreateSuppressionRequest, Customer, CustomerRef, DeleteSuppressionRequest, EraseCustomerRequest,
+        CreateSuppressionRequest, Customer, CustomerRef, DeleteSuppressionRequest, DeliveryEvent, EraseCustomerRequest,
         EraseCustomerResponse, Event, GetCustomerRequest, LineItem, ListSuppressionsRequest, Purpose,
-        RemoveAddressRequest, ResolveContactRequest, ScheduleContactRequest, SetConsentRequest, Suppression,
-        UndeleteCustomerRequest, UpdateCustomerRequest, UpdatePreferencesRequest, contact, customer, customer_ref::Key,
-        schedule_contact_request::Due, set_consent_request::Decision, suppression::Cause, topic::OptIn,
+        RemoveAddressRequest, ReportDeliveryEventsRequest, ResolveContactRequest, ScheduleContactRequest,
+        SetConsentRequest, Suppression, UndeleteCustomerRequest, UpdateCustomerRequest, UpdatePreferencesRequest,
+        contact, customer, customer_ref::Key, delivery_event::Kind, schedule_contact_request::Due,
+        set_consent_request::Decision, suppression::Cause, topic::OptIn,
     },
     tokens::SecretKey,
 };
@@ -174,6 +175,21 @@ pub(super) async fn messages(world: &mut World) -> proto::Contact {
     offer
 }
 
+/// What came back for a message to the canary.
+pub(super) async fn bounces(world: &mut World) {
+    let sent = world.contacts_of(CANARY).await.remove(0);
+    let came = DeliveryEvent {
+        source: "ses".into(),
+        source_event_id: format!("of {CANARY}"),
+        contact_id: sent.contact_id,
+        kind: Kind::Bounced.into(),
+        detail: "452 the mailbox is full, said the canary".into(),
+        ..DeliveryEvent::default()
+    };
+    let request = ReportDeliveryEventsRequest { events: vec![came] };
+    assert_eq!(world.deliveries.report_delivery_events(request).await.unwrap().into_inner().recorded, 1);
+}
+
 pub(super) async fn wishes(world: &mut World) {
     let request = SetConsentRequest {
         customer: by_name(CANARY),
@@ -238,6 +254,7 @@ async fn after_an_erasure_no_trace_of_the_customer_is_left_in_the_database() {
     let offer = messages(&mut world).await;
     let mut world = one_in_doubt(world, offer).await;
     world.dispatch().await;
+    bounces(&mut world).await;
     was_kept(&SECRETS, &dump(&world).await);
 
     let receipt = erased(&mut world, &customer_id).await;

@@ -7,7 +7,7 @@ use rapport::rpc::proto::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    erasure::{CANARY, SECRETS, canary, happens, messages, wishes},
+    erasure::{CANARY, SECRETS, bounces, canary, happens, messages, wishes},
     harness::{World, by_name, refusal},
 };
 
@@ -70,6 +70,8 @@ async fn everything_that_is_kept_about_a_customer_is_exported_and_nothing_about_
     world.dispatch_at("2026-02-03T09:00:00Z").await;
     assert_eq!(world.mail().len(), 5, "four messages to the canary, one to the sparrow");
 
+    bounces(&mut world).await;
+
     let records = export(&mut world, by_name(CANARY)).await;
     let expected = [
         ("export", 1),
@@ -81,6 +83,7 @@ async fn everything_that_is_kept_about_a_customer_is_exported_and_nothing_about_
         ("enrollments", 60),
         ("contacts", 64),
         ("templates", 1),
+        ("delivery_events", 1),
         ("suppressions", 1),
     ];
     assert_eq!(sections(&records), expected);

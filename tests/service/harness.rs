@@ -34,11 +34,10 @@ use tonic_types::StatusExt;
 
 /// Names a server on which each story makes a database of its own.
 pub const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
-/// A Monday, far from every change of the clocks.
-pub const MONDAY: &str = "2026-02-02T09:00:00Z";
-
 /// The key of every story.
 pub const SECRET: &str = "a key for stories, which nobody needs to guess";
+/// A Monday, far from every change of the clocks.
+pub const MONDAY: &str = "2026-02-02T09:00:00Z";
 
 /// A running service and everything that a story needs around it.
 pub struct World {

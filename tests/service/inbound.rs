@@ -23,7 +23,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::harness::{MONDAY, SECRET, World, ad_hoc, at, by_name, email, refusal, wrong_fields};
+use super::harness::{SECRET, World, ad_hoc, at, by_name, email, refusal, wrong_fields};
 
 /// A bounce as Postfix writes it.
 fn bounce(recipient: &str, action: &str, status: &str, said: &str, message_id: &str) -> String {
@@ -443,7 +443,7 @@ async fn a_refusal_at_hand_over_has_the_same_consequence_as_a_bounce() {
         let address = refusing(answer).await;
         let server =
             SmtpServer { host: "127.0.0.1".into(), port: address.port(), security: Security::None, credentials: None };
-        let mut world = World::with(MONDAY, |config| config.mail = MailLocation::Smtp(server)).await;
+        let mut world = World::configured(|config| config.mail = MailLocation::Smtp(server)).await;
         world.shop().await;
         world.customer("anna", "").await;
         let sent = world.send("anna", "orders", "check-in").await;

@@ -1,8 +1,9 @@
 //! What nobody needs any more is forgotten in time.
 
 use rapport::rpc::proto::{
-    self, Customer, DeleteCustomerRequest, GetCustomerRequest, ListContactAttemptsRequest, ListContactsRequest,
-    ListSuppressionsRequest, UndeleteCustomerRequest, contact, contact_attempt::Outcome, customer,
+    self, Customer, DeleteCustomerRequest, DeliveryEvent, GetCustomerRequest, ListContactAttemptsRequest,
+    ListContactsRequest, ListSuppressionsRequest, ReportDeliveryEventsRequest, UndeleteCustomerRequest, contact,
+    contact_attempt::Outcome, customer, delivery_event::Kind,
 };
 
 use super::{
@@ -76,10 +77,19 @@ async fn what_mail_servers_answered_is_forgotten_after_thirteen_months_and_the_o
         world.contacts.list_contact_attempts(request).await.unwrap().into_inner().attempts.remove(0)
     };
     assert_ne!(attempt(&mut world).await.detail, "");
+    let came = DeliveryEvent {
+        source: "ses".into(),
+        source_event_id: "1".into(),
+        contact_id: contact_id.clone(),
+        kind: Kind::Deferred.into(),
+        ..DeliveryEvent::default()
+    };
+    let request = ReportDeliveryEventsRequest { events: vec![came] };
+    assert_eq!(world.deliveries.report_delivery_events(request).await.unwrap().into_inner().recorded, 1);
     world.advance_to("2027-03-03T09:00:00Z");
-    assert_eq!(world.run_job("forget-deliveries").await, "forgot 0 replies");
+    assert_eq!(world.run_job("forget-deliveries").await, "forgot 0 replies and 0 delivery events");
     world.advance_to("2027-03-03T09:00:01Z");
-    assert_eq!(world.run_job("forget-deliveries").await, "forgot 1 replies");
+    assert_eq!(world.run_job("forget-deliveries").await, "forgot 1 replies and 1 delivery events");
     let left = attempt(&mut world).await;
     assert_eq!((left.detail.as_str(), left.outcome()), ("", Outcome::Unknown));
     let request = ListContactsRequest { customer: by_name("anna"), ..Default::default() };

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait},
+    ColumnTrait, ConnectionTrait, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, Query},
 };
 
 use super::{Delivery, DeliveryEvent, DeliveryKind, Which, entity};
@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     contacts::{ContactState, entity::contact},
     database::{StoreError, WriteTx},
-    ids::{ContactId, DeliveryEventId},
+    ids::{ContactId, CustomerId, DeliveryEventId},
     rpc::Page,
 };
 
@@ -70,6 +70,25 @@ pub async fn show(tx: &WriteTx, ids: &[ContactId], what: Delivery, now: Timestam
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Removes what came back for a customer's messages; that it did stays on the contacts. Answers how many.
+pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<u64, StoreError> {
+    let of = entity::Entity::delete_many().filter(entity::Column::CustomerId.eq(customer));
+    Ok(of.exec(tx).await?.rows_affected)
+}
+
+/// Removes up to `most` of what was recorded before a moment. Answers how many.
+pub async fn forget(tx: &WriteTx, before: Timestamp, most: u64) -> Result<u64, StoreError> {
+    let old = Query::select()
+        .column(entity::Column::DeliveryEventId)
+        .from(entity::Entity)
+        .and_where(entity::Column::RecordTime.lt(before))
+        .order_by(entity::Column::DeliveryEventId, Order::Asc)
+        .limit(most)
+        .to_owned();
+    let of = entity::Entity::delete_many().filter(entity::Column::DeliveryEventId.in_subquery(old));
+    Ok(of.exec(tx).await?.rows_affected)
 }
 
 /// Events in the order in which they were recorded, one more than the page holds.

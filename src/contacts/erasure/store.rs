@@ -6,6 +6,7 @@ use sea_orm::{
 use super::super::{
     AttemptOutcome, ContactState,
     claims::{attempt_key, changed, end_attempts},
+    deliveries,
     entity::{attempt, contact, decision},
 };
 use crate::{
@@ -52,7 +53,9 @@ pub async fn erase(tx: &WriteTx, customer: CustomerId, now: Timestamp) -> Result
         .filter(decision::Column::ContactId.in_subquery(of(customer)))
         .exec(tx)
         .await?;
+    let deliveries = deliveries::erase(tx, customer).await?;
     Ok(vec![
+        ("delivery_events", deliveries),
         ("contacts", contacts.rows_affected),
         ("attempts", attempts.rows_affected),
         ("decisions", decisions.rows_affected),
