@@ -2,11 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{RData, RecordType},
+};
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts},
-    net::{NetError, runtime::TokioRuntimeProvider},
-    proto::rr::{RData, RecordType},
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
 };
 
 /// How long one question may take, with its second try.
@@ -86,7 +89,6 @@ impl Dns {
 
 /// A server that fails is told from a name that is not there.
 fn is_failure(error: &NetError) -> bool {
-    use hickory_resolver::{net::DnsError, proto::op::ResponseCode};
     match error {
         NetError::Dns(DnsError::NoRecordsFound(nothing)) => {
             !matches!(nothing.response_code, ResponseCode::NoError | ResponseCode::NXDomain)

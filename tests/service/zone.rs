@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hickory_resolver::proto::{
+use hickory_proto::{
     op::{Message, ResponseCode},
     rr::{
         Name, RData, Record, RecordType,
