@@ -76,6 +76,37 @@ impl Links {
         self.contact(Use::OptIn, token)
     }
 
+    /// The picture that shows that a contact was opened.
+    pub fn open(&self, contact: ContactId) -> String {
+        format!("{}/o/{}", self.base, self.key.seal(Use::Open, &bytes(contact)))
+    }
+
+    /// The contact that a token of [`open`](Self::open) is about; none where it is not ours.
+    pub fn opened(&self, token: &str) -> Option<ContactId> {
+        self.contact(Use::Open, token)
+    }
+
+    /// The way over us to where a link of a contact leads: the one with this number.
+    pub fn follow(&self, contact: ContactId, number: u16) -> String {
+        let mut message = [0; 18];
+        message[..16].copy_from_slice(&bytes(contact));
+        message[16..].copy_from_slice(&number.to_be_bytes());
+        format!("{}/r/{}", self.base, self.key.seal(Use::Follow, &message))
+    }
+
+    /// The contact and the number of a token of [`follow`](Self::follow); none where it is not ours.
+    pub fn followed(&self, token: &str) -> Option<(ContactId, u16)> {
+        let message: [u8; 18] = self.key.open(Use::Follow, token)?;
+        let (contact, number) = message.split_at(16);
+        let contact = ContactId::from_uuid(Uuid::from_slice(contact).ok()?);
+        Some((contact, u16::from_be_bytes(number.try_into().ok()?)))
+    }
+
+    /// What every link to the pages starts with.
+    pub fn own(&self) -> String {
+        format!("{}/", self.base)
+    }
+
     fn contact(&self, purpose: Use, token: &str) -> Option<ContactId> {
         self.key.open(purpose, token).map(|bytes| ContactId::from_uuid(Uuid::from_bytes(bytes)))
     }
@@ -107,6 +138,11 @@ mod tests {
         let token = link.strip_prefix("https://mail.example.com/p/").unwrap();
         assert_eq!(links.visitor(token, now), Some(Visitor::Customer(customer)));
         assert_eq!(links.visitor(token, end), None);
+        let link = links.open(contact);
+        assert_eq!(links.opened(link.strip_prefix("https://mail.example.com/o/").unwrap()), Some(contact));
+        let link = links.follow(contact, 300);
+        assert_eq!(links.followed(link.strip_prefix("https://mail.example.com/r/").unwrap()), Some((contact, 300)));
+        assert!(link.starts_with(&links.own()));
         let link = links.confirm(contact);
         assert_eq!(links.confirming(link.strip_prefix("https://mail.example.com/c/").unwrap()), Some(contact));
     }

@@ -320,6 +320,7 @@ fn guests(brand: String, api: &Parts) -> Guests {
         contacts: api.contacts.clone(),
         preferences: api.preferences.clone(),
         intake: api.intake.clone(),
+        inbound: api.inbound.clone(),
         look: Look::new(brand),
     }
 }

@@ -27,6 +27,10 @@ pub enum Use {
     Preferences,
     /// The link that confirms a consent.
     OptIn,
+    /// The picture that shows that a message was opened.
+    Open,
+    /// A link of a message.
+    Follow,
 }
 
 const SIGNATURE: usize = 16;
@@ -80,6 +84,8 @@ impl SecretKey {
             Use::Unsubscribe => b"rapport unsubscribe 1",
             Use::Preferences => b"rapport preferences 1",
             Use::OptIn => b"rapport opt-in 1",
+            Use::Open => b"rapport open 1",
+            Use::Follow => b"rapport follow 1",
         };
         let key = keyed(&self.0).chain_update(label).finalize().into_bytes();
         keyed(&key.into()).chain_update(message)

@@ -162,15 +162,21 @@ impl Reading {
             let found = contacts.list(&which, &asked).await?;
             let ids: Vec<_> = found.rows.iter().map(|contact| contact.contact_id).collect();
             let (mut attempts, mut decisions) = contacts.history_of(&ids).await?;
+            let links = contacts.links(&ids).await?;
             for contact in found.rows {
                 texts.extend(contact.template_version.map(|version| (contact.template_id.clone(), version)));
                 let attempts = attempts.remove(&contact.contact_id).unwrap_or_default().into_iter();
                 let attempts = attempts.map(|one| record("ContactAttempt", &contact_service::encode_attempt(one)));
                 let decisions = decisions.remove(&contact.contact_id).unwrap_or_default().into_iter();
                 let decisions = decisions.map(|one| record("ContactDecision", &contact_service::encode_decision(one)));
+                let own = links.iter().filter(|link| link.contact_id == contact.contact_id);
+                let links: Vec<Value> = own.map(|link| json!(link.url)).collect();
                 let mut told = record("Contact", &self.api.encode_contact(contact))?;
                 told["attempts"] = attempts.collect::<Result<_, _>>()?;
                 told["decisions"] = decisions.collect::<Result<_, _>>()?;
+                if !links.is_empty() {
+                    told["trackedLinks"] = links.into();
+                }
                 self.tell("contacts", told).await?;
             }
             page = page_after(found.next);

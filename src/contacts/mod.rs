@@ -11,6 +11,7 @@ mod hand_overs;
 mod lane;
 mod stats;
 mod store;
+mod tracked;
 mod verdict;
 
 pub use self::{
@@ -23,14 +24,15 @@ pub use self::{
         PATIENCE, Purpose, Selection, StepOf,
     },
     deliveries::{
-        Delivery, DeliveryEvent, DeliveryKind, Which, forget as forget_deliveries, insert as insert_deliveries,
-        known as known_deliveries, past as past_deliveries, show as show_delivery,
+        Delivery, DeliveryEvent, DeliveryKind, Which, clicked_since, forget as forget_deliveries,
+        insert as insert_deliveries, known as known_deliveries, past as past_deliveries, show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     stats::{LaneStats, lane_stats},
     store::{attempts, count, decisions, find_latest, insert, known, last_sent_to},
+    tracked::{TrackedLink, keep as keep_links},
     verdict::Verdict,
 };
 use std::collections::HashMap;
@@ -82,6 +84,16 @@ impl Contacts {
     pub async fn list(&self, which: &Selection, page: &Page) -> Result<PageOf<Contact>, StoreError> {
         let rows = store::list(self.db.reader(), which, page).await?;
         Ok(PageOf::from_rows(rows, page, |contact| contact.contact_id.to_string()))
+    }
+
+    /// Where a link of a message leads, if its customer agreed that following it is noticed.
+    pub async fn link(&self, id: ContactId, number: u16) -> Result<Option<String>, StoreError> {
+        tracked::find(self.db.reader(), id, number).await
+    }
+
+    /// Where the links of these messages lead, as far as following them is noticed.
+    pub async fn links(&self, ids: &[ContactId]) -> Result<Vec<TrackedLink>, StoreError> {
+        tracked::of(self.db.reader(), ids).await
     }
 
     /// How many are meant.

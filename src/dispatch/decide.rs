@@ -8,7 +8,7 @@ use crate::{
     campaigns::enrollments,
     clock::Timestamp,
     contacts::{
-        Block, BlockReason, Contact, Effect, Purpose, Queue, StepOf,
+        self, Block, BlockReason, Contact, Effect, Purpose, Queue, StepOf, TrackedLink,
         claims::{self, Blocked, Intent},
     },
     customers::{self, Address},
@@ -16,6 +16,7 @@ use crate::{
     gate::{self, Facts, Verdict},
     ids::{ClaimToken, ConsentRecordId, ContactId},
     preferences,
+    templates::{Tracking, add_picture, lead_links},
 };
 
 /// How often deciding is tried when others are in the way.
@@ -50,6 +51,7 @@ struct Decisions {
     intents: Vec<Intent>,
     blocked: Vec<Blocked>,
     steps: Vec<(ContactId, StepOf)>,
+    links: Vec<TrackedLink>,
 }
 
 impl Dispatcher {
@@ -163,7 +165,7 @@ impl Dispatcher {
 
     fn judge(&self, drafts: Vec<Draft>, mut facts: Facts, now: Timestamp) -> Result<Decisions, StoreError> {
         let mut decisions = Decisions::default();
-        for draft in drafts {
+        for mut draft in drafts {
             if !facts.knows(&draft.contact) {
                 continue;
             }
@@ -174,6 +176,8 @@ impl Dispatcher {
                     None => {
                         facts.count(&draft.contact, now);
                         let list_name = facts.topic_name(&draft.contact).to_owned();
+                        let tracking = facts.tracking(&draft.contact, now);
+                        decisions.links.extend(self.track(&mut draft, tracking));
                         decisions.send(draft, address, consent, list_name);
                     }
                 },
@@ -191,7 +195,7 @@ impl Dispatcher {
         decisions: Decisions,
         now: Timestamp,
     ) -> Result<Decided, StoreError> {
-        let Decisions { orders, intents, blocked, steps } = decisions;
+        let Decisions { orders, intents, blocked, steps, links } = decisions;
         // The letters are composed while the database is at it. One on which that breaks off is found by recovery, alone.
         let (intended, mut letters) =
             tokio::join!(claims::intend(&tx, token, &intents, &self.of.replica, now), async {
@@ -199,6 +203,7 @@ impl Dispatcher {
                 orders.into_iter().filter_map(compose).collect::<Vec<_>>()
             });
         let intended = intended?;
+        contacts::keep_links(&tx, &links).await?;
         let held_back = claims::block(&tx, &blocked, now).await?;
         let ended = steps.into_iter().filter(|(id, _)| held_back.contains(id)).map(|(_, step)| step);
         let planned = enrollments::advance(&tx, &self.of.plans, &ended.collect::<Vec<_>>(), now).await?;
@@ -213,6 +218,25 @@ impl Dispatcher {
         }
         letters.retain(|post| intended.contains(&post.contact.contact_id));
         Ok(Decided { tally, letters, grip })
+    }
+
+    /// Has noticed of a message what its reader agreed to; answers where its links lead.
+    fn track(&self, draft: &mut Draft, tracking: Tracking) -> Vec<TrackedLink> {
+        let (links, contact_id) = (&self.of.links, draft.contact.contact_id);
+        let Ok((message, _)) = &mut draft.message else { return Vec::new() };
+        if message.html.is_empty() || tracking == Tracking::default() {
+            return Vec::new();
+        }
+        let mut targets = Vec::new();
+        if tracking.clicks {
+            (message.html, targets) =
+                lead_links(&message.html, &links.own(), |number| links.follow(contact_id, number));
+        }
+        if tracking.opens {
+            message.html = add_picture(&message.html, &links.open(contact_id));
+        }
+        let link = |(number, url)| TrackedLink { contact_id, number, url };
+        (0..).zip(targets).map(link).collect()
     }
 
     /// What stands in the way of a letter whose receiver takes letters slowly, so that it does not hold up the others.

@@ -13,8 +13,11 @@ use crate::{
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
-    preferences::{self, CONFIRMATION, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
+    preferences::{
+        self, CONFIRMATION, ConsentState, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic,
+    },
     senders::Readiness,
+    templates::Tracking,
     tokens::SecretKey,
 };
 
@@ -113,6 +116,16 @@ impl Facts {
     fn caps<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {
         let own = self.preferences.get(&contact.customer_id).map_or(&[][..], |said| said.caps.as_slice());
         concerning(&self.policy.caps, contact).chain(concerning(own, contact))
+    }
+
+    /// What may be noticed of a contact that goes out at `now`.
+    pub fn tracking(&self, contact: &Contact, now: Timestamp) -> Tracking {
+        let may = |data_use| {
+            let said = self.preferences.get(&contact.customer_id);
+            let consent = said.and_then(|said| said.consent_to(&contact.topic_id, contact.channel, data_use));
+            consent.is_some_and(|consent| consent.state_at(now) == ConsentState::Granted)
+        };
+        Tracking { opens: may(DataUse::OpenTracking), clicks: may(DataUse::ClickTracking) }
     }
 
     /// Counts a contact that goes out at `now`, for those decided after it.

@@ -5,11 +5,13 @@
 //! it names. The first two cannot be forged by anybody who has not seen the message. A return path that is not ours, but looks as if
 //! it were, means that somebody plays a game: such a message is read and forgotten.
 
+mod hits;
 mod ingest;
 mod record;
 
 use self::record::Fate;
 pub use self::{
+    hits::Hit,
     ingest::{Classification, Ingested, Reading},
     record::Found,
 };

@@ -13,6 +13,7 @@ use crate::{
     customers::{Customer, Customers},
     delivery::Channel,
     ids::{ContactId, CustomerId},
+    inbound::Inbound,
     intake::{Intake, Said},
     links::Links,
     preferences::{ConsentMethod, Evidence, PreferenceBook, SendingPolicy},
@@ -34,6 +35,8 @@ pub struct Guests {
     pub preferences: PreferenceBook,
     /// What changes plans.
     pub intake: Intake,
+    /// What comes back.
+    pub inbound: Inbound,
     /// How pages look.
     pub look: Look,
 }

@@ -6,6 +6,7 @@ mod look;
 mod metrics;
 mod preferences;
 mod probes;
+mod tracking;
 mod unsubscribe;
 
 use std::{io, sync::Arc};
@@ -50,6 +51,8 @@ impl Pages {
             .route("/u/{token}", get(unsubscribe::ask).post(unsubscribe::act))
             .route("/p/{token}", get(preferences::ask).post(preferences::act))
             .route("/c/{token}", get(confirm::ask).post(confirm::act))
+            .route("/o/{token}", get(tracking::picture).head(tracking::peek))
+            .route("/r/{token}", get(tracking::follow).head(tracking::peek))
             .layer(DefaultBodyLimit::max(LARGEST_FORM))
             .fallback(async || (StatusCode::NOT_FOUND, "There is no such page.\n"))
             .with_state(Arc::new(self))

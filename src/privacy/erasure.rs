@@ -78,6 +78,7 @@ pub const TABLES: &[(&str, Treatment)] = &[
     ("template_versions", Treatment::Impersonal("texts for everybody")),
     ("templates", Treatment::Impersonal("texts for everybody")),
     ("topics", Treatment::Impersonal("what mail is about")),
+    ("tracked_links", Treatment::Removed),
     ("wordings", Treatment::Impersonal("words for everybody")),
 ];
 

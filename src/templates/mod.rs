@@ -8,6 +8,7 @@ mod plain;
 mod render;
 mod store;
 mod template;
+mod tracking;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,6 +21,7 @@ pub use self::{
     markup::write_value,
     render::{Compiled, Data, RenderError, Rendered},
     template::{Content, NewTemplate, Part, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
+    tracking::{Tracking, add_picture, lead_links},
 };
 use crate::{
     clock::Clock,

@@ -35,5 +35,6 @@ mod start;
 mod state_machine;
 mod suppressions;
 mod templates;
+mod tracking;
 mod traces;
 mod zone;

@@ -6,7 +6,7 @@ mod store;
 
 pub use self::{
     event::{Delivery, DeliveryEvent, DeliveryKind, Which},
-    store::{erase, forget, insert, known, past, show},
+    store::{clicked_since, erase, forget, insert, known, past, show},
 };
 use super::Contacts;
 use crate::{

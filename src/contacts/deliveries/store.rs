@@ -49,6 +49,21 @@ pub async fn past(tx: &WriteTx, keys: Vec<Vec<u8>>, since: Timestamp) -> Result<
     Ok(rows.all(tx).await?.into_iter().map(domain).collect())
 }
 
+/// The links of a message that were followed since a moment.
+pub async fn clicked_since(
+    db: &impl ConnectionTrait,
+    contact: ContactId,
+    since: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let rows = entity::Entity::find()
+        .select_only()
+        .column(entity::Column::Url)
+        .filter(entity::Column::ContactId.eq(contact))
+        .filter(entity::Column::Kind.eq(DeliveryKind::Clicked))
+        .filter(entity::Column::OccurTime.gt(since));
+    Ok(rows.into_tuple().all(db).await?)
+}
+
 /// Shows on sent contacts what came back: a complaint says more than a bounce, and a bounce more than an arrival.
 pub async fn show(tx: &WriteTx, ids: &[ContactId], what: Delivery, now: Timestamp) -> Result<(), StoreError> {
     if ids.is_empty() {

@@ -8,6 +8,7 @@ use super::super::{
     claims::{attempt_key, changed, end_attempts},
     deliveries,
     entity::{attempt, contact, decision},
+    tracked,
 };
 use crate::{
     clock::Timestamp,
@@ -53,9 +54,11 @@ pub async fn erase(tx: &WriteTx, customer: CustomerId, now: Timestamp) -> Result
         .filter(decision::Column::ContactId.in_subquery(of(customer)))
         .exec(tx)
         .await?;
+    let links = tracked::erase(tx, of(customer)).await?;
     let deliveries = deliveries::erase(tx, customer).await?;
     Ok(vec![
         ("delivery_events", deliveries),
+        ("tracked_links", links),
         ("contacts", contacts.rows_affected),
         ("attempts", attempts.rows_affected),
         ("decisions", decisions.rows_affected),
