@@ -9,6 +9,7 @@ mod entity;
 mod erasure;
 mod hand_overs;
 mod lane;
+mod returned;
 mod stats;
 mod store;
 mod verdict;
@@ -29,6 +30,7 @@ pub use self::{
     erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
+    returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
     store::{attempts, count, decisions, find_latest, insert, known, last_sent_to},
     verdict::Verdict,
