@@ -82,6 +82,10 @@ class Draw:
             address = 0 if addresses else 2
         return {"topic": topic, "state": state, "method": method, "address": address, "since": self.near(now), "until": until}
 
+    def pause(self, now):
+        purposes = self.dice.choice([[], [], ["marketing", "survey"], ["marketing"]])
+        return {"until": self.maybe(0.7, self.near, now), "purposes": purposes}
+
     def topic(self):
         purpose = self.dice.choice(["transactional", "service", "marketing", "survey"])
         if purpose in ("marketing", "survey"):
@@ -126,7 +130,7 @@ class Draw:
                 "quiet_hours": self.maybe(0.3, self.quiet_hours),
                 "caps": self.caps(0.3),
             },
-            "pauses": [self.maybe(0.7, self.near, now) for _ in range(self.dice.randint(1, 2))] if self.chance(trouble) else [],
+            "pauses": [self.pause(now) for _ in range(self.dice.randint(1, 2))] if self.chance(trouble) else [],
             "suppressions": suppressions,
             "topic": topic,
             "said": {
@@ -262,7 +266,7 @@ class Model:
             yield "sender_not_ready"
         if contact["enrollment"] and contact["campaign"] == "paused":
             yield "campaign_paused"
-        if any(until is None or now < until for until in case["pauses"]):
+        if any(until is None or now < until for until in self.pauses()):
             yield "dispatch_paused"
         if before(case["circuit_open_until"]):
             yield "circuit_open"
@@ -278,7 +282,10 @@ class Model:
     def ends_by_itself(self):
         """Nobody knows when an operator ends a pause."""
         paused = self.case["contact"]["enrollment"] and self.case["contact"]["campaign"] == "paused"
-        return not paused and all(until is not None for until in self.case["pauses"])
+        return not paused and None not in self.pauses()
+
+    def pauses(self):
+        return [pause["until"] for pause in self.case["pauses"] if not pause["purposes"] or self.purpose in pause["purposes"]]
 
     def caps(self):
         caps = self.case["policy"]["caps"] + self.case["said"]["caps"]
@@ -317,7 +324,7 @@ class Model:
     def moments(self):
         """Every moment at which something that puts it off can end."""
         case, contact, said = self.case, self.case["contact"], self.case["said"]
-        yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *case["pauses"]]
+        yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *self.pauses()]
         yield from (one["until"] for one in said["consents"])
         for cap in self.caps():
             yield from (got["at"] + cap["hours"] * HOUR for got in case["got"])

@@ -29,7 +29,7 @@ use crate::{
     delivery::{Folder, Smtp, Transport},
     dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
     events::Events,
-    gate::Gate,
+    gate::{Gate, WatchSenders},
     inbound::Inbound,
     intake::Intake,
     links::Links,
@@ -270,7 +270,8 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         bell: Arc::clone(&bell),
     });
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 7] = [
+    let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
+    let jobs: [(Arc<dyn Job>, Arc<_>); 8] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
@@ -278,6 +279,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
         (Arc::new(PurgeCustomers(privacy.clone())), Arc::default()),
         (Arc::new(CheckSenders(senders.clone())), Arc::default()),
+        (Arc::new(watch), Arc::default()),
     ];
     let workers: Vec<_> =
         jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();

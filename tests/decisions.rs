@@ -71,7 +71,7 @@ fn answer(case: &Value) -> Value {
         revision: 0,
     };
     let suppressed = suppressed(&case["suppressions"], &customer, &clock);
-    let pauses: Vec<Pause> = each(&case["pauses"]).map(|until| pause(until, &clock)).collect();
+    let pauses: Vec<Pause> = each(&case["pauses"]).map(|of| pause(of, &clock)).collect();
     let mut handed_over: Vec<HandOver> = Vec::new();
     for got in each(&case["got"]) {
         let (topic_id, time) = (text(&got["topic"]).parse().unwrap(), clock.at(&got["at"]).unwrap());
@@ -203,14 +203,16 @@ fn suppressed(of: &Value, customer: &Customer, clock: &Clock) -> Suppressed {
     Suppressed::new(by_address)
 }
 
-fn pause(until: &Value, clock: &Clock) -> Pause {
+fn pause(of: &Value, clock: &Clock) -> Pause {
     Pause {
         pause_id: PauseId::generate(),
         channel: None,
         reason: String::new(),
         actor: String::new(),
         create_time: clock.0,
-        expire_time: clock.at(until),
+        expire_time: clock.at(&of["until"]),
+        sender_id: None,
+        purposes: each(&of["purposes"]).map(|purpose| text(purpose).parse().unwrap()).collect(),
     }
 }
 

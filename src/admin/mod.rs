@@ -91,19 +91,23 @@ impl Admin {
         let now = self.clock.now();
         let (jobs, lanes) = (self.jobs(), self.lanes(now).await?);
         let pending = self.pending_migrations().await?;
+        let pauses = pauses::active(self.db.reader(), now).await?;
+        // What operators paused they know of.
+        let breakers: Vec<_> = pauses.iter().filter(|pause| pause.sender_id.is_some()).cloned().collect();
         Ok(Status {
             schema_version: self.db.schema_version().await?,
             database: self.db.version().await?,
             replica: self.replica.clone(),
             start_time: self.start_time,
             server_time: now,
-            pauses: pauses::active(self.db.reader(), now).await?,
+            pauses,
             degraded_reasons: self
                 .breaker
                 .trouble()
                 .into_iter()
                 .chain(self.senders.degraded_reasons())
                 .chain(degraded_reasons(pending, &jobs, &lanes, now))
+                .chain(breakers.into_iter().map(|pause| format!("paused by itself: {}", pause.reason)))
                 .collect(),
             lanes,
             jobs,

@@ -65,7 +65,8 @@ impl AdminService for Api {
         }
         violations.check()?;
         let channel = channel.map(|_| Channel::Email);
-        let asked = NewPause { channel, reason, actor: caller.as_str().to_owned(), expire_time };
+        let actor = caller.as_str().to_owned();
+        let asked = NewPause { channel, reason, actor, expire_time, sender_id: None, purposes: Vec::new() };
         let pause = self.0.admin.pause(asked).await?;
         Ok(Response::new(PauseDispatchResponse { pause: Some(encode_pause(pause)) }))
     }
@@ -137,6 +138,8 @@ fn encode_pause(of: Pause) -> DispatchPause {
         actor: of.actor,
         create_time: Some(encode::time(of.create_time)),
         expire_time: of.expire_time.map(encode::time),
+        sender_id: of.sender_id.map(|id| id.to_string()).unwrap_or_default(),
+        purposes: of.purposes.into_iter().map(|purpose| encode::purpose(purpose).into()).collect(),
     }
 }
 

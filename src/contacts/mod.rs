@@ -9,6 +9,7 @@ mod entity;
 mod erasure;
 mod hand_overs;
 mod lane;
+mod returned;
 mod stats;
 mod store;
 mod tracked;
@@ -30,6 +31,7 @@ pub use self::{
     erasure::{erase, forget_replies, ids_since},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
+    returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
     store::{attempts, count, decisions, find_latest, insert, known, last_sent_to},
     tracked::{TrackedLink, keep as keep_links},

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::ids::{
     AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, DeliveryEventId, EnrollmentId,
-    ErasureId, EventId, PauseId, SuppressionId, TemplateId, TopicId, WordingId,
+    ErasureId, EventId, PauseId, SenderId, SuppressionId, TemplateId, TopicId, WordingId,
 };
 
 macro_rules! columns {
@@ -63,4 +63,4 @@ macro_rules! columns {
     )*};
 }
 columns!(Uuid as Uuid by from_uuid: AddressId ClaimToken ConsentRecordId ContactId CustomerId DeliveryEventId EnrollmentId ErasureId EventId PauseId SuppressionId WordingId);
-columns!(String as String by from_stored: CampaignId TemplateId TopicId);
+columns!(String as String by from_stored: CampaignId SenderId TemplateId TopicId);

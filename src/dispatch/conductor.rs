@@ -284,7 +284,7 @@ impl Dispatcher {
         }
         if score.waiting.iter().any(|(_, due)| *due <= now) {
             let pauses = pauses::active(db, now).await?;
-            let holding: Vec<Pause> = pauses.into_iter().filter(|pause| pause.holds(Channel::Email, now)).collect();
+            let holding: Vec<Pause> = pauses.into_iter().filter(|pause| pause.holds_all(Channel::Email, now)).collect();
             score.hold(&holding);
         }
         (score.looked, score.emptied) = (Some(Instant::now()), false);

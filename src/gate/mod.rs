@@ -1,12 +1,14 @@
 //! May this contact go out now? One ordered list answers when a contact is decided, when somebody asks whether a customer may
 //! be written to, and when somebody asks why.
 
+mod breakers;
 mod explain;
 mod facts;
 pub mod pauses;
 mod rules;
 
 pub use self::{
+    breakers::WatchSenders,
     explain::{Explained, Explanation},
     facts::Facts,
     rules::{Case, RULES, Rule, Verdict, checks, decide, instant},

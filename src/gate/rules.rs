@@ -369,7 +369,7 @@ fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
 }
 
 fn dispatch_running(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let holding = case.pauses.iter().filter(|pause| pause.holds(case.channel, now));
+    let holding = case.pauses.iter().filter(|pause| pause.holds(case.channel, case.purpose, now));
     let pause = holding.max_by_key(|pause| pause.expire_time.unwrap_or(Timestamp::MAX_UTC))?;
     defer(BlockReason::DispatchPaused, pause.expire_time, format!("the dispatch is paused: {}", pause.reason))
 }

@@ -54,6 +54,7 @@ pub enum Treatment {
 pub const TABLES: &[(&str, Treatment)] = &[
     ("addresses", Treatment::Removed),
     ("attempts", Treatment::Emptied),
+    ("breakers", Treatment::Impersonal("how much comes back for senders")),
     ("campaign_versions", Treatment::Impersonal("plans")),
     ("campaigns", Treatment::Impersonal("plans")),
     ("consent_evidence", Treatment::Removed),

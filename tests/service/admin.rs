@@ -18,8 +18,16 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
     assert!(status.database.starts_with("sqlite 3.") || status.database.starts_with("postgres 1"));
     assert_eq!(status.degraded_reasons, Vec::<String>::new());
     let jobs: Vec<_> = status.jobs.iter().map(|job| job.job_id.as_str()).collect();
-    let expected =
-        ["dispatch", "recover", "expire", "forget-requests", "forget-deliveries", "purge-customers", "check-senders"];
+    let expected = [
+        "dispatch",
+        "recover",
+        "expire",
+        "forget-requests",
+        "forget-deliveries",
+        "purge-customers",
+        "check-senders",
+        "watch-senders",
+    ];
     assert_eq!(jobs, expected);
     let dispatch = &status.jobs[0];
     assert!(dispatch.run_count >= 1 && dispatch.failure_count == 0 && dispatch.last_success_time.is_some());

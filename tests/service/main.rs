@@ -8,6 +8,7 @@ mod harness;
 mod addresses;
 mod admin;
 mod batches;
+mod breakers;
 mod campaigns;
 mod caps;
 mod contacts;

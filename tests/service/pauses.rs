@@ -108,7 +108,9 @@ async fn what_was_picked_when_the_pause_began_is_put_off_and_set_free_by_its_end
             let token = ClaimToken::generate();
             let picked = harness::pick(db, token, now, 10).await;
             let until = Some(now + chrono::TimeDelta::hours(8));
-            let asked = NewPause { channel: None, reason: "a storm".into(), actor: "ops".into(), expire_time: until };
+            let (reason, actor) = ("a storm".into(), "ops".into());
+            let asked =
+                NewPause { channel: None, reason, actor, expire_time: until, sender_id: None, purposes: Vec::new() };
             let pause = pauses::begin(db, asked, now).await.unwrap();
             let tx = db.begin_write().await.unwrap();
             let contacts: Vec<_> = picked.iter().collect();

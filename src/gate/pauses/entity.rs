@@ -2,7 +2,10 @@ use sea_orm::entity::prelude::*;
 
 pub mod pause {
     use super::*;
-    use crate::{delivery::Channel, ids::PauseId};
+    use crate::{
+        delivery::Channel,
+        ids::{PauseId, SenderId},
+    };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "pauses")]
@@ -17,6 +20,10 @@ pub mod pause {
         pub actor: String,
         pub create_time: DateTimeUtc,
         pub expire_time: Option<DateTimeUtc>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub sender_id: Option<SenderId>,
+        #[sea_orm(column_type = "JsonBinary", nullable)]
+        pub purposes: Option<Json>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -7,10 +7,10 @@ mod store;
 pub use self::store::active;
 use crate::{
     clock::Timestamp,
-    contacts,
-    database::{self, Database, StoreError},
+    contacts::{self, Purpose},
+    database::{self, Database, StoreError, WriteTx},
     delivery::Channel,
-    ids::PauseId,
+    ids::{PauseId, SenderId},
 };
 
 /// A pause of the dispatch.
@@ -28,6 +28,10 @@ pub struct Pause {
     pub create_time: Timestamp,
     /// When it ends by itself; none = when somebody ends it.
     pub expire_time: Option<Timestamp>,
+    /// Whose messages it holds; none = everybody's.
+    pub sender_id: Option<SenderId>,
+    /// What for those are; empty = whatever for.
+    pub purposes: Vec<Purpose>,
 }
 
 /// A pause that is asked for.
@@ -41,17 +45,32 @@ pub struct NewPause {
     pub actor: String,
     /// When it ends by itself; none = when somebody ends it.
     pub expire_time: Option<Timestamp>,
+    /// Whose messages it holds; none = everybody's.
+    pub sender_id: Option<SenderId>,
+    /// What for those are; empty = whatever for.
+    pub purposes: Vec<Purpose>,
 }
 
 impl Pause {
-    /// Whether it keeps a channel's messages from going out at a moment.
-    pub fn holds(&self, channel: Channel, now: Timestamp) -> bool {
+    /// Whether it keeps a channel's messages with a purpose from going out at a moment.
+    pub fn holds(&self, channel: Channel, purpose: Purpose, now: Timestamp) -> bool {
+        (self.purposes.is_empty() || self.purposes.contains(&purpose)) && self.is_on(channel, now)
+    }
+
+    /// Whether it keeps all of a channel's messages from going out at a moment.
+    pub fn holds_all(&self, channel: Channel, now: Timestamp) -> bool {
+        self.purposes.is_empty() && self.is_on(channel, now)
+    }
+
+    fn is_on(&self, channel: Channel, now: Timestamp) -> bool {
         self.channel.is_none_or(|own| own == channel) && self.expire_time.is_none_or(|end| now < end)
     }
 
     fn is(&self, asked: &NewPause) -> bool {
         let (channel, expire_time) = (self.channel, self.expire_time);
-        let own = NewPause { channel, reason: self.reason.clone(), actor: self.actor.clone(), expire_time };
+        let (reason, actor) = (self.reason.clone(), self.actor.clone());
+        let (sender_id, purposes) = (self.sender_id.clone(), self.purposes.clone());
+        let own = NewPause { channel, reason, actor, expire_time, sender_id, purposes };
         own == *asked
     }
 }
@@ -59,13 +78,20 @@ impl Pause {
 /// Pauses the dispatch. The same pause again, while it holds, is that pause.
 pub async fn begin(db: &Database, asked: NewPause, now: Timestamp) -> Result<Pause, StoreError> {
     let tx = db.begin_write().await?;
-    if let Some(same) = active(&tx, now).await?.into_iter().find(|pause| pause.is(&asked)) {
+    let pause = begin_in(&tx, asked, now).await?;
+    database::commit(tx).await?;
+    Ok(pause)
+}
+
+/// The same in the transaction of the caller.
+pub async fn begin_in(tx: &WriteTx, asked: NewPause, now: Timestamp) -> Result<Pause, StoreError> {
+    if let Some(same) = active(tx, now).await?.into_iter().find(|pause| pause.is(&asked)) {
         return Ok(same);
     }
-    let NewPause { channel, reason, actor, expire_time } = asked;
-    let pause = Pause { pause_id: PauseId::generate(), channel, reason, actor, create_time: now, expire_time };
-    store::insert(&tx, &pause).await?;
-    database::commit(tx).await?;
+    let NewPause { channel, reason, actor, expire_time, sender_id, purposes } = asked;
+    let pause_id = PauseId::generate();
+    let pause = Pause { pause_id, channel, reason, actor, create_time: now, expire_time, sender_id, purposes };
+    store::insert(tx, &pause).await?;
     Ok(pause)
 }
 
