@@ -151,8 +151,8 @@ class Draw:
                 "turn": self.maybe(trouble, self.near, now),
                 "again": self.maybe(trouble, self.near, now),
             },
+            "sender_not_ready_until": self.maybe(trouble, self.near, now),
             "circuit_open_until": self.maybe(trouble, self.near, now),
-            "sender_looked_at": self.maybe(trouble, self.near, now),
         }
 
 
@@ -258,7 +258,8 @@ class Model:
             yield "consent_pending"
         if not self.transactional and before(said["snoozed_until"]):
             yield "snoozed"
-        if before(case["sender_looked_at"]):
+        # "Marketing does not start from a sender that is not ready."
+        if self.purpose in ("marketing", "survey") and before(case["sender_not_ready_until"]):
             yield "sender_not_ready"
         if contact["enrollment"] and contact["campaign"] == "paused":
             yield "campaign_paused"
@@ -317,7 +318,8 @@ class Model:
     def moments(self):
         """Every moment at which something that puts it off can end."""
         case, contact, said = self.case, self.case["contact"], self.case["said"]
-        yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *case["pauses"]]
+        yield from [said["snoozed_until"], case["sender_not_ready_until"], case["circuit_open_until"], *case["pauses"]]
+        yield from [contact["turn"], contact["again"]]
         yield from (one["until"] for one in said["consents"])
         for cap in self.caps():
             yield from (got["at"] + cap["hours"] * HOUR for got in case["got"])

@@ -80,7 +80,7 @@ fn answer(case: &Value) -> Value {
     let (topic, contact) = (&case["topic"], &case["contact"]);
     let topic_id = text(&topic["id"]).parse().unwrap();
     let sender_not_ready =
-        clock.at(&case["sender_looked_at"]).map(|until| NotReady { why: "no DKIM key".to_owned(), until });
+        clock.at(&case["sender_not_ready_until"]).map(|until| NotReady { why: "no record".to_owned(), until });
     let decided = decide(
         &Case {
             policy: &policy,
