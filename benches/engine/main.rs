@@ -1,7 +1,7 @@
-//! What the engine can do, as tables: throughput beside Postfix's load generator, the cost of a contact in short and long
+//! What the engine can do, as tables: what a letter costs, throughput beside Postfix's load generator, the cost of a contact in short and long
 //! queues, lateness under load and at rest, memory.
 //!
-//! `cargo bench` prints them all; `cargo bench -- throughput` (shape, claims, lateness) those of one kind; `--full` adds a
+//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, shape, claims, lateness) those of one kind; `--full` adds a
 //! million waiting contacts to the shape. Each is measured on real `rapport serve` processes over a real SQLite file and, where
 //! `RAPPORT_TEST_POSTGRES` names a server on which databases may be made, over a database of its own there.
 
@@ -18,6 +18,7 @@
 
 mod claims;
 mod lateness;
+mod letters;
 mod machine;
 mod place;
 mod postfix;
@@ -48,8 +49,12 @@ async fn main() {
     let mut bench = Bench { full, kinds: Kind::available(), peaks: Peaks::default() };
 
     machine::print(&bench.kinds).await;
+    if wanted("letters") {
+        letters::measure();
+    }
     if wanted("throughput") {
         throughput::measure(&mut bench).await;
+        throughput::measure_signed(&mut bench).await;
     }
     if wanted("shape") {
         shape::measure(&mut bench).await;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     net::SocketAddr,
+    path::PathBuf,
     process::{Command, Output, Stdio},
     time::Duration,
 };
@@ -12,6 +13,8 @@ use sea_orm::{
     sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
 };
 use tempfile::TempDir;
+
+use super::letters;
 
 /// Names a server on which databases may be made.
 pub const POSTGRES: &str = "RAPPORT_TEST_POSTGRES";
@@ -61,6 +64,23 @@ impl Place {
         Self { kind: kind.clone(), folder, url }
     }
 
+    /// Has mail signed with these keys.
+    pub fn sign_with(&self, keys: &[&str]) {
+        let dkim: Vec<String> = keys
+            .iter()
+            .map(|key| format!("{{ selector = \"{key}\", key_file = \"{}\" }}", letters::key_file(key)))
+            .collect();
+        let sender = format!(
+            "[[senders]]\nid = \"default\"\nfrom = \"The Shop <shop@example.com>\"\ndkim = [{}]\n",
+            dkim.join(", ")
+        );
+        fs::write(self.settings(), sender).expect("it writes");
+    }
+
+    fn settings(&self) -> PathBuf {
+        self.folder.path().join("rapport.toml")
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -92,6 +112,9 @@ impl Place {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RAPPORT_")) {
             command.env_remove(name);
         }
+        if !self.settings().exists() {
+            command.env("RAPPORT_MAIL_FROM", "The Shop <shop@example.com>");
+        }
         command
             .arg(name)
             .current_dir(self.folder.path())
@@ -99,7 +122,6 @@ impl Place {
             .env("RAPPORT_DATABASE_URL", &self.url)
             .env("RAPPORT_GRPC_ADDR", "127.0.0.1:0")
             .env("RAPPORT_HTTP_ADDR", "127.0.0.1:0")
-            .env("RAPPORT_MAIL_FROM", "The Shop <shop@example.com>")
             .env("RAPPORT_TEST_SYSTEM", "true")
             .env("RAPPORT_SECRET_KEY", "a key for benchmarks, which nobody needs to guess");
         command

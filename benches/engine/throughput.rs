@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 
 use super::{
-    Bench, Table,
+    Bench, Table, letters,
     place::{Kind, Place, value},
     postfix::Postfix,
     process::{Peaks, Process},
@@ -20,6 +20,8 @@ const MESSAGES: u32 = 40_000;
 const CONTACTS: u32 = 50_000;
 /// How often both are measured, one after the other: other programs on the machine disturb a round, and not the next.
 const ROUNDS: usize = 5;
+/// What we send signed.
+const SIGNED_CONTACTS: u32 = 20_000;
 /// So few are sent where only their bytes are of interest.
 const FEW: u32 = 200;
 
@@ -71,6 +73,28 @@ pub async fn measure(bench: &mut Bench) {
             rounds.join(" "),
             target.to_owned(),
         ]);
+    }
+    table.print();
+}
+
+/// The same with signatures, by themselves: what signing costs shows beside the first row.
+pub async fn measure_signed(bench: &mut Bench) {
+    let Ok(postfix) = Postfix::find() else { return };
+    let sink = postfix.sink();
+    let conditions = [format!(
+        "as above, {SIGNED_CONTACTS} contacts once for each kind of key; signed beside what is under way, on as many cores as \
+            there are"
+    )];
+    let mut table = Table::begin("Throughput, signed", &conditions, &["", "signed with", "messages/s"]);
+    for kind in bench.kinds.clone() {
+        for (name, keys) in letters::KEYS {
+            let place = Place::make(&kind).await;
+            place.sign_with(keys);
+            let url = format!("smtp://{}", sink.address);
+            let record = send(&place, SIGNED_CONTACTS, &url, &mut bench.peaks, "throughput, signed").await;
+            let rate = f64::from(SIGNED_CONTACTS) / span(&record).await.as_secs_f64();
+            table.row(&[kind.name().to_owned(), name.to_owned(), format!("{rate:.0}")]);
+        }
     }
     table.print();
 }

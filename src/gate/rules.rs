@@ -359,7 +359,8 @@ fn not_snoozed(case: &Case<'_>, now: Timestamp) -> Option<Block> {
 }
 
 fn sender_ready(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let NotReady { why, until } = case.sender_not_ready.filter(|trouble| now < trouble.until)?;
+    let trouble = case.sender_not_ready.filter(|trouble| case.purpose.needs_consent() && now < trouble.until);
+    let NotReady { why, until } = trouble?;
     defer(BlockReason::SenderNotReady, Some(*until), why.clone())
 }
 
