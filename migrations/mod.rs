@@ -18,7 +18,7 @@ mod m20261127_000013_add_suppressions;
 mod m20261128_000014_complete_the_ledger;
 mod m20261128_000015_add_privacy;
 mod m20261128_000016_add_delivery_events;
-mod m20261128_000018_add_breakers;
+mod m20261128_000017_add_breakers;
 mod m20261128_000018_add_tracked_links;
 
 /// Knows every step.
@@ -43,7 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000014_complete_the_ledger::Migration),
             Box::new(m20261128_000015_add_privacy::Migration),
             Box::new(m20261128_000016_add_delivery_events::Migration),
-            Box::new(m20261128_000018_add_breakers::Migration),
+            Box::new(m20261128_000017_add_breakers::Migration),
             Box::new(m20261128_000018_add_tracked_links::Migration),
         ]
     }
