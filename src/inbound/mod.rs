@@ -6,11 +6,13 @@
 //! it were, means that somebody plays a game: such a message is read and forgotten.
 
 mod ingest;
+mod providers;
 mod record;
 
 use self::record::Fate;
 pub use self::{
     ingest::{Classification, Ingested, Reading},
+    providers::{NotTaken, Sns},
     record::Found,
 };
 use crate::{

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use mail_parser::MessageParser;
 use rapport::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers},
     contacts::claims,
     database::{self, Database},
     ids::ClaimToken,
@@ -447,6 +447,7 @@ impl Place {
             mail_from: Some("The Shop <shop@example.com>".to_owned()),
             senders: Vec::new(),
             test_system: false,
+            providers: Providers::default(),
             secret_key: Some(SECRET.to_owned()),
         }
     }
