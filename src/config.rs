@@ -1,6 +1,7 @@
 //! Settings: `rapport.toml`, overridden by `RAPPORT_*` variables, overridden by flags.
 
 mod mail;
+mod providers;
 mod senders;
 
 use std::{
@@ -15,6 +16,7 @@ use url::Url;
 
 pub use self::{
     mail::{Credentials, MailLocation, Security, SmtpServer},
+    providers::Providers,
     senders::{DkimSettings, SenderSettings},
 };
 
@@ -86,6 +88,12 @@ pub struct Settings {
     /// The DNS server that is asked about senders, IP:PORT [default: those that the system asks]
     #[arg(long, value_name = "IP:PORT", env = "RAPPORT_DNS_SERVER")]
     pub dns_server: Option<String>,
+    /// ARN of the SNS topic to which Amazon SES publishes what became of mail; POST /providers/ses takes it [default: nothing]
+    #[arg(long, value_name = "ARN", env = "RAPPORT_SES_TOPIC")]
+    pub ses_topic: Option<String>,
+    /// Who Postmark says it is at POST /providers/postmark, by HTTP Basic: RAPPORT_POSTMARK_SECRET, "USER:PASSWORD".
+    #[arg(skip)]
+    pub postmark_secret: Option<String>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,rapport::dispatch=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "RAPPORT_LOG")]
     pub log: Option<String>,
@@ -111,6 +119,8 @@ impl Settings {
             senders: if self.senders.is_empty() { others.senders } else { self.senders },
             test_system: pick(self.test_system, others.test_system),
             dns_server: pick(self.dns_server, others.dns_server),
+            ses_topic: pick(self.ses_topic, others.ses_topic),
+            postmark_secret: pick(self.postmark_secret, others.postmark_secret),
             log: pick(self.log, others.log),
             secret_key: pick(self.secret_key, others.secret_key),
         }
@@ -136,7 +146,7 @@ impl Settings {
             found: wrong.message().to_owned(),
             allowed:
                 "database_url, grpc_addr, http_addr, public_url, allow_remote, mail_url, mail_connections, mail_rate, mail_from, \
-                test_system, dns_server, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
+                test_system, dns_server, ses_topic, postmark_secret, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
                 return_path_domain and dkim, a list of selector, key_file and signs"
                     .to_owned(),
         })
@@ -168,6 +178,8 @@ pub struct Config {
     pub test_system: bool,
     /// Who is asked about senders; absent = those that the system asks.
     pub dns_server: Option<SocketAddr>,
+    /// Providers whose notifications are taken.
+    pub providers: Providers,
     /// As it was written; absent = made once, beside the SQLite file.
     pub secret_key: Option<String>,
 }
@@ -205,6 +217,7 @@ impl Config {
             senders: settings.senders.clone(),
             test_system: parse_flag("test_system", settings.test_system.as_deref())?,
             dns_server: settings.dns_server.as_deref().map(parse_dns_server).transpose()?,
+            providers: Providers::from_settings(settings.ses_topic.as_deref(), settings.postmark_secret.as_deref())?,
             secret_key,
         })
     }

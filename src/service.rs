@@ -34,7 +34,7 @@ use crate::{
     intake::Intake,
     links::Links,
     metrics::Metrics,
-    pages::{Guests, Look, Pages},
+    pages::{Guests, Look, Pages, Providers},
     preferences::{PreferenceBook, Suppressions},
     privacy::{ForgetDeliveries, Privacy, PurgeCustomers},
     rpc::{GuardLayer, PageTokens, proto},
@@ -117,6 +117,7 @@ impl Service {
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
         let guests = guests(brand, &parts.api);
+        let providers = Providers::new(parts.api.inbound.clone(), &config.providers);
         let pages = Pages::new(Arc::clone(&parts.api.admin), metrics.clone(), stop_workers.clone(), guests);
 
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -136,7 +137,7 @@ impl Service {
                 stop_server.clone().cancelled_owned(),
             );
         let server = tokio::spawn(server);
-        let pages = tokio::spawn(pages.serve(web_listener, stop_server.clone()));
+        let pages = tokio::spawn(pages.serve(providers, web_listener, stop_server.clone()));
         let bells = Bells::start(&workers).await?;
         let pulse = pulse(health.clone(), db.clone(), workers.clone(), stop_workers.clone());
         let stop_lease = CancellationToken::new();

@@ -80,6 +80,7 @@ impl Place {
         let mut settings = self.settings;
         // Not a flag: arguments can be read by everybody on the computer.
         settings.secret_key = std::env::var("RAPPORT_SECRET_KEY").ok();
+        settings.postmark_secret = std::env::var("RAPPORT_POSTMARK_SECRET").ok();
         Ok(settings.or(Settings::read(self.config.as_deref())?))
     }
 }

@@ -45,7 +45,8 @@ impl FromStr for EmailAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let allowed = "must be an e-mail address such as \"anna@example.com\"";
-        let (local, domain) = text.trim().rsplit_once('@').ok_or(allowed)?;
+        // Blanks around it are a slip of the hand; a line break is not.
+        let (local, domain) = text.trim_matches([' ', '\t']).rsplit_once('@').ok_or(allowed)?;
         if !is_dot_atom(local) {
             return Err(format!("{allowed}: before the \"@\" 1 to 64 letters, digits and .!#$%&'*+/=?^_`{{|}}~-"));
         }
@@ -164,6 +165,8 @@ mod tests {
             "a@example..com",
             "a@.com",
             "a\r\n@example.com",
+            "a@example.com\r\n",
+            "\na@example.com",
             "a@example.com\u{0}",
             "a@exa mple.com",
             &long_local,

@@ -18,7 +18,7 @@ pub use self::{
     message_id::{contact_of, message_id},
     returned::{
         Cause, Complaint, ComplaintKind, Failure, Fate, Notice, Returned, Stage, Status, Unreadable, Weight, What,
-        judge, judge_refusal, read as read_returned, without_addresses,
+        codes_of, judge, judge_refusal, read as read_returned, without_addresses,
     },
     smtp::{Announcement, Conversation, NoTls, Smtp},
 };

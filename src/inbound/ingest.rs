@@ -112,13 +112,20 @@ fn classify(what: &What) -> Classification {
     }
 }
 
+/// The message that a return path is about; an error where it looks like ours, and is not.
+pub(super) fn by_path(key: &SecretKey, address: &str) -> Result<Option<ContactId>, ()> {
+    let Some(token) = token(address) else { return Ok(None) };
+    let bytes = key.open(Use::ReturnPath, token).ok_or(())?;
+    Ok(Some(ContactId::from_uuid(uuid::Uuid::from_bytes(bytes))))
+}
+
 fn path(key: &SecretKey, envelope_recipient: &str, returned: &Returned) -> Path {
     let mut path = Path::Silent;
     for address in std::iter::once(envelope_recipient).chain(returned.sent_to.iter().map(String::as_str)) {
-        let Some(token) = token(address) else { continue };
-        match key.open(Use::ReturnPath, token) {
-            Some(bytes) => return Path::Of(ContactId::from_uuid(uuid::Uuid::from_bytes(bytes))),
-            None => path = Path::Forged,
+        match by_path(key, address) {
+            Ok(Some(contact)) => return Path::Of(contact),
+            Ok(None) => {}
+            Err(()) => path = Path::Forged,
         }
     }
     path

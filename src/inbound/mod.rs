@@ -7,12 +7,14 @@
 
 mod hits;
 mod ingest;
+mod providers;
 mod record;
 
 use self::record::Fate;
 pub use self::{
     hits::Hit,
     ingest::{Classification, Ingested, Reading},
+    providers::{NotTaken, Sns},
     record::Found,
 };
 use crate::{

@@ -6,6 +6,7 @@ mod look;
 mod metrics;
 mod preferences;
 mod probes;
+mod providers;
 mod tracking;
 mod unsubscribe;
 
@@ -16,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::metrics::Gauges;
-pub use self::{guests::Guests, look::Look};
+pub use self::{guests::Guests, look::Look, providers::Providers};
 use crate::{admin::Admin, metrics::Metrics};
 
 /// More than any form of these pages, in octets.
@@ -38,9 +39,11 @@ impl Pages {
         Self { admin, metrics, stopping, gauges: Gauges::default(), guests }
     }
 
-    /// Serves until `stop` is cancelled.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        axum::serve(listener, self.routes()).with_graceful_shutdown(stop.cancelled_owned()).await
+    /// Serves, with what providers post, until `stop` is cancelled.
+    pub async fn serve(self, providers: Providers, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        axum::serve(listener, self.routes().merge(providers.routes()))
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await
     }
 
     fn routes(self) -> Router {

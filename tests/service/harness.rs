@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use mail_parser::MessageParser;
 use rapport::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers},
     contacts::claims,
     database::{self, Database},
     ids::ClaimToken,
@@ -449,6 +449,7 @@ impl Place {
             senders: Vec::new(),
             test_system: false,
             dns_server: None,
+            providers: Providers::default(),
             secret_key: Some(SECRET.to_owned()),
         }
     }

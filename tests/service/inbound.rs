@@ -457,3 +457,65 @@ async fn a_refusal_at_hand_over_has_the_same_consequence_as_a_bounce() {
         assert_eq!(events[0].source, "smtp");
     }
 }
+
+/// Posts to the HTTP side; answers the status.
+async fn post(world: &World, path: &str, authorization: &str, body: &str) -> u16 {
+    let mut stream = TcpStream::connect(world.http_addr()).await.unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{authorization}\r\n"
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let status = lines.next_line().await.unwrap().unwrap();
+    status.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+const POSTMARK_BOUNCE: &str = r#"{"RecordType":"Bounce","ID":42,"Type":"HardBounce","TypeCode":1,"Name":"Hard bounce",
+    "MessageID":"883953f4-6105-42a2-a16a-77a8eac79483","Description":"unknown user","Details":"smtp;550 5.1.1 unknown",
+    "Email":"anna@example.com","From":"shop@example.com","BouncedAt":"2026-02-02T08:59:00Z","Inactive":true}"#;
+
+#[tokio::test]
+async fn postmark_is_listened_to_when_it_says_who_it_is() {
+    let mut world =
+        World::configured(|config| config.providers.postmark_secret = Some("postmark:0123456789abcdef".into())).await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let sent = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    let basic = |secret: &str| format!("Authorization: Basic {}\r\n", data_encoding::BASE64.encode(secret.as_bytes()));
+    for wrong in [String::new(), basic("postmark:0123456789abcdeF"), basic(""), "Authorization: Basic ?\r\n".to_owned()]
+    {
+        assert_eq!(post(&world, "/providers/postmark", &wrong, POSTMARK_BOUNCE).await, 401, "{wrong}");
+    }
+    assert_eq!(suppressed(&mut world).await, []);
+    let right = basic("postmark:0123456789abcdef");
+    for _ in 0..2 {
+        assert_eq!(post(&world, "/providers/postmark", &right, POSTMARK_BOUNCE).await, 200);
+    }
+    assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
+    let request = ListDeliveryEventsRequest { contact_id: sent.contact_id, ..Default::default() };
+    assert_eq!(listed(&mut world, request).await.len(), 1);
+    assert_eq!(post(&world, "/providers/postmark", &right, "{").await, 400);
+}
+
+#[tokio::test]
+async fn providers_are_not_there_unless_they_are_set_and_ses_has_to_prove_itself() {
+    let world = World::new().await;
+    for path in ["/providers/postmark", "/providers/ses"] {
+        assert_eq!(post(&world, path, "", POSTMARK_BOUNCE).await, 404, "{path}");
+    }
+    let topic = "arn:aws:sns:eu-west-1:123456789012:bounces";
+    let mut world = World::configured(|config| config.providers.ses_topic = Some(topic.into())).await;
+    let unsigned = |topic: &str, certificate: &str| {
+        format!(
+            r#"{{"Type":"Notification","MessageId":"1","TopicArn":"{topic}","Message":"{{}}","Timestamp":"2026-02-02T08:59:00Z",
+            "SignatureVersion":"2","Signature":"AAAA","SigningCertURL":"{certificate}"}}"#
+        )
+    };
+    let elsewhere = "https://sns.eu-west-1.amazonaws.com.example.com/a.pem";
+    assert_eq!(post(&world, "/providers/ses", "", &unsigned(topic, elsewhere)).await, 403);
+    assert_eq!(post(&world, "/providers/ses", "", &unsigned("arn:aws:sns:eu-west-1:1:other", elsewhere)).await, 403);
+    assert_eq!(post(&world, "/providers/ses", "", "{}").await, 400);
+    assert_eq!(listed(&mut world, ListDeliveryEventsRequest::default()).await, []);
+}

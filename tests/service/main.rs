@@ -36,6 +36,6 @@ mod start;
 mod state_machine;
 mod suppressions;
 mod templates;
-mod tracking;
 mod traces;
+mod tracking;
 mod zone;

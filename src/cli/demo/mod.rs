@@ -24,7 +24,7 @@ use self::story::{Happening, Shop, earliest};
 use super::start_logging;
 use crate::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, WrongSetting},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers, WrongSetting},
     rpc::proto::{RunJobRequest, admin_service_client::AdminServiceClient},
     service::{Service, StartError},
 };
@@ -116,6 +116,7 @@ fn config(folder: &Path) -> Config {
         senders: Vec::new(),
         test_system: false,
         dns_server: None,
+        providers: Providers::default(),
         secret_key: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::cause::{Stage, Status};
 
 /// The first reply code and the most telling enhanced code of a text.
-pub(super) fn find(text: &str) -> (Option<u16>, Option<Status>) {
+pub fn find(text: &str) -> (Option<u16>, Option<Status>) {
     let (mut reply, mut behind_reply, mut first) = (None, None, None);
     let mut was_reply = false;
     for word in text.split_whitespace() {

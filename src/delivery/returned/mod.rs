@@ -15,6 +15,7 @@ use std::panic;
 use super::Refusal;
 
 pub use self::cause::{Cause, Failure, Stage, Status, Weight, judge};
+pub use self::codes::find as codes_of;
 use self::{
     automatic::Kind,
     parts::{Opened, Part, fields},
