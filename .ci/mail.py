@@ -84,12 +84,18 @@ def name(chance):
 def text(chance):
     lines = [line(chance, 15) if chance.random() < 0.9 else "" for _ in range(chance.randint(1, 8))]
     if chance.random() < 0.1:
-        lines.append(chance.choice(ALPHABETS[:1] + ALPHABETS[2:5])[0] * 5_000)
+        lines.append(long_word(chance))
     return "\n".join(lines).strip() or "x"
 
 
 def subject(chance):
-    return chance.choice("aāж") * 5_000 if chance.random() < 0.02 else line(chance, 12)
+    return long_word(chance) if chance.random() < 0.02 else line(chance, 12)
+
+
+def long_word(chance):
+    """Of 5 kB."""
+    letter = chance.choice("aāж世")
+    return letter * (5_000 // len(letter.encode()))
 
 
 class Shop:

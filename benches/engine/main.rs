@@ -1,7 +1,7 @@
 //! What the engine can do, as tables: what a letter costs, throughput beside Postfix's load generator, the cost of a contact in short and long
 //! queues, lateness under load and at rest, memory.
 //!
-//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, shape, claims, lateness) those of one kind; `--full` adds a
+//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, lateness) those of one kind; `--full` adds a
 //! million waiting contacts to the shape. Each is measured on real `rapport serve` processes over a real SQLite file and, where
 //! `RAPPORT_TEST_POSTGRES` names a server on which databases may be made, over a database of its own there.
 
@@ -54,6 +54,8 @@ async fn main() {
     }
     if wanted("throughput") {
         throughput::measure(&mut bench).await;
+    }
+    if wanted("throughput-signed") {
         throughput::measure_signed(&mut bench).await;
     }
     if wanted("shape") {
