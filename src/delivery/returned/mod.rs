@@ -246,7 +246,7 @@ fn complaint(opened: &Opened) -> Complaint {
         }
     }
     if recipients.is_empty() {
-        let headers = opened.returned().flat_map(fields);
+        let headers = opened.returned().flat_map(header_fields);
         let of = |(name, value): (String, String)| {
             matches!(name.as_str(), "x-hmxmroriginalrecipient" | "x-original-to" | "delivered-to" | "to")
                 .then_some(value)
@@ -272,7 +272,8 @@ impl ComplaintKind {
 /// Whom the message that came back was addressed to, if that was one.
 fn addressed(opened: &Opened, prose: &[Prose]) -> Option<String> {
     let returned = opened.returned().chain(prose.iter().map(|one| one.returned.as_str()));
-    let to: Vec<String> = returned.flat_map(fields).filter(|(name, _)| name == "to").map(|(_, value)| value).collect();
+    let to: Vec<String> =
+        returned.flat_map(header_fields).filter(|(name, _)| name == "to").map(|(_, value)| value).collect();
     match addresses_in(to.iter().map(String::as_str)).as_slice() {
         [only] => Some(only.clone()),
         _ => None,
@@ -303,7 +304,7 @@ fn about(opened: &Opened, prose: &[Prose], what: &What) -> Vec<String> {
             .filter_map(|part| if let Part::Status(text) = part { Some(text.as_str()) } else { None });
         let returned = opened.returned().chain(prose.iter().map(|one| one.returned.as_str())).chain(status);
         let ids = returned
-            .flat_map(fields)
+            .flat_map(header_fields)
             .filter(|(name, _)| matches!(name.as_str(), "message-id" | "x-original-message-id"));
         found.extend(ids.map(|(_, value)| id(&value)));
     }
@@ -337,6 +338,16 @@ pub fn without_addresses(text: &str, recipient: &str) -> String {
     }
     clean.push_str(&text[end..]);
     clean.replace("<<", "<").replace(">>", ">")
+}
+
+/// The fields of a message that came back, as far as its header can reach: its body is long, and says nothing of this.
+fn header_fields(message: &str) -> Vec<(String, String)> {
+    const LONGEST: usize = 16 * 1_024;
+    let head = message.char_indices().nth(LONGEST).map_or(message, |(end, _)| &message[..end]);
+    let head = head.trim_start();
+    // Where a report is cut, the line that announces the message stands before its header.
+    let end = head.match_indices("\n\n").nth(1).map_or(head.len(), |(end, _)| end);
+    fields(&head[..end])
 }
 
 fn id(value: &str) -> String {

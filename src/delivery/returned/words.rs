@@ -14,11 +14,13 @@ const LONGEST: usize = 8 * 1_024;
 pub(super) struct Words {
     text: String,
     ends: Vec<usize>,
+    /// The initial of each.
+    initials: Vec<Initials>,
 }
 
 impl Words {
     pub fn of(text: &str) -> Self {
-        let mut words = Self { text: String::new(), ends: Vec::new() };
+        let mut words = Self { text: String::new(), ends: Vec::new(), initials: Vec::new() };
         let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(end, _)| end);
         for piece in text[..end].split(|letter: char| letter.is_whitespace() || letter.is_control()) {
             words.take(piece);
@@ -65,6 +67,7 @@ impl Words {
     fn push(&mut self, word: &str) {
         self.text.push_str(word);
         self.ends.push(self.text.len());
+        self.initials.push(Initials::of(word));
     }
 
     fn get(&self, at: usize) -> Option<&str> {
@@ -107,8 +110,8 @@ pub(super) struct Pattern(Vec<Element>);
 
 #[derive(Debug)]
 enum Element {
-    Word(Vec<&'static str>),
-    Perhaps(Vec<&'static str>),
+    Word(OneOf),
+    Perhaps(OneOf),
     Gap(usize),
 }
 
@@ -126,7 +129,7 @@ impl Pattern {
                     }
                     None => word.split('|'),
                 };
-                let words = part.split('|').flat_map(expand).collect();
+                let words = OneOf::new(part.split('|').flat_map(expand).collect());
                 if perhaps { Element::Perhaps(words) } else { Element::Word(words) }
             }
         };
@@ -141,9 +144,9 @@ impl Pattern {
 fn matches(pattern: &[Element], words: &Words, at: usize) -> bool {
     match pattern.split_first() {
         None => true,
-        Some((Element::Word(allowed), rest)) => is_one(allowed, words, at) && matches(rest, words, at + 1),
+        Some((Element::Word(allowed), rest)) => allowed.has(words, at) && matches(rest, words, at + 1),
         Some((Element::Perhaps(allowed), rest)) => {
-            matches(rest, words, at) || is_one(allowed, words, at) && matches(rest, words, at + 1)
+            matches(rest, words, at) || allowed.has(words, at) && matches(rest, words, at + 1)
         }
         Some((Element::Gap(longest), rest)) => {
             let reach = (0..*longest).take_while(|gap| words.get(at + gap).is_some_and(|word| word != STOP)).count();
@@ -152,9 +155,35 @@ fn matches(pattern: &[Element], words: &Words, at: usize) -> bool {
     }
 }
 
-fn is_one(allowed: &[&str], words: &Words, at: usize) -> bool {
-    let is = |one: &&str, word: &str| one.strip_suffix('~').map_or(*one == word, |start| word.starts_with(start));
-    words.get(at).is_some_and(|word| allowed.iter().any(|one| is(one, word)))
+/// Words of which one is meant.
+#[derive(Debug)]
+struct OneOf {
+    words: Vec<&'static str>,
+    initials: Initials,
+}
+
+impl OneOf {
+    fn new(words: Vec<&'static str>) -> Self {
+        let initials = words.iter().fold(Initials(0), |all, word| Initials(all.0 | Initials::of(word).0));
+        Self { words, initials }
+    }
+
+    fn has(&self, words: &Words, at: usize) -> bool {
+        // Most words are ruled out by their first letter.
+        let may_be = words.initials.get(at).is_some_and(|initial| initial.0 & self.initials.0 != 0);
+        let is = |one: &&str, word: &str| one.strip_suffix('~').map_or(*one == word, |start| word.starts_with(start));
+        may_be && words.get(at).is_some_and(|word| self.words.iter().any(|one| is(one, word)))
+    }
+}
+
+/// With which letters words begin, one bit for each.
+#[derive(Debug, Clone, Copy)]
+struct Initials(u64);
+
+impl Initials {
+    fn of(word: &str) -> Self {
+        Self(1 << (word.as_bytes().first().copied().unwrap_or_default() & 63))
+    }
 }
 
 #[cfg(test)]

@@ -167,7 +167,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use ring::{
-        rand::SystemRandom,
+        rand as lots,
         signature::{RSA_PKCS1_SHA256, RsaKeyPair},
     };
     use serde_json::{Value, json};
@@ -215,7 +215,8 @@ mod tests {
         let key = PrivatePkcs8KeyDer::from_pem_slice(KEY).unwrap();
         let pair = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
         let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), read.signed_text().as_bytes(), &mut signature).unwrap();
+        pair.sign(&RSA_PKCS1_SHA256, &lots::SystemRandom::new(), read.signed_text().as_bytes(), &mut signature)
+            .unwrap();
         posted["Signature"] = STANDARD.encode(signature).into();
         serde_json::to_vec(&posted).unwrap()
     }
