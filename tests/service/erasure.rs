@@ -175,6 +175,32 @@ pub(super) async fn messages(world: &mut World) -> proto::Contact {
     offer
 }
 
+/// A message whose links are noticed, and lead where only the canary is led.
+async fn noticed(world: &mut World) {
+    let request = SetConsentRequest {
+        customer: by_name(CANARY),
+        topic_id: "orders".into(),
+        data_use: proto::DataUse::ClickTracking.into(),
+        decision: Decision::Grant.into(),
+        method: proto::ConsentMethod::WebForm.into(),
+        ..Default::default()
+    };
+    world.preferences.set_consent(request).await.unwrap();
+    let html_body = "<a href=\"https://shop.example/{{ data.song }}\">Listen</a>".to_owned();
+    let variant = proto::TemplateVariant { subject: "Listen".into(), html_body, ..Default::default() };
+    let template = proto::Template { variants: vec![variant], ..harness::template("song") };
+    let request = proto::CreateTemplateRequest { template: Some(template), ..Default::default() };
+    world.templates.create_template(request).await.unwrap();
+    let request = proto::PublishTemplateRequest { template_id: "song".into(), ..Default::default() };
+    world.templates.publish_template(request).await.unwrap();
+    let request = ScheduleContactRequest {
+        data: Some(structure(json!({"song": CANARY}))),
+        due: Some(Due::DueLocalTime("2026-02-03T10:00".into())),
+        ..ad_hoc(CANARY, "orders", "song")
+    };
+    world.contacts.schedule_contact(request).await.unwrap();
+}
+
 /// What came back for a message to the canary.
 pub(super) async fn bounces(world: &mut World) {
     let sent = world.contacts_of(CANARY).await.remove(0);
@@ -251,6 +277,7 @@ async fn after_an_erasure_no_trace_of_the_customer_is_left_in_the_database() {
         }
     }
     wishes(&mut world).await;
+    noticed(&mut world).await;
     let offer = messages(&mut world).await;
     let mut world = one_in_doubt(world, offer).await;
     world.dispatch().await;

@@ -100,7 +100,7 @@ async fn a_followed_link_leads_where_it_led_and_only_people_count() {
     let head = ask(&world, "GET", &a, READER, "").await;
     assert!(head.starts_with("HTTP/1.1 302") && head.contains(target), "{head}");
     let machine = (Kind::Clicked, "https://shop.example/a?x=1&y=2".to_owned(), true);
-    assert_eq!(noticed(&mut world, &contact).await, [machine.clone()]);
+    assert_eq!(noticed(&mut world, &contact).await, std::slice::from_ref(&machine));
 
     world.advance_to("2026-02-02T10:00:00Z");
     let head = ask(&world, "HEAD", &a, READER, "").await;
