@@ -177,9 +177,10 @@ pub(super) async fn messages(world: &mut World) -> proto::Contact {
 
 /// A message whose links are noticed, and lead where only the canary is led.
 async fn noticed(world: &mut World) {
+    world.topic("receipts", Purpose::Transactional, OptIn::None).await;
     let request = SetConsentRequest {
         customer: by_name(CANARY),
-        topic_id: "orders".into(),
+        topic_id: "receipts".into(),
         data_use: proto::DataUse::ClickTracking.into(),
         decision: Decision::Grant.into(),
         method: proto::ConsentMethod::WebForm.into(),
@@ -196,7 +197,7 @@ async fn noticed(world: &mut World) {
     let request = ScheduleContactRequest {
         data: Some(structure(json!({"song": CANARY}))),
         due: Some(Due::DueLocalTime("2026-02-03T10:00".into())),
-        ..ad_hoc(CANARY, "orders", "song")
+        ..ad_hoc(CANARY, "receipts", "song")
     };
     world.contacts.schedule_contact(request).await.unwrap();
 }
