@@ -33,7 +33,7 @@ LONGEST_WAIT = 20
 WIDTHS = {"desktop": (1280, 900), "phone": (360, 780)}
 LANGUAGES = {
     "en": {"topic": "Newsletter", "confirmed": "Thank you", "saved": "Your settings are saved", "left": "You are unsubscribed"},
-    "lv": {"topic": "Jaunumi", "confirmed": "Paldies", "saved": "Jūsu iestatījumi ir saglabāti", "left": "Jūs esat atteicies"},
+    "lv": {"topic": "Jaunumi", "confirmed": "Paldies", "saved": "Jūsu iestatījumi ir saglabāti", "left": "Atteikšanās ir pieņemta"},
 }
 
 

@@ -35,9 +35,16 @@ const FILL_RECORDS: &str =
     "UPDATE consent_records SET to_state = CASE act WHEN 'grant' THEN 'granted' ELSE 'denied' END";
 
 /// What was said stays as it was said.
-const LOCK_ON_SQLITE: [&str; 4] = [
+/// REPLACE deletes without saying so: on SQLite that is refused too.
+const LOCK_ON_SQLITE: [&str; 6] = [
     "CREATE TRIGGER consent_records_stay BEFORE UPDATE ON consent_records BEGIN SELECT RAISE(ABORT, 'consent_records is append-only'); END",
     "CREATE TRIGGER consent_records_last BEFORE DELETE ON consent_records BEGIN SELECT RAISE(ABORT, 'consent_records is append-only'); END",
+    "CREATE TRIGGER consent_records_once BEFORE INSERT ON consent_records \
+     WHEN EXISTS (SELECT 1 FROM consent_records WHERE record_id = NEW.record_id) \
+     BEGIN SELECT RAISE(ABORT, 'consent_records is append-only'); END",
+    "CREATE TRIGGER wordings_once BEFORE INSERT ON wordings \
+     WHEN EXISTS (SELECT 1 FROM wordings WHERE wording_id = NEW.wording_id) \
+     BEGIN SELECT RAISE(ABORT, 'wordings is append-only'); END",
     "CREATE TRIGGER wordings_stay BEFORE UPDATE ON wordings BEGIN SELECT RAISE(ABORT, 'wordings is append-only'); END",
     "CREATE TRIGGER wordings_last BEFORE DELETE ON wordings BEGIN SELECT RAISE(ABORT, 'wordings is append-only'); END",
 ];
@@ -51,7 +58,9 @@ const LOCK_ON_POSTGRES: [&str; 5] = [
     "CREATE TRIGGER wordings_last BEFORE TRUNCATE ON wordings FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
 ];
 
-const UNLOCK_ON_SQLITE: [&str; 4] = [
+const UNLOCK_ON_SQLITE: [&str; 6] = [
+    "DROP TRIGGER consent_records_once",
+    "DROP TRIGGER wordings_once",
     "DROP TRIGGER consent_records_stay",
     "DROP TRIGGER consent_records_last",
     "DROP TRIGGER wordings_stay",

@@ -25,7 +25,7 @@ pub use self::{
         PATIENCE, Purpose, Selection, StepOf,
     },
     deliveries::{
-        Delivery, DeliveryEvent, DeliveryKind, Which, clicked_since, forget as forget_deliveries,
+        Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, forget as forget_deliveries,
         insert as insert_deliveries, known as known_deliveries, past as past_deliveries, show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},

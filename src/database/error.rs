@@ -72,6 +72,8 @@ fn kind(error: &sqlx::Error) -> Kind {
         sqlx::Error::Database(refusal) => match refusal.code().as_deref() {
             Some("40001" | "40P01") => Kind::Conflict,
             Some(state) if state.len() == 5 && ["08", "53", "57"].contains(&&state[..2]) => Kind::Unavailable,
+            // Every other one of Postgres, whatever its digits would mean to SQLite.
+            Some(state) if state.len() == 5 => Kind::Other,
             Some(code) => match code.parse::<u32>().map(|code| code & 0xff) {
                 Ok(5 | 6) => Kind::Conflict,
                 Ok(10 | 13 | 14) => Kind::Unavailable,

@@ -28,25 +28,25 @@ const WORDS: [Words; 5] = [
         language: "en",
         choose: "You choose what we write to you about.",
         unsubscribe: "Unsubscribe",
-        preferences: "Your preferences",
+        preferences: "Your settings",
     },
     Words {
         language: "lv",
-        choose: "Jūs nosakāt, par ko Jums rakstām.",
+        choose: "Jūs nosakāt, par ko jums rakstām.",
         unsubscribe: "Atteikties",
         preferences: "Jūsu iestatījumi",
     },
     Words {
         language: "lt",
-        choose: "Jūs pasirenkate, apie ką Jums rašome.",
+        choose: "Jūs pasirenkate, apie ką jums rašome.",
         unsubscribe: "Atsisakyti",
-        preferences: "Jūsų pasirinkimai",
+        preferences: "Jūsų nustatymai",
     },
     Words {
         language: "da",
         choose: "Du vælger, hvad vi skriver til dig om.",
         unsubscribe: "Afmeld",
-        preferences: "Dine valg",
+        preferences: "Dine indstillinger",
     },
     Words {
         language: "ru",
@@ -133,7 +133,7 @@ mod tests {
         let message = below("Hello.\n\n", "<html><body><p>Hello.</p></BODY></html>", "lv-LV");
         assert_eq!(
             message.text,
-            "Hello.\n\n-- \nJūs nosakāt, par ko Jums rakstām.\nAtteikties: https://example.com/u/a\n\
+            "Hello.\n\n-- \nJūs nosakāt, par ko jums rakstām.\nAtteikties: https://example.com/u/a\n\
              Jūsu iestatījumi: https://example.com/p/b\nShop & Co\nRīga\n"
         );
         let (before, after) = message.html.split_once("<div lang=\"lv\"").unwrap();

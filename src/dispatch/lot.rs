@@ -98,7 +98,8 @@ impl Dispatcher {
         let mut failures = 0_u32;
         loop {
             match self.settle(lot, answers, tally).await {
-                Err(error) if error.may_pass() => {
+                // Somebody else may have suppressed the same address meanwhile: what is there is found the next time.
+                Err(error) if error.may_pass() || matches!(error, StoreError::Taken(_)) => {
                     failures += 1;
                     if failures.is_power_of_two() {
                         tracing::warn!(%error, failures, "outcomes could not be written; trying again");

@@ -42,7 +42,9 @@ impl Dispatcher {
         let now = self.of.clock.now();
         let sorted = Answers::sort(answers, now);
         let tx = self.of.db.begin_write().await?;
-        let going_on = answers.iter().filter(|(contact, _)| contact.step.is_some());
+        // Of those something more is written, that others write too.
+        let going_on =
+            answers.iter().filter(|(contact, handed)| contact.step.is_some() || matches!(handed, Handed::Refused(..)));
         customers::lock_shared(&tx, &going_on.map(|(contact, _)| contact.customer_id).collect::<Vec<_>>()).await?;
         let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
         let sent = settled.len();

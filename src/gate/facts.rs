@@ -13,9 +13,7 @@ use crate::{
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
     ids::{CustomerId, EnrollmentId, TopicId},
-    preferences::{
-        self, CONFIRMATION, ConsentState, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic,
-    },
+    preferences::{self, CONFIRMATION, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
     senders::Readiness,
     templates::Tracking,
     tokens::SecretKey,
@@ -122,8 +120,7 @@ impl Facts {
     pub fn tracking(&self, contact: &Contact, now: Timestamp) -> Tracking {
         let may = |data_use| {
             let said = self.preferences.get(&contact.customer_id);
-            let consent = said.and_then(|said| said.consent_to(&contact.topic_id, contact.channel, data_use));
-            consent.is_some_and(|consent| consent.state_at(now) == ConsentState::Granted)
+            said.is_some_and(|said| said.lets(&contact.topic_id, contact.channel, contact.purpose, data_use, now))
         };
         Tracking { opens: may(DataUse::OpenTracking), clicks: may(DataUse::ClickTracking) }
     }

@@ -4,8 +4,9 @@ use super::{Found, Inbound};
 use crate::{
     clock::Timestamp,
     contacts::{self, Contact, DeliveryKind},
+    customers,
     ids::ContactId,
-    preferences::{self, ConsentState, DataUse},
+    preferences::{self, DataUse},
     rpc::Fault,
 };
 
@@ -53,8 +54,8 @@ const MACHINES: &[&str] = &[
 pub struct Hit {
     /// Which message.
     pub contact_id: ContactId,
-    /// Where the link leads; none = the picture.
-    pub url: Option<String>,
+    /// The number of the link, and where it leads; none = the picture.
+    pub link: Option<(u16, String)>,
     /// What the program that asks calls itself; empty = nothing.
     pub user_agent: String,
     /// It says that it fetches ahead of a reader.
@@ -66,20 +67,23 @@ impl Inbound {
     /// now: a withdrawal counts for messages that are sent already.
     pub async fn hit(&self, hit: Hit) -> Result<(), Fault> {
         let contact = contacts::Contacts::new(self.db.clone()).get(hit.contact_id).await?;
-        let data_use = if hit.url.is_some() { DataUse::ClickTracking } else { DataUse::OpenTracking };
-        let said = preferences::of(self.db.reader(), contact.customer_id).await?;
+        let data_use = if hit.link.is_some() { DataUse::ClickTracking } else { DataUse::OpenTracking };
+        let db = self.db.reader();
+        let (said, customer) =
+            tokio::try_join!(preferences::of(db, contact.customer_id), customers::find(db, contact.customer_id))?;
         let now = self.clock.now();
-        let consent = said.consent_to(&contact.topic_id, contact.channel, data_use);
-        if consent.is_none_or(|consent| consent.state_at(now) != ConsentState::Granted) {
+        let living = customer.is_some_and(|customer| customer.delete_time.is_none());
+        if !living || !said.lets(&contact.topic_id, contact.channel, contact.purpose, data_use, now) {
             return Ok(());
         }
         let automated = is_machine(&hit, &contact, now) || self.is_burst(&hit, now).await?;
-        let kind = if hit.url.is_some() { DeliveryKind::Clicked } else { DeliveryKind::Opened };
+        let kind = if hit.link.is_some() { DeliveryKind::Clicked } else { DeliveryKind::Opened };
         let who = if automated { "machine" } else { "reader" };
-        let url = hit.url.unwrap_or_default();
+        let number = hit.link.as_ref().map(|(number, _)| number.to_string()).unwrap_or_default();
+        let url = hit.link.map(|(_, url)| url).unwrap_or_default();
         let found = Found {
             source: "rapport".to_owned(),
-            source_event_id: format!("{kind} {} {who} {url}", hit.contact_id).trim_end().to_owned(),
+            source_event_id: format!("{kind} {} {who} {number}", hit.contact_id).trim_end().to_owned(),
             contact: Some(hit.contact_id),
             address: None,
             kind,
@@ -95,7 +99,7 @@ impl Inbound {
 
     /// Whether another link of the message was followed a moment ago.
     async fn is_burst(&self, hit: &Hit, now: Timestamp) -> Result<bool, Fault> {
-        let Some(url) = &hit.url else { return Ok(false) };
+        let Some((_, url)) = &hit.link else { return Ok(false) };
         let others = contacts::clicked_since(self.db.reader(), hit.contact_id, now - AT_ONCE).await?;
         Ok(others.iter().any(|other| other != url))
     }

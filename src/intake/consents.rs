@@ -3,11 +3,14 @@ use super::{
     statement::{Said, Stated, Statement, object, state},
 };
 use crate::{
-    customers, database,
+    clock::Timestamp,
+    customers::{self, Customer},
+    database::{self, WriteTx},
     delivery::Channel,
     ids::{CustomerId, TopicId},
     preferences::{self, ConsentAct, ConsentState, OBJECTION, PreferenceChange, Preferences, SILENCE},
     rpc::{Fault, Reply, RequestKey},
+    tokens::SecretKey,
 };
 
 /// What a customer wants no more of.
@@ -26,6 +29,8 @@ pub enum Unsubscription {
 pub struct Choices {
     /// Topics that are wanted from now on, or not any more; others stay as they are.
     pub topics: Vec<(TopicId, bool)>,
+    /// Nothing that is noticed of opened messages and followed links is to be noticed any more.
+    pub untracked: bool,
     /// Quiet hours, caps and snooze.
     pub change: PreferenceChange,
 }
@@ -114,23 +119,49 @@ impl Intake {
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
         let customer = customers::lock(&tx, customer_id).await?;
-        for (topic_id, wanted) in choices.topics {
+        let (grants, withdrawals): (Vec<_>, Vec<_>) = choices.topics.into_iter().partition(|(_, wanted)| *wanted);
+        for (topic_id, wanted) in withdrawals.into_iter().chain(grants) {
             let topic = preferences::find_topic(&tx, &topic_id).await?;
             let preferences = preferences::of(&tx, customer_id).await?;
             for channel in topic.channels.clone() {
-                if preferences.wants(&topic, channel, now) == wanted {
+                if preferences.wants(&topic, channel, &customer.addresses, now) == wanted {
                     continue;
                 }
                 let statement = match wanted {
                     true => Statement::grant(topic_id.clone(), channel, said.clone()),
                     false => Statement::withdrawal(topic_id.clone(), channel, said.clone()),
                 };
-                state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+                match state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await {
+                    // What cannot be granted any more keeps nobody from withdrawing the rest.
+                    Err(Fault::Refused(_)) if wanted => {}
+                    done => drop(done?),
+                }
             }
+        }
+        if choices.untracked {
+            stop_tracking(&tx, &self.key, &customer, said, now).await?;
         }
         preferences::change(&tx, customer_id, choices.change, now).await?;
         database::commit(tx).await?;
         self.dispatcher.ring();
         Ok(())
     }
+}
+
+/// Withdraws every consent to notice what is done with messages.
+async fn stop_tracking(
+    tx: &WriteTx,
+    key: &SecretKey,
+    customer: &Customer,
+    said: &Said,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let preferences = preferences::of(tx, customer.customer_id).await?;
+    for consent in preferences.tracking(now) {
+        let topic = preferences::find_topic(tx, &consent.topic_id).await?;
+        let withdrawal = Statement::withdrawal(consent.topic_id.clone(), consent.channel, said.clone());
+        let statement = Statement { data_use: consent.data_use, ..withdrawal };
+        state(tx, key, customer, &topic, &preferences, &statement, now).await?;
+    }
+    Ok(())
 }

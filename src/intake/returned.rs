@@ -12,12 +12,9 @@ use crate::{
     tokens::SecretKey,
 };
 
-/// Records that a customer, whose row is locked, wants no marketing; whoever objects already says nothing new.
+/// Records that a customer, whose row is locked, wants no marketing; who objected before may have agreed to something since.
 pub async fn object_to_marketing(tx: &WriteTx, customer: &Customer, said: &Said, now: Timestamp) -> Result<(), Fault> {
     let mut preferences = preferences::of(tx, customer.customer_id).await?;
-    if preferences.objection_time.is_some() {
-        return Ok(());
-    }
     preferences.objection_time = Some(now);
     object(tx, &mut preferences, ConsentAct::Object, said, OBJECTION, now).await.map(drop)
 }

@@ -111,11 +111,14 @@ pub(super) async fn state(
 ) -> Result<Stated, Fault> {
     let current = preferences.consent_to(&topic.topic_id, statement.channel, statement.data_use);
     let address_id = address_of(customer, topic, statement)?;
-    let act = act(topic, current, statement, address_id, now);
+    let objects_since = preferences.objects_since(topic.purpose);
+    let confirmed = is_confirmed(topic, statement, address_id);
+    let holds = holds(current, objects_since, address_id, now);
+    let act = act(statement, confirmed || holds);
     check(tx, topic, statement, act).await?;
     // What a caller's clock puts ahead of ours happened now: else it would outlive a withdrawal of this very moment.
     let occur_time = statement.occur_time.unwrap_or(now).min(now);
-    let standing = Standing { current, objects_since: preferences.objects_since(topic.purpose) };
+    let standing = Standing { current, objects_since };
     let judgement = judge(standing, act, statement.said.method, occur_time);
     if judgement == Judgement::WithdrawnBefore {
         let message = "the customer withdrew; only a later act of the customer's own lifts that";
@@ -148,7 +151,7 @@ pub(super) async fn state(
         wording_id: statement.wording_id,
         evidence_digest: None,
         expire_time,
-        contact_id: asked_by.or(statement.said.contact_id),
+        contact_id: if act == ConsentAct::Request { asked_by } else { statement.said.contact_id },
         occur_time,
         record_time: now,
     };
@@ -171,29 +174,39 @@ pub(super) async fn state(
         record_id: record.record_id,
     };
     preferences::put_consent(tx, customer.customer_id, &consent).await?;
-    let canceled = take_effect(tx, key, customer, topic, &consent, now).await?;
+    let canceled = take_effect(tx, key, customer, topic, &consent, confirmed, now).await?;
     Ok(Stated { consent, canceled, confirmation_planned })
 }
 
-/// What a statement is: a grant of messages that a topic wants confirmed is only a request, unless it holds already or comes from
-/// the mailbox.
-fn act(
-    topic: &Topic,
+/// What a statement is: a grant that a topic wants confirmed is only a request until it is, unless it holds already.
+fn act(statement: &Statement, confirmed: bool) -> ConsentAct {
+    match (statement.grant, confirmed) {
+        (false, _) => ConsentAct::Withdraw,
+        (true, true) => ConsentAct::Grant,
+        (true, false) => ConsentAct::Request,
+    }
+}
+
+/// Whether nobody else can have said it: it came from the mailbox in question, or the topic does not ask for that.
+fn is_confirmed(topic: &Topic, statement: &Statement, address_id: Option<AddressId>) -> bool {
+    let said = &statement.said;
+    let proven = said.proven.is_some() && (address_id.is_none() || said.proven == address_id);
+    let asks = topic.opt_in == OptIn::Double && statement.data_use == DataUse::Messages;
+    !asks || proven || said.method == ConsentMethod::DoubleOptIn
+}
+
+/// Whether what is granted holds already: for this address, and newer than an objection.
+fn holds(
     current: Option<&Consent>,
-    statement: &Statement,
+    objects_since: Option<Timestamp>,
     address_id: Option<AddressId>,
     now: Timestamp,
-) -> ConsentAct {
-    if !statement.grant {
-        return ConsentAct::Withdraw;
-    }
-    let said = &statement.said;
-    let holds = current
-        .is_some_and(|consent| consent.state_at(now) == ConsentState::Granted && consent.address_id == address_id);
-    let confirmed =
-        said.method == ConsentMethod::DoubleOptIn || (said.proven.is_some() && said.proven == address_id) || holds;
-    let double = topic.opt_in == OptIn::Double && statement.data_use == DataUse::Messages;
-    if double && !confirmed { ConsentAct::Request } else { ConsentAct::Grant }
+) -> bool {
+    current.is_some_and(|consent| {
+        consent.state_at(now) == ConsentState::Granted
+            && consent.address_id == address_id
+            && objects_since.is_none_or(|since| consent.change_time > since)
+    })
 }
 
 /// Refuses what cannot be said about a topic.
@@ -294,6 +307,7 @@ async fn take_effect(
     customer: &Customer,
     topic: &Topic,
     consent: &Consent,
+    confirmed: bool,
     now: Timestamp,
 ) -> Result<i64, Fault> {
     if consent.data_use != DataUse::Messages {
@@ -306,7 +320,7 @@ async fn take_effect(
             let asked = consent.address_id.or_else(|| Some(customer.primary_address(consent.channel)?.address_id));
             let address = customer.addresses.iter().find(|address| Some(address.address_id) == asked);
             // What needs no consent is agreed to by nobody.
-            let agrees = topic.opt_in != OptIn::None && consent.method.is_own_act();
+            let agrees = topic.opt_in != OptIn::None && consent.method.is_own_act() && confirmed;
             if let Some(address) = address.filter(|_| agrees) {
                 preferences::lift_by_own_act(tx, key, address, consent.change_time, now).await?;
             }

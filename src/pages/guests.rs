@@ -5,14 +5,16 @@ use axum::{
     http::{Response, StatusCode},
 };
 
+use chrono::TimeDelta;
+
 use super::look::{Language, Look};
 use crate::{
     calendar::Zone,
-    clock::Clock,
+    clock::{Clock, Timestamp},
     contacts::{Contact, Contacts},
     customers::{Customer, Customers},
     delivery::Channel,
-    ids::{ContactId, CustomerId},
+    ids::{AddressId, ContactId, CustomerId},
     inbound::Inbound,
     intake::{Intake, Said},
     links::Links,
@@ -50,7 +52,12 @@ pub struct Guest {
     pub contact: Option<Contact>,
     /// What holds for everybody.
     pub policy: SendingPolicy,
+    /// When they come.
+    pub now: Timestamp,
 }
+
+/// For how long a message shows that whoever has its links reads the mailbox: older ones have been forwarded often enough.
+const FRESH: TimeDelta = TimeDelta::days(30);
 
 impl Guests {
     /// Whoever got a message, even one who is deleted meanwhile.
@@ -60,12 +67,15 @@ impl Guests {
         Ok(Guest { contact: Some(contact), ..guest })
     }
 
-    /// A customer, even one who is deleted.
+    /// A customer, even one who is deleted, but nobody who is erased.
     pub async fn customer(&self, id: CustomerId) -> Result<Guest, Fault> {
         let (customer, policy) = tokio::try_join!(self.customers.get(id, true), async {
             self.preferences.policy().await.map_err(Fault::from)
         })?;
-        Ok(Guest { customer, contact: None, policy })
+        if customer.erase_time.is_some() {
+            return Err(no_link());
+        }
+        Ok(Guest { customer, contact: None, policy, now: self.clock.now() })
     }
 
     /// What a guest reads.
@@ -99,8 +109,15 @@ impl Guest {
             method,
             evidence: Evidence::new("customer", ""),
             contact_id: self.contact.as_ref().map(|contact| contact.contact_id),
-            proven: self.contact.as_ref().and_then(|contact| contact.address_id),
+            proven: self.contact.as_ref().and_then(|contact| self.proven(contact)),
         }
+    }
+
+    /// The mailbox that the guest has surely read: that of a message which was sent not long ago, and not to an address that is gone.
+    fn proven(&self, contact: &Contact) -> Option<AddressId> {
+        let fresh = contact.send_time.is_some_and(|sent| self.now < sent + FRESH);
+        let there = |id: &AddressId| self.customer.addresses.iter().any(|address| address.address_id == *id);
+        contact.address_id.filter(|id| fresh && there(id))
     }
 
     /// Where the guest is written to, with most of it hidden: whoever got a forwarded message learns nothing.

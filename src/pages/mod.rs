@@ -1,6 +1,7 @@
 //! The HTTP side: probes for whoever runs the process, metrics for whoever watches it, and the pages behind the links in mail.
 
 mod confirm;
+mod doors;
 mod guests;
 mod look;
 mod metrics;
@@ -41,9 +42,8 @@ impl Pages {
 
     /// Serves, with what providers post, until `stop` is cancelled.
     pub async fn serve(self, providers: Providers, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        axum::serve(listener, self.routes().merge(providers.routes()))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
+        doors::open(listener, self.routes().merge(providers.routes()), stop).await;
+        Ok(())
     }
 
     fn routes(self) -> Router {
@@ -54,7 +54,7 @@ impl Pages {
             .route("/u/{token}", get(unsubscribe::ask).post(unsubscribe::act))
             .route("/p/{token}", get(preferences::ask).post(preferences::act))
             .route("/c/{token}", get(confirm::ask).post(confirm::act))
-            .route("/o/{token}", get(tracking::picture).head(tracking::peek))
+            .route("/o/{token}", get(tracking::picture).head(tracking::glance))
             .route("/r/{token}", get(tracking::follow).head(tracking::peek))
             .layer(DefaultBodyLimit::max(LARGEST_FORM))
             .fallback(async || (StatusCode::NOT_FOUND, "There is no such page.\n"))

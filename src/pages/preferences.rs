@@ -20,6 +20,7 @@ use crate::{
     calendar::{QuietHours, Weekdays, parse_time_of_day},
     clock::Timestamp,
     contacts::Purpose,
+    customers::Address,
     delivery::Channel,
     intake::{Choices, Unsubscription},
     links::Visitor,
@@ -68,7 +69,7 @@ async fn change(guests: &Guests, guest: &Guest, body: &[u8]) -> Result<&'static 
     let (id, now) = (guest.customer.customer_id, guests.clock.now());
     let said = guest.says(ConsentMethod::PreferencePage);
     let snooze = |end| PreferenceChange { snooze_end_time: Some(end), ..PreferenceChange::default() };
-    let choose = |change| guests.intake.choose(id, Choices { topics: Vec::new(), change }, &said);
+    let choose = |change| guests.intake.choose(id, Choices { change, ..Choices::default() }, &said);
     match form_field(body, "action").as_deref() {
         Some("pause") => choose(snooze(Some(now + BREAK))).await.map(|()| "paused_saved"),
         Some("resume") => choose(snooze(None)).await.map(|()| "resumed_saved"),
@@ -92,8 +93,10 @@ fn chosen(body: &[u8], preferences: &Preferences, topics: &[Topic]) -> Choices {
         let fields = url::form_urlencoded::parse(body).filter(|(key, _)| key == name);
         fields.map(|(_, value)| value.into_owned()).collect()
     };
-    let (shown, ticked) = (named("shown"), named("topic"));
-    let topics = topics.iter().map(|topic| &topic.topic_id).filter(|id| shown.contains(id.as_str()));
+    let (shown, was, ticked) = (named("shown"), named("was"), named("topic"));
+    // What nobody touched says nothing: the page may be older than what was said elsewhere since.
+    let touched = |id: &str| shown.contains(id) && was.contains(id) != ticked.contains(id);
+    let topics = topics.iter().map(|topic| &topic.topic_id).filter(|id| touched(id.as_str()));
     let topics = topics.map(|id| (id.clone(), ticked.contains(id.as_str()))).collect();
     let caps = match form_field(body, "frequency").as_deref() {
         Some("any") => Some(Vec::new()),
@@ -101,7 +104,8 @@ fn chosen(body: &[u8], preferences: &Preferences, topics: &[Topic]) -> Choices {
         None => None,
     };
     let change = PreferenceChange { quiet_hours: quiet_hours(body, preferences), caps, snooze_end_time: None };
-    Choices { topics, change }
+    let untracked = form_field(body, "was_tracked").is_some() && form_field(body, "tracked").is_none();
+    Choices { topics, untracked, change }
 }
 
 /// The quiet hours that are chosen; none where they stay as they are.
@@ -138,7 +142,8 @@ async fn describe(guests: &Guests, guest: &Guest, language: &Language, said: &st
     let preferences = guests.preferences.get(guest.customer.customer_id).await?;
     let topics = offered(guests).await?;
     let locale = Locale::from_stored(language.name.to_owned());
-    let topics: Vec<Value> = topics.iter().map(|topic| line(topic, &preferences, &locale, now)).collect();
+    let addresses = &guest.customer.addresses;
+    let topics: Vec<Value> = topics.iter().map(|topic| line(topic, &preferences, addresses, &locale, now)).collect();
     let paused = preferences.snooze_end_time.filter(|end| now < *end);
     let day = |end: Timestamp| guest.zone().local(end).format(language.text("date")).to_string();
     Ok(context! {
@@ -147,6 +152,7 @@ async fn describe(guests: &Guests, guest: &Guest, language: &Language, said: &st
         paused_until => paused.map(day),
         address => guest.masked_address(),
         topics,
+        tracked => preferences.tracking(now).next().is_some(),
         frequencies => frequencies(&preferences, language),
         zone => guest.zone().name(),
         quiet_from => hours(preferences.quiet_hours.map(|hours| hours.start), language),
@@ -154,13 +160,13 @@ async fn describe(guests: &Guests, guest: &Guest, language: &Language, said: &st
     })
 }
 
-fn line(topic: &Topic, preferences: &Preferences, locale: &Locale, now: Timestamp) -> Value {
+fn line(topic: &Topic, preferences: &Preferences, addresses: &[Address], locale: &Locale, now: Timestamp) -> Value {
     let state = preferences.consent(&topic.topic_id, Channel::Email).map(|consent| consent.state_at(now));
     context! {
         id => topic.topic_id.as_str(),
         name => topic.name(locale),
         description => topic.description(locale).unwrap_or_default(),
-        wanted => preferences.wants(topic, Channel::Email, now),
+        wanted => preferences.wants(topic, Channel::Email, addresses, now),
         pending => state == Some(ConsentState::Pending),
     }
 }

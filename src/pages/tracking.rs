@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{Pages, guests::no_link};
-use crate::{inbound::Hit, rpc::Fault};
+use crate::{ids::ContactId, inbound::Hit, rpc::Fault};
 
 /// A transparent pixel: GIF89a.
 const PICTURE: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
@@ -18,7 +18,7 @@ const PICTURE: &[u8] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\
 /// The picture, the same for everybody.
 pub async fn picture(State(pages): State<Arc<Pages>>, Path(token): Path<String>, headers: HeaderMap) -> Response<Body> {
     if let Some(contact_id) = pages.guests.links.opened(&token) {
-        let hit = Hit { contact_id, url: None, user_agent: agent(&headers), prefetch: is_prefetch(&headers) };
+        let hit = Hit { contact_id, link: None, user_agent: agent(&headers), prefetch: is_prefetch(&headers) };
         note(&pages, hit).await;
     }
     let mut response = Response::new(Body::from(PICTURE));
@@ -29,12 +29,13 @@ pub async fn picture(State(pages): State<Arc<Pages>>, Path(token): Path<String>,
 /// Where a link leads.
 pub async fn follow(State(pages): State<Arc<Pages>>, Path(token): Path<String>, headers: HeaderMap) -> Response<Body> {
     let guests = &pages.guests;
-    let (contact_id, url) = match target(&pages, &token).await {
+    let (contact_id, number, url) = match target(&pages, &token).await {
         Ok(found) => found,
         Err(fault) => return guests.refusal_to_anybody(&fault),
     };
     let Ok(location) = HeaderValue::try_from(url.as_str()) else { return guests.refusal_to_anybody(&no_link()) };
-    let hit = Hit { contact_id, url: Some(url), user_agent: agent(&headers), prefetch: is_prefetch(&headers) };
+    let hit =
+        Hit { contact_id, link: Some((number, url)), user_agent: agent(&headers), prefetch: is_prefetch(&headers) };
     note(&pages, hit).await;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::FOUND;
@@ -42,15 +43,23 @@ pub async fn follow(State(pages): State<Arc<Pages>>, Path(token): Path<String>, 
     plain(response)
 }
 
-/// Who only asks whether something is there is not led on, nor noticed.
-pub async fn peek() -> Response<Body> {
+/// Who only asks whether the picture is there is not noticed.
+pub async fn glance() -> Response<Body> {
     plain(Response::new(Body::empty()))
 }
 
-async fn target(pages: &Pages, token: &str) -> Result<(crate::ids::ContactId, String), Fault> {
+/// Who only asks whether a link leads anywhere is not led on, nor noticed.
+pub async fn peek(State(pages): State<Arc<Pages>>, Path(token): Path<String>) -> Response<Body> {
+    match target(&pages, &token).await {
+        Ok(_) => plain(Response::new(Body::empty())),
+        Err(fault) => pages.guests.refusal_to_anybody(&fault),
+    }
+}
+
+async fn target(pages: &Pages, token: &str) -> Result<(ContactId, u16, String), Fault> {
     let (contact, number) = pages.guests.links.followed(token).ok_or_else(no_link)?;
     let url = pages.guests.contacts.link(contact, number).await?.ok_or_else(no_link)?;
-    Ok((contact, url))
+    Ok((contact, number, url))
 }
 
 /// The reader goes on, whatever becomes of the note.

@@ -16,6 +16,7 @@ use super::{
     guests::{Guest, Guests, no_link},
 };
 use crate::{
+    contacts::Purpose,
     intake::Unsubscription,
     preferences::ConsentMethod,
     rpc::{Fault, Reason},
@@ -49,9 +50,11 @@ async fn unsubscribe(guests: &Guests, guest: &Guest, marketing: bool, body: &[u8
     let contact = guest.contact.as_ref().ok_or_else(no_link)?;
     let one_click = body.windows(9).any(|part| part.eq_ignore_ascii_case(b"One-Click"));
     let said = guest.says(if one_click { ConsentMethod::OneClick } else { ConsentMethod::PreferencePage });
-    let what = match marketing {
-        true => Unsubscription::Marketing,
-        false => Unsubscription::Topic(contact.topic_id.clone(), None),
+    let what = match (marketing, contact.purpose) {
+        (true, _) => Unsubscription::Marketing,
+        // Nobody can do without what they need.
+        (false, Purpose::Transactional) => return Ok(()),
+        (false, _) => Unsubscription::Topic(contact.topic_id.clone(), None),
     };
     match guests.intake.unsubscribe(guest.customer.customer_id, what, &said).await {
         // Nothing is sent to them anyway.
@@ -72,7 +75,8 @@ async fn show(guests: &Guests, guest: &Guest, done: &str) -> Response<Body> {
         Err(fault) => return guests.refusal(language, &fault),
     };
     let preferences_url = guests.links.preferences(contact.contact_id);
-    let data = context! { done, topic, address => guest.masked_address(), preferences_url };
+    let necessary = contact.purpose == Purpose::Transactional;
+    let data = context! { done, necessary, topic, address => guest.masked_address(), preferences_url };
     guests.look.page(StatusCode::OK, "unsubscribe.html", language, data)
 }
 

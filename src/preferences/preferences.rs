@@ -3,6 +3,7 @@ use crate::{
     calendar::QuietHours,
     clock::Timestamp,
     contacts::Purpose,
+    customers::Address,
     delivery::Channel,
     ids::{CustomerId, TopicId},
 };
@@ -86,15 +87,38 @@ impl Preferences {
         (!lifts(self.consent(topic_id, channel), since, now)).then_some(since)
     }
 
-    /// Whether the customer wants to hear about a topic on a channel, as far as what was said tells.
-    pub fn wants(&self, topic: &Topic, channel: Channel, now: Timestamp) -> bool {
+    /// Whether the customer, who has these addresses, wants to hear about a topic on a channel, as far as what was said tells.
+    pub fn wants(&self, topic: &Topic, channel: Channel, addresses: &[Address], now: Timestamp) -> bool {
         if self.objection_to(&topic.topic_id, channel, topic.purpose, now).is_some() {
             return false;
         }
-        match self.consent(&topic.topic_id, channel).map(|consent| consent.state_at(now)) {
-            Some(state) => state == ConsentState::Granted,
-            None => topic.opt_in == OptIn::None,
-        }
+        let Some(consent) = self.consent(&topic.topic_id, channel) else {
+            return topic.opt_in == OptIn::None;
+        };
+        // A grant that is bound to an address goes with it.
+        let is_there = addresses.iter().any(|address| Some(address.address_id) == consent.address_id);
+        consent.state_at(now) == ConsentState::Granted && (is_there || !topic.purpose.needs_consent())
+    }
+
+    /// What holds of consents to notice what is done with messages.
+    pub fn tracking(&self, now: Timestamp) -> impl Iterator<Item = &Consent> {
+        let tracks = |consent: &&Consent| matches!(consent.data_use, DataUse::OpenTracking | DataUse::ClickTracking);
+        self.consents.iter().filter(tracks).filter(move |one| one.state_at(now) == ConsentState::Granted)
+    }
+
+    /// Whether a use of data for a topic may be made: it was agreed to, and the customer wants to hear about the topic still.
+    pub fn lets(
+        &self,
+        topic_id: &TopicId,
+        channel: Channel,
+        purpose: Purpose,
+        data_use: DataUse,
+        now: Timestamp,
+    ) -> bool {
+        let consent = self.consent_to(topic_id, channel, data_use);
+        consent.is_some_and(|consent| consent.state_at(now) == ConsentState::Granted)
+            && self.objection_to(topic_id, channel, purpose, now).is_none()
+            && self.opt_out(topic_id, channel).is_none()
     }
 
     /// When and how the customer opted out of a topic, if that is what was said last.

@@ -141,13 +141,15 @@ impl Privacy {
     ) -> Result<Erasure, StoreError> {
         let id = customer.customer_id;
         enrollments::end(tx, Concerned::Customer(id), EndCause::CustomerDeleted, now).await?;
+        let former = contacts::address_keys(tx, id).await?;
         let mut erased = enrollments::erase(tx, id).await?;
         erased.extend(contacts::erase(tx, id, now).await?);
         contacts::cancel(tx, CallOff::Customer(id), &called_off(), now).await?;
         erased.extend(events::erase(tx, id).await?);
         erased.extend(preferences::erase(tx, id).await?);
         let suppress = cause.suppress.then_some(cause.actor);
-        let (blanked, suppressions) = preferences::forget_addresses(tx, &self.key, customer, suppress, now).await?;
+        let (blanked, suppressions) =
+            preferences::forget_addresses(tx, &self.key, customer, former, suppress, now).await?;
         erased.extend(blanked);
         let about = suppressions.iter().map(ToString::to_string).collect();
         erased.extend(forget_requests(tx, id, about).await?);

@@ -78,7 +78,11 @@ fn is_policy(text: &str) -> bool {
 pub(super) async fn walk(dns: &Dns, domain: &str) -> Result<Walk, NoAnswer> {
     let mut found: Vec<Record> = Vec::new();
     for name in names(domain) {
-        let texts = dns.texts(&format!("_dmarc.{name}")).await?;
+        let texts = match dns.texts(&format!("_dmarc.{name}")).await {
+            // The domain has its own record: whoever is above it changes nothing of that.
+            Err(_) if found.iter().any(|record| record.domain == domain) => break,
+            texts => texts?,
+        };
         let mut records = texts.iter().filter_map(|text| Record::parse(name, text));
         // Where there are several, none counts.
         let (Some(record), None) = (records.next(), records.next()) else { continue };

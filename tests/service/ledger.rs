@@ -2,13 +2,13 @@
 
 use rapport::rpc::proto::{
     AddAddressRequest, Address, BlockReason, Channel, CheckContactabilityRequest, ConfirmConsentRequest, Consent,
-    ConsentMethod, ConsentRecord, CreateWordingRequest, DataUse, GetCustomerRequest, GetPreferencesRequest,
-    ListConsentRecordsRequest, ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose, ScheduleContactRequest,
-    SetConsentRequest, SetConsentResponse, Topic, UnsubscribeRequest, UpdateTopicRequest, Wording, consent::State,
-    consent_record::Act, contact, schedule_contact_request::Due, set_consent_request::Decision, topic::OptIn,
-    unsubscribe_request,
+    ConsentMethod, ConsentRecord, CreateSuppressionRequest, CreateWordingRequest, DataUse, GetCustomerRequest,
+    GetPreferencesRequest, ListConsentRecordsRequest, ListTopicsRequest, ListWordingsRequest, LocalizedText, Purpose,
+    ScheduleContactRequest, SetConsentRequest, SetConsentResponse, Suppression, Topic, UnsubscribeRequest,
+    UpdateTopicRequest, Wording, consent::State, consent_record::Act, contact, schedule_contact_request::Due,
+    set_consent_request::Decision, suppression, topic::OptIn, unsubscribe_request,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DbBackend};
 use sha2::{Digest, Sha256};
 
 use super::harness::{World, ad_hoc, at, by_name, campaign, email, refusal, step, wrong_fields};
@@ -270,9 +270,15 @@ async fn the_database_itself_refuses_to_change_what_was_said() {
     let request = CreateWordingRequest { wording: Some(wording), ..Default::default() };
     world.preferences.create_wording(request).await.unwrap();
     let db = world.own_connection().await;
+    // Only SQLite knows it.
+    let replace = match db.get_database_backend() {
+        DbBackend::Sqlite => "REPLACE INTO consent_records SELECT * FROM consent_records",
+        _ => "TRUNCATE consent_records",
+    };
     for statement in [
         "UPDATE consent_records SET act = 'grant'",
         "DELETE FROM consent_records",
+        replace,
         "UPDATE wordings SET text = 'Everything, please.'",
         "DELETE FROM wordings",
     ] {
@@ -420,4 +426,40 @@ async fn the_ledger_is_read_page_by_page_and_tells_objections_apart() {
             (Act::Silence, all, Channel::Unspecified, "Too many.".to_owned()),
         ]
     );
+}
+
+async fn leave(world: &mut World, scope: unsubscribe_request::Scope) {
+    let request = UnsubscribeRequest {
+        by: Some(unsubscribe_request::By::Customer(by_name("anna").unwrap())),
+        scope: Some(scope),
+        method: ConsentMethod::Reply.into(),
+        ..Default::default()
+    };
+    world.preferences.unsubscribe(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_form_that_nobody_confirmed_lifts_neither_silence_nor_a_complaint() {
+    let mut world = anna().await;
+    let elsewhere = SetConsentRequest { evidence: "by mail".into(), ..wish("news", ConsentMethod::DoubleOptIn) };
+    say(&mut world, elsewhere).await;
+    let suppression = Suppression {
+        address: "anna@example.com".into(),
+        cause: suppression::Cause::Complaint.into(),
+        ..Suppression::default()
+    };
+    let request = CreateSuppressionRequest { suppression: Some(suppression), ..Default::default() };
+    world.preferences.create_suppression(request).await.unwrap();
+    world.advance_to("2026-02-03T09:00:00Z");
+    // It holds already, and says nothing of the complaint.
+    assert!(!ask(&mut world, "news").await.confirmation_planned);
+    assert_eq!(blocks(&mut world, "news").await, [BlockReason::Complaint]);
+    leave(&mut world, unsubscribe_request::Scope::Everything(true)).await;
+    world.advance_to("2026-02-04T09:00:00Z");
+    assert!(ask(&mut world, "news").await.confirmation_planned);
+    assert_eq!(blocks(&mut world, "news").await, [BlockReason::Complaint, BlockReason::Objected]);
+    world.dispatch().await;
+    let token = token(&world);
+    press(&mut world, &token).await.unwrap();
+    assert_eq!(blocks(&mut world, "news").await, []);
 }

@@ -224,8 +224,7 @@ async fn a_customer_changes_everything_on_one_page() {
     assert!(body.contains("Once a week at most") && body.contains("value=\"offers\" checked"), "{body}");
     assert!(body.contains("value=\"orders\" checked") && !body.contains("opt-in-confirmation"), "{body}");
 
-    let form =
-        "action=save&shown=offers&shown=orders&topic=orders&frequency=weekly&quiet_from=22%3A00&quiet_to=08%3A00";
+    let form = "action=save&shown=offers&was=offers&shown=orders&was=orders&topic=orders&frequency=weekly&quiet_from=22%3A00&quiet_to=08%3A00";
     let answer = post(&world, &link, form).await;
     assert!(answer.body.contains("Your settings are saved"), "{}", answer.body);
     assert!(!answer.body.contains("value=\"offers\" checked") && answer.body.contains("value=\"orders\" checked"));
@@ -238,7 +237,7 @@ async fn a_customer_changes_everything_on_one_page() {
 
     // The link came to the mailbox: nothing is to be confirmed once more.
     world.advance_to("2026-02-02T09:00:01Z");
-    let form = "action=save&shown=offers&shown=orders&topic=orders&topic=offers&frequency=any&quiet_from=&quiet_to=";
+    let form = "action=save&shown=offers&shown=orders&was=orders&topic=orders&topic=offers&frequency=any&quiet_from=&quiet_to=";
     post(&world, &link, form).await;
     let now = preferences(&mut world).await;
     assert_eq!((now.quiet_hours, now.caps.len()), (None, 0));
@@ -357,4 +356,82 @@ async fn the_links_of_a_deleted_customer_lead_nowhere_and_unsubscribing_succeeds
     assert_eq!(get(&world, &preferences_link).await.status, 404);
     assert_eq!(post(&world, &link, ONE_CLICK).await.status, 200);
     assert_eq!(ledger(&mut world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_is_older_than_a_withdrawal_does_not_take_it_back() {
+    let (mut world, link, preferences_link) = anna().await;
+    assert!(get(&world, &preferences_link).await.body.contains("name=\"was\" value=\"offers\""));
+    post(&world, &link, ONE_CLICK).await;
+    world.advance_to("2026-02-03T09:00:00Z");
+    let form = "action=save&shown=offers&was=offers&topic=offers&shown=orders&was=orders&topic=orders&frequency=weekly";
+    assert!(post(&world, &preferences_link, form).await.body.contains("Your settings are saved"));
+    assert!(blocks(&mut world, "offers").await.contains(&BlockReason::OptedOut));
+    assert_eq!(preferences(&mut world).await.caps.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_granted_keeps_nobody_from_withdrawing_the_rest() {
+    let (mut world, _, link) = anna().await;
+    world.topic("news", Purpose::Marketing, OptIn::Single).await;
+    // The address is gone to which the message went.
+    let request = rapport::rpc::proto::GetCustomerRequest { customer: by_name("anna"), show_deleted: false };
+    let anna = world.customers.get_customer(request).await.unwrap().into_inner().customer.unwrap();
+    let address_id = anna.addresses[0].address_id.clone();
+    let request = rapport::rpc::proto::RemoveAddressRequest { customer: by_name("anna"), address_id };
+    world.customers.remove_address(request).await.unwrap();
+    let body = get(&world, &link).await.body;
+    assert!(!body.contains("value=\"offers\" checked"), "a grant goes with its address: {body}");
+    world.advance_to("2026-02-03T09:00:00Z");
+    let form = "action=save&shown=orders&was=orders&shown=news&topic=news&frequency=weekly&quiet_from=&quiet_to=";
+    assert_eq!(post(&world, &link, form).await.status, 200);
+    assert!(blocks(&mut world, "orders").await.contains(&BlockReason::OptedOut));
+    assert_eq!(preferences(&mut world).await.caps.len(), 1);
+}
+
+#[tokio::test]
+async fn the_link_of_a_message_that_is_needed_unsubscribes_from_nothing() {
+    let (mut world, ..) = anna().await;
+    world.topic("receipts", Purpose::Transactional, OptIn::None).await;
+    let sent = world.send("anna", "receipts", "check-in").await;
+    world.dispatch().await;
+    let link = links().unsubscribe(sent.contact_id.parse().unwrap());
+    assert!(get(&world, &link).await.body.contains("This message is necessary"));
+    assert!(post(&world, &link, ONE_CLICK).await.body.contains("This message is necessary"));
+    assert_eq!(ledger(&mut world).await.len(), 1);
+    post(&world, &link, "action=marketing").await;
+    assert!(preferences(&mut world).await.objection_time.is_some());
+}
+
+#[tokio::test]
+async fn what_is_noticed_of_messages_can_be_ended_on_the_page() {
+    let (mut world, _, link) = anna().await;
+    assert!(!get(&world, &link).await.body.contains("name=\"tracked\""));
+    let request = SetConsentRequest {
+        customer: by_name("anna"),
+        topic_id: "offers".into(),
+        decision: Decision::Grant.into(),
+        method: ConsentMethod::WebForm.into(),
+        data_use: rapport::rpc::proto::DataUse::ClickTracking.into(),
+        ..Default::default()
+    };
+    world.preferences.set_consent(request).await.unwrap();
+    assert!(get(&world, &link).await.body.contains("name=\"tracked\""));
+    world.advance_to("2026-02-03T09:00:00Z");
+    post(&world, &link, "action=save&was_tracked=yes&tracked=yes").await;
+    assert!(get(&world, &link).await.body.contains("name=\"tracked\""));
+    post(&world, &link, "action=save&was_tracked=yes").await;
+    assert!(!get(&world, &link).await.body.contains("name=\"tracked\""));
+}
+
+#[tokio::test]
+async fn whoever_stands_in_the_door_and_says_nothing_keeps_nobody_else_out() {
+    let (world, link, _) = anna().await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(world.http_addr()).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        silent.push(stream);
+    }
+    assert_eq!(get(&world, &link).await.status, 200);
 }

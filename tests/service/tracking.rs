@@ -156,3 +156,15 @@ async fn who_withdraws_is_not_noticed_even_by_messages_that_are_sent() {
     assert!(head.contains("location: https://shop.example/a"), "{head}");
     assert_eq!(noticed(&mut world, &contact).await, []);
 }
+
+#[tokio::test]
+async fn who_wants_nothing_more_is_not_noticed_either() {
+    let (mut world, mail, contact) = offer(&[DataUse::ClickTracking]).await;
+    world.advance_to("2026-02-02T10:00:00Z");
+    world.consent("anna", "offers", Decision::Withdraw).await;
+    let link = &links(&mail, "/r/")[0];
+    assert!(ask(&world, "GET", link, READER, "").await.contains("location: https://shop.example/a"));
+    assert_eq!(noticed(&mut world, &contact).await, []);
+    let head = ask(&world, "HEAD", "/r/nothing", READER, "").await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
+}

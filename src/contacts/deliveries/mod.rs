@@ -6,7 +6,7 @@ mod store;
 
 pub use self::{
     event::{Delivery, DeliveryEvent, DeliveryKind, Which},
-    store::{clicked_since, erase, forget, insert, known, past, show},
+    store::{address_keys, clicked_since, erase, forget, insert, known, past, show},
 };
 use super::Contacts;
 use crate::{

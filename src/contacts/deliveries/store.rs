@@ -64,6 +64,17 @@ pub async fn clicked_since(
     Ok(rows.into_tuple().all(db).await?)
 }
 
+/// The keys of the addresses of which something came back for a customer, of those that are gone too.
+pub async fn address_keys(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Vec<u8>>, StoreError> {
+    let rows = entity::Entity::find()
+        .select_only()
+        .distinct()
+        .column(entity::Column::AddressKey)
+        .filter(entity::Column::CustomerId.eq(customer))
+        .filter(entity::Column::AddressKey.is_not_null());
+    Ok(rows.into_tuple().all(tx).await?)
+}
+
 /// Shows on sent contacts what came back: a complaint says more than a bounce, and a bounce more than an arrival.
 pub async fn show(tx: &WriteTx, ids: &[ContactId], what: Delivery, now: Timestamp) -> Result<(), StoreError> {
     if ids.is_empty() {

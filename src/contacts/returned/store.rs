@@ -42,9 +42,14 @@ pub async fn accepted_since(
     let some = Query::select()
         .expr(Expr::val(1))
         .from(contact::Entity)
-        .and_where(contact::Column::State.eq(ContactState::Sent))
         .and_where(contact::Column::Purpose.is_in(purposes.iter().copied()))
-        .and_where(contact::Column::SendTime.gt(from))
+        // What a server refused at once is a message as well: else the rate of a bought list would look small.
+        .and_where(
+            contact::Column::State
+                .eq(ContactState::Sent)
+                .and(contact::Column::SendTime.gt(from))
+                .or(contact::Column::State.eq(ContactState::Failed).and(contact::Column::UpdateTime.gt(from))),
+        )
         // The latest are found at once where they are many.
         .order_by(contact::Column::ContactId, Order::Desc)
         .limit(most)

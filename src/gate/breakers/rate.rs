@@ -28,7 +28,8 @@ pub fn judge(returned: Returned, messages: u64) -> Option<String> {
 
 /// The lower bound of Wilson's interval for a share of which a sample is known.
 fn lower_bound(bad: u64, all: u64) -> f64 {
-    let (n, share, z2) = (float(all), float(bad) / float(all), Z * Z);
+    // What came back can be more than what is known to have gone out.
+    let (n, share, z2) = (float(all), float(bad.min(all)) / float(all), Z * Z);
     let spread = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
     (share + z2 / (2.0 * n) - spread) / (1.0 + z2 / n)
 }
@@ -55,6 +56,7 @@ mod tests {
     fn only_a_rate_that_is_surely_too_high_counts_and_only_of_many_messages() {
         assert!((lower_bound(5, 500) - 0.004_28).abs() < 0.000_05, "{}", lower_bound(5, 500));
         assert!((lower_bound(10, 100) - 0.055_23).abs() < 0.000_05, "{}", lower_bound(10, 100));
+        assert!(bounces(600, 500) && !bounces(600, 499));
         assert!(!complaints(1, 50) && !complaints(40, 499));
         assert!(!complaints(3, 500) && complaints(4, 500));
         assert!(!complaints(30, 9_000) && complaints(40, 9_000));

@@ -114,11 +114,13 @@ async fn add(tx: &WriteTx, key: &SecretKey, new: NewSuppression, now: Timestamp)
 }
 
 /// Removes what suppressions of an erased customer's addresses tell about them: which address they are for is left as a key alone.
+/// `former` are the keys of addresses that the customer had before.
 /// `suppress` keeps the addresses from being written to from now on, whoever comes with them.
 pub async fn forget_addresses(
     tx: &WriteTx,
     key: &SecretKey,
     customer: &Customer,
+    former: Vec<Vec<u8>>,
     suppress: Option<&str>,
     now: Timestamp,
 ) -> Result<(Erased, Vec<SuppressionId>), StoreError> {
@@ -134,7 +136,7 @@ pub async fn forget_addresses(
         add(tx, key, new, now).await?;
     }
     let keys = customer.addresses.iter().map(|address| AddressKey::of(key, address.channel, &address.value));
-    let blanked = store::blank(tx, keys).await?;
+    let blanked = store::blank(tx, keys.map(AddressKey::into_bytes).chain(former)).await?;
     Ok((vec![("suppressions", blanked.len() as u64)], blanked))
 }
 

@@ -140,14 +140,14 @@ pub async fn lift(tx: &WriteTx, ids: &[SuppressionId], by: Lift<'_>) -> Result<(
 }
 
 /// Removes what suppressions of these addresses say in words, lifted ones too; answers which.
-pub async fn blank(tx: &WriteTx, keys: impl IntoIterator<Item = AddressKey>) -> Result<Vec<SuppressionId>, StoreError> {
+pub async fn blank(tx: &WriteTx, keys: impl IntoIterator<Item = Vec<u8>>) -> Result<Vec<SuppressionId>, StoreError> {
     let mut update = Query::update();
     update
         .table(suppression::Entity)
         .value(suppression::Column::MaskedAddress, "")
         .value(suppression::Column::Note, "")
         .value(suppression::Column::LiftReason, Expr::val(None::<String>))
-        .and_where(suppression::Column::AddressKey.is_in(keys.into_iter().map(AddressKey::into_bytes)))
+        .and_where(suppression::Column::AddressKey.is_in(keys))
         .returning(Query::returning().column(suppression::Column::SuppressionId));
     let rows = tx.query_all(&update).await?;
     Ok(rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?)
