@@ -45,6 +45,7 @@ SENDERS = {
     "ed25519": ("sender-ed25519", "survey", "ed25519.example.com", ["ed25519"]),
     "both": ("sender-both", None, "both.example.com", ["rsa", "ed25519"]),
 }
+LANGUAGES = ["en", "lv", "lt", "da", "ru"]
 TOPICS = {"rsa": "offers", "ed25519": "questions", "both": "orders"}
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
@@ -400,6 +401,35 @@ def judge_demo(demo):
     judge({f"{template} in {language}": path for (template, language), path in chosen.items()})
 
 
+def confirmations(shop):
+    """The mail that asks to confirm a consent, in every language."""
+    api, known = shop.api, set(shop.outbox.glob("*.eml"))
+    names = [api.LocalizedText(text="Newsletter")]
+    shop.call(api.PreferenceService.CreateTopic, api.CreateTopicRequest(topic=api.Topic(topic_id="newsletter", names=names)))
+    for language in LANGUAGES:
+        who = f"reader-{language}"
+        customer = api.Customer(external_ids=[who], locale=language, addresses=[api.Address(value=f"{who}@example.com")])
+        shop.call(api.CustomerService.CreateCustomer, api.CreateCustomerRequest(customer=customer))
+        wish = api.SetConsentRequest(
+            customer=api.CustomerRef(external_id=who),
+            topic_id="newsletter",
+            decision=api.SetConsentRequest.DECISION_GRANT,
+            method=api.CONSENT_METHOD_WEB_FORM,
+        )
+        assert shop.call(api.PreferenceService.SetConsent, wish).confirmation_planned
+    end = time.monotonic() + 30
+    while len(new := set(shop.outbox.glob("*.eml")) - known) < len(LANGUAGES):
+        assert time.monotonic() < end, new
+        time.sleep(0.05)
+    letters = {}
+    for path in new:
+        letter = email.message_from_bytes(path.read_bytes())
+        language = re.search(b'<html lang="(..)"', letter.get_payload()[1].get_payload(decode=True)).group(1).decode()
+        letters[f"opt-in-confirmation in {language}"] = path
+    assert len(letters) == len(LANGUAGES), letters
+    return letters
+
+
 def judge(letters):
     names = {str(path): name for name, path in letters.items()}
     said = run(HERE / "spam.pl", *names).decode().splitlines()
@@ -429,6 +459,7 @@ def main():
             spoil(shop, letters, records)
             refuse(shop.api)
             break_by_data(shop)
+            judge(confirmations(shop))
     judge_demo(Path(sys.argv[2]))
 
 
