@@ -165,6 +165,76 @@ fn complaints_and_automatic_replies_are_what_they_are() {
     assert_eq!(complaint.recipients.len(), 7);
 }
 
+fn read(raw: &str) -> What {
+    read_returned(raw.as_bytes()).unwrap().what
+}
+
+#[test]
+fn what_a_customer_writes_of_a_failed_delivery_is_a_reply_and_no_report() {
+    let letter = |header: &str| {
+        format!(
+            "From: Anna <anna@example.com>\nTo: shop@example.com\n{header}\n\nThe courier told me that the recipient was not \
+             found at the address anna@example.com.\n"
+        )
+    };
+    for header in [
+        "Subject: Re: Your parcel: delivery failed\nIn-Reply-To: <1@example.com>",
+        "Subject: Your parcel: delivery failed\nIn-Reply-To: <1@example.com>",
+        "Subject: Your parcel: delivery failed",
+        "Subject: AW: Mail delivery",
+        "Subject: Re: Mail delivery failed\nReturn-Path: <anna@example.com>",
+    ] {
+        assert_eq!(read(&letter(header)), What::Reply, "{header}");
+    }
+    for header in ["Subject: Delivery failed\nReturn-Path: <>"] {
+        let What::Report(notices) = read(&letter(header)) else { panic!("{header}") };
+        assert!(!notices.iter().any(is_hard), "nobody vouches for it: {notices:?}");
+    }
+    let daemon =
+        "From: MAILER-DAEMON@mx.example.net\nSubject: failure notice\n\n<anna@example.com>:\n550 5.1.1 unknown user\n";
+    let What::Report(notices) = read(daemon) else { panic!("a report") };
+    assert!(notices.iter().all(is_hard), "{notices:?}");
+}
+
+/// A notification for programs, with what people read before it.
+fn notification(text: &str, groups: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@mx.example.net\nSubject: Undelivered\nMIME-Version: 1.0\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=\"b1\"\n\n\
+         --b1\nContent-Type: text/plain\n\n{text}\n\n--b1\nContent-Type: message/delivery-status\n\n\
+         Reporting-MTA: dns; mx.example.net\n\n{groups}\n--b1--\n"
+    )
+}
+
+#[test]
+fn a_report_of_thousands_of_recipients_is_read_as_far_as_its_first_hundred() {
+    let each =
+        |at: usize| (format!("<r{at}@example.com>: no such user, says the server\n\n"), group(at, "no such user"));
+    let (text, groups): (String, String) = (0..2_000).map(each).unzip();
+    let What::Report(notices) = read(&notification(&text, &groups)) else { panic!("a report") };
+    assert_eq!(notices.len(), 100);
+    let daemon = format!("From: MAILER-DAEMON@mx.example.net\nSubject: failure notice\n\n{text}");
+    let What::Report(notices) = read(&daemon) else { panic!("a report") };
+    assert_eq!(notices.len(), 100);
+    let What::Report(notices) = read(&notification("No.", &group(1, &"no such user ".repeat(1_000)))) else {
+        panic!("a report")
+    };
+    assert!(notices[0].detail.len() <= 500, "{}", notices[0].detail.len());
+}
+
+fn group(at: usize, said: &str) -> String {
+    format!(
+        "Final-Recipient: rfc822; r{at}@example.com\nAction: failed\nStatus: 5.1.1\nDiagnostic-Code: smtp; 550 5.1.1 {said}\n\n"
+    )
+}
+
+#[test]
+fn the_subject_of_our_own_letter_decides_nothing() {
+    let text = "Your message did not reach some or all of the intended recipients.\n\nSubject: Is your mailbox full?\nSent: today\n";
+    let What::Report(notices) = read(&notification(text, &group(1, "User unknown"))) else { panic!("a report") };
+    assert!(is_hard(&notices[0]), "{notices:?}");
+}
+
 /// How a message is damaged.
 #[derive(Debug, Clone)]
 enum Damage {

@@ -73,6 +73,14 @@ text_enum! {
     }
 }
 
+impl Weight {
+    /// Of what nobody vouches for: a suspicion at most.
+    #[must_use]
+    pub fn doubted(self) -> Self {
+        if self == Self::Hard { Self::Suspected } else { self }
+    }
+}
+
 /// The command that a server answered to, as far as one can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -106,6 +114,7 @@ pub struct Failure<'a> {
 /// | what | weight | why |
 /// | --- | --- | --- |
 /// | policy, spam, authentication, size, form | none | the next message may pass |
+/// | a word for a policy beside X.1.1 and words for "no such mailbox" in answer to RCPT | hard | "user unknown, relaying denied" |
 /// | 4xx, mailbox full, time ran out | soft | |
 /// | before the recipient was named | none | it cannot be about the recipient |
 /// | X.1.1, X.1.2, X.1.3, X.1.6, X.1.10, X.4.4 | hard | |
@@ -122,7 +131,7 @@ pub fn judge(failure: &Failure<'_>) -> (Cause, Weight) {
     };
     // Microsoft's words for an address that is not in the directory, where others mean a policy.
     if failure.status.is_some_and(|status| (status.subject, status.detail) == (4, 1))
-        && failure.said.to_ascii_lowercase().contains("recipient address rejected: access denied")
+        && rejects_by_directory(failure.said)
     {
         return weight((Cause::NoMailbox, Weight::Hard));
     }
@@ -140,17 +149,27 @@ pub fn judge(failure: &Failure<'_>) -> (Cause, Weight) {
         () if has(Theme::Closed) => (Cause::Closed, Weight::Suspected),
         () if has(Theme::Later) => (Cause::Later, Weight::Soft),
         () if has(Theme::NoMailbox) || has(Theme::Refused) && failure.stage == Stage::Recipient => {
-            let sure = failure.stage == Stage::Recipient || beside.contains(&Theme::NotListed);
+            let is_beside = beside.contains(&Theme::NotListed) && failure.stage != Stage::Data;
+            let sure = failure.stage == Stage::Recipient || is_beside;
             (Cause::NoMailbox, if sure { Weight::Hard } else { Weight::Suspected })
         }
         () => by_code(failure),
     })
 }
 
+fn rejects_by_directory(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    let words = ["recipient address rejected: access denied", "recipient addresses rejected : access denied"];
+    words.iter().any(|words| said.contains(words))
+}
+
 /// What speaks against the address being gone, whatever else is said.
 fn doubt(themes: &[Theme], beside: &[Theme], failure: &Failure<'_>) -> Option<(Cause, Weight)> {
     let has = |theme| themes.contains(&theme);
-    if has(Theme::Policy) {
+    let is_clear = failure.stage == Stage::Recipient
+        && failure.status.is_some_and(|status| (status.subject, status.detail) == (1, 1))
+        && (has(Theme::NoMailbox) || has(Theme::NotListed));
+    if has(Theme::Policy) || has(Theme::PerhapsPolicy) && !is_clear {
         return Some((Cause::Policy, Weight::None));
     }
     if has(Theme::Full) {
@@ -276,6 +295,11 @@ mod tests {
                 Hard,
                 "550 Message was not accepted -- invalid mailbox.  Local mailbox anna@mail.ru is unavailable: user not found",
             ),
+            (NoMailbox, Hard, "550 5.1.1 User unknown; please contact our security department"),
+            (NoMailbox, Hard, "550 5.1.1 <anna@example.com>: User unknown. Relaying denied"),
+            (NoMailbox, Hard, "550 5.1.1 <anna@example.com> access denied: no such user"),
+            (NoMailbox, Hard, "550 5.1.1 Blocked: user unknown"),
+            (NoMailbox, Hard, "550 5.4.1 All recipient addresses rejected : Access denied. AS(201806281)"),
             (NoDomain, Hard, "550 5.1.2 <anna@example.invalid>... Host unknown (Name server: host not found)"),
             (NoDomain, Hard, "550 Unrouteable address: unknown domain"),
             // Perhaps nobody there
@@ -332,6 +356,8 @@ mod tests {
             ),
             (Policy, "554 5.7.9 Message not accepted for policy reasons. See https://senders.yahooinc.com/error-codes"),
             (Policy, "550 5.1.1 IP address blacklisted by recipient; unknown user"),
+            (Policy, "550 5.1.1 Blocked: user unknown"),
+            (Policy, "550 5.1.0 Relaying denied; user unknown"),
             (Policy, "553 5.1.8 <a@example.com>... Domain of sender address a@example.com does not exist"),
             (Policy, "550 5.1.0 Sender rejected: unknown sender"),
             (Policy, "550 5.7.1 <anna@example.com>: Relay access denied"),
@@ -360,6 +386,10 @@ mod tests {
         let beside = "Your message wasn't delivered because the address couldn't be found.";
         assert_eq!(judge(&reported), (NoMailbox, Suspected));
         assert_eq!(judge(&Failure { beside, ..reported }), (NoMailbox, Hard));
+        let after_data = "said: 550 user not found (in reply to end of DATA command)";
+        let at_data = Failure { stage: Data, said: "550 user not found", beside: after_data, ..reported };
+        assert_eq!(judge(&at_data), (NoMailbox, Suspected), "who reports it speaks of a reply, and of no directory");
+        assert_eq!(judge(&Failure { stage: Stage::Unknown, ..at_data }), (NoMailbox, Suspected));
         assert_eq!(judge(&Failure { beside: "Not enough disk space", ..reported }), (Full, Soft));
     }
 

@@ -68,6 +68,15 @@ pub struct Notice {
     pub detail: String,
 }
 
+impl Notice {
+    /// What nobody vouches for is a suspicion at most.
+    fn doubt(&mut self) {
+        if let Fate::Failed { weight, .. } = &mut self.fate {
+            *weight = weight.doubted();
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -117,7 +126,7 @@ pub fn read(raw: &[u8]) -> Result<Returned, Unreadable> {
 
 fn understand(raw: &[u8]) -> Returned {
     let opened = Opened::new(raw);
-    let prose: Vec<Prose> = opened.texts().map(Prose::of).collect();
+    let prose = prose_of(&opened);
     let kind = automatic::kind(&opened);
     let what = match kind {
         Kind::Feedback => What::Complaint(complaint(&opened)),
@@ -135,7 +144,30 @@ fn understand(raw: &[u8]) -> Returned {
     }
 }
 
+/// What people read, as far as it is looked at.
+fn prose_of(opened: &Opened) -> Vec<Prose> {
+    let mut left = LONGEST;
+    let mut prose = Vec::new();
+    for text in opened.texts() {
+        if left == 0 {
+            break;
+        }
+        let text = &text[..text.floor_char_boundary(left)];
+        left = left.saturating_sub(text.len().max(1));
+        prose.push(Prose::of(text));
+    }
+    prose
+}
+
 fn notices(opened: &Opened, prose: &[Prose]) -> Vec<Notice> {
+    let mut notices = each_notice(opened, prose);
+    if !automatic::is_certain(opened) {
+        notices.iter_mut().for_each(Notice::doubt);
+    }
+    notices
+}
+
+fn each_notice(opened: &Opened, prose: &[Prose]) -> Vec<Notice> {
     let mut groups: Vec<Group> = Vec::new();
     for part in &opened.parts {
         if let Part::Status(block) = part {
@@ -152,11 +184,14 @@ fn notices(opened: &Opened, prose: &[Prose]) -> Vec<Notice> {
             .flat_map(|one| status::groups(&one.returned))
             .collect();
     }
-    let only = groups.len() == 1;
+    groups.truncate(MOST);
     if !groups.is_empty() {
-        return groups.into_iter().map(|group| from_group(group, prose, only)).collect();
+        let whole = prose.iter().map(|one| one.report.as_str()).collect::<Vec<_>>().join("\n");
+        let whole = if groups.len() == 1 { without_header_lines(&whole) } else { String::new() };
+        return groups.into_iter().map(|group| from_group(group, prose, &whole)).collect();
     }
-    let known: Vec<String> = addresses_in(opened.values("x-failed-recipients"));
+    let mut known: Vec<String> = addresses_in(opened.values("x-failed-recipients"));
+    known.truncate(MOST);
     let delayed = automatic::tells_of_delay(opened, prose);
     let mut passages: Vec<_> = prose.iter().flat_map(|one| one.passages(&known)).collect();
     if passages.is_empty() {
@@ -164,18 +199,19 @@ fn notices(opened: &Opened, prose: &[Prose]) -> Vec<Notice> {
         let recipient = addressed(opened, prose).unwrap_or_default();
         passages.push(prose::Passage { recipient, said });
     }
+    passages.truncate(MOST);
     passages.dedup_by(|one, other| one.recipient.eq_ignore_ascii_case(&other.recipient));
     passages.into_iter().map(|one| from_passage(one, delayed)).collect()
 }
 
-fn from_group(group: Group, prose: &[Prose], only: bool) -> Notice {
+/// `whole` is all that is said where it is about one recipient.
+fn from_group(group: Group, prose: &[Prose], whole: &str) -> Notice {
     let mut recipients = vec![group.original_recipient, group.final_recipient];
     recipients.retain(|one| !one.is_empty());
     recipients.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
     let around: Vec<String> = recipients.iter().flat_map(|one| prose.iter().map(|prose| prose.around(one))).collect();
-    let around = around.join("\n");
-    let whole = prose.iter().map(|one| one.report.as_str()).collect::<Vec<_>>().join("\n");
-    let beside = if only { whole.as_str() } else { around.as_str() };
+    let around = without_header_lines(&around.join("\n"));
+    let beside = if whole.is_empty() { around.as_str() } else { whole };
     let comment = group.status.split_once(' ').map_or("", |(_, comment)| comment);
     let mut said = format!("{}\n{comment}", group.diagnostic);
     if phrases::says_nothing(&said) {
@@ -199,7 +235,24 @@ fn from_group(group: Group, prose: &[Prose], only: bool) -> Notice {
             Fate::Failed { cause, weight }
         }
     };
-    Notice { recipients, fate, status, reply, detail: parts::unfold(&said) }
+    Notice { recipients, fate, status, reply, detail: detail(&said) }
+}
+
+/// How many recipients of one message are looked at.
+const MOST: usize = 100;
+/// How much is looked at of what people read in one message, in octets.
+const LONGEST: usize = 64 * 1_024;
+/// How much is kept of what was said, in characters.
+const LONGEST_DETAIL: usize = 500;
+
+/// What was said, on one line; cut between words, so that no half of an address is left.
+fn detail(said: &str) -> String {
+    let mut said = parts::unfold(said);
+    if let Some((end, _)) = said.char_indices().nth(LONGEST_DETAIL) {
+        said.truncate(end);
+        said.truncate(said.rfind(' ').unwrap_or(end));
+    }
+    said
 }
 
 /// A report of this length says what happened; a longer one explains what may happen in general.
@@ -218,7 +271,7 @@ fn from_passage(passage: prose::Passage, delayed: bool) -> Notice {
         Fate::Failed { cause, weight }
     };
     let recipients = if passage.recipient.is_empty() { Vec::new() } else { vec![passage.recipient] };
-    Notice { recipients, fate, status, reply, detail: parts::unfold(said) }
+    Notice { recipients, fate, status, reply, detail: detail(said) }
 }
 
 /// Without the lines that repeat the header of the message: its subject says nothing about what became of it.

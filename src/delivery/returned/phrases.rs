@@ -41,19 +41,17 @@ const NAMES: &[(&str, &str)] = &[
 /// Whom a message was refused for: its sender, what it says, or a rule. Never the address's fault.
 const POLICY: &[&str] = &[
     "spam~|antispam|junk|unsolicited|uce|phish~|malware|virus~|infected|trojan|scam|mcspam~|mcmalware~",
-    "blacklist~|blocklist~|blocklisted|denylist~|blackholed|whitelist~|graymail|banned|blocked|blacklisted",
+    "blacklist~|blocklist~|blocklisted|denylist~|blackholed|whitelist~|graymail|banned|blacklisted",
     "black|block|deny|white list|listed",
     "rbl|dnsbl|uribl|surbl|spamhaus|spamcop|sorbs|cloudmark|senderscore|barracudacentral|cbl",
     "reputation|suspicious|abuse|abusive|fraud~|complaints|offensive|profanity",
-    "policy|policies|polizei~|compliance|security",
+    "policy|policies|polizei~|compliance",
     "spf|dkim|dmarc|domainkeys|senderid|adsp|bimi",
     "authentication|unauthenticated|authenticate|authenticated|authrequired|authorization",
     "not|un authorized|authorised|permitted|allowed|entitled",
     "unauthorized|unauthorised|prohibited|forbidden|prohibition",
-    "access|permission|submission|connection|delivery denied",
+    "permission|submission|connection|delivery denied",
     "denied by|for|due|because",
-    "relay~ * denied|rejected|prohibited|disallowed|refused|forbidden",
-    "relaying|relays",
     "unable|cannot|can't|not|won't|no to? relay|relaying",
     "relay|relaying not|is",
     "insecure|open mail? relay",
@@ -97,6 +95,15 @@ const POLICY: &[&str] = &[
     "too many|much ? complaints|spam",
     "rejet~|refusé|refusée",
     "abgelehnt|verweigert|unerwünscht",
+];
+
+/// The same, unless a server says clearly that it knows no such recipient: some add these to it.
+const PERHAPS_POLICY: &[&str] = &[
+    "blocked",
+    "security",
+    "access denied",
+    "relay~ * denied|rejected|prohibited|disallowed|refused|forbidden",
+    "relaying|relays",
 ];
 
 /// The mailbox has no room now.
@@ -316,6 +323,7 @@ const LISTS: &[&str] = &[
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
     Policy,
+    PerhapsPolicy,
     Full,
     Message,
     NotNow,
@@ -332,6 +340,7 @@ static THEMES: LazyLock<Vec<(Theme, Vec<Pattern>)>> = LazyLock::new(|| {
     let compile = |phrases: &[&'static str]| phrases.iter().map(|text| Pattern::new(text, NAMES)).collect();
     vec![
         (Theme::Policy, compile(POLICY)),
+        (Theme::PerhapsPolicy, compile(PERHAPS_POLICY)),
         (Theme::Full, compile(FULL)),
         (Theme::Message, compile(MESSAGE)),
         (Theme::NotNow, compile(NOT_NOW)),
@@ -346,7 +355,8 @@ static THEMES: LazyLock<Vec<(Theme, Vec<Pattern>)>> = LazyLock::new(|| {
 
 /// Every theme of a text, the weightiest first.
 pub(super) fn themes(text: &str) -> Vec<Theme> {
-    let words = Words::of(text);
+    // Postfix adds "(in reply to RCPT TO command)": "not found in reply" names no directory.
+    let words = Words::of(&text.replace("(in reply to", "(reply to"));
     let holds = |unspaced: &[&str]| unspaced.iter().any(|phrase| text.contains(phrase));
     let about = |theme: &Theme| match theme {
         Theme::Policy => names_a_list(text),

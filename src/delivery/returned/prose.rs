@@ -84,6 +84,9 @@ struct Head {
 fn heads(lines: &[&str], find: fn(&str) -> Option<Found<'_>>) -> Vec<Head> {
     let mut heads: Vec<Head> = Vec::new();
     for (line, text) in lines.iter().enumerate() {
+        if heads.len() == super::MOST {
+            break;
+        }
         if let Some(found) = find(text)
             && !heads.iter().any(|head| head.recipient.eq_ignore_ascii_case(found.recipient))
         {
