@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
 
@@ -20,8 +22,6 @@ use crate::{
 const SOURCE: &str = "mail";
 /// How many recipients of one message are looked at.
 const MOST: usize = 100;
-/// How much of a server's words is kept.
-const LONGEST_DETAIL: usize = 500;
 /// How long a key is at most that a message brings with it.
 const LONGEST_ID: usize = 150;
 
@@ -75,7 +75,12 @@ impl Inbound {
     pub async fn ingest(&self, raw: Vec<u8>, envelope_recipient: &str) -> Result<Ingested, Fault> {
         let digest = BASE64URL_NOPAD.encode(&Sha256::digest(&raw));
         // A large message takes long enough to keep others waiting.
-        let read = tokio::task::spawn_blocking(move || read_returned(&raw)).await;
+        let permit = Arc::clone(&self.reading).acquire_owned().await.ok();
+        let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read_returned(&raw)
+        });
+        let read = read.await;
         let unknown = Ingested { classification: Classification::Unknown, readings: Vec::new() };
         let Ok(Ok(returned)) = read else { return Ok(unknown) };
         let token = match path(&self.key, envelope_recipient, &returned) {
@@ -90,7 +95,9 @@ impl Inbound {
         let contact = token.or_else(about);
         let classification = classify(&returned.what);
         let id = Some(returned.message_id.clone()).filter(|id| (1..=LONGEST_ID).contains(&id.len())).unwrap_or(digest);
-        let (found, recipients): (Vec<Found>, Vec<String>) = findings(&returned, contact, &id).into_iter().unzip();
+        let findings = findings(&returned, contact, &id).into_iter();
+        let findings = findings.map(|(found, recipient)| (as_far_as_proven(found), recipient));
+        let (found, recipients): (Vec<Found>, Vec<String>) = findings.unzip();
         let fates = self.record(&found).await?;
         let reading = |((found, recipient), fate)| Reading {
             found,
@@ -100,6 +107,16 @@ impl Inbound {
         let readings = found.into_iter().zip(recipients).zip(fates).map(reading).collect();
         Ok(Ingested { classification, readings })
     }
+}
+
+/// Whoever can write to us can name an address: that alone suppresses nobody. And a message that is known went to one address,
+/// whichever this one names.
+fn as_far_as_proven(found: Found) -> Found {
+    if found.contact.is_some() {
+        return Found { address: None, ..found };
+    }
+    let kind = if found.kind == DeliveryKind::Complained { DeliveryKind::Feedback } else { found.kind };
+    Found { kind, weight: found.weight.map(Weight::doubted), ..found }
 }
 
 fn classify(what: &What) -> Classification {
@@ -191,10 +208,7 @@ fn findings(returned: &Returned, contact: Option<ContactId>, id: &str) -> Vec<(F
 
 fn from_notice(blank: Found, notice: &Notice) -> (Found, String) {
     let recipient = notice.recipients.first().cloned().unwrap_or_default();
-    let mut detail = without_addresses(&notice.detail, &recipient);
-    if let Some((end, _)) = detail.char_indices().nth(LONGEST_DETAIL) {
-        detail.truncate(end);
-    }
+    let detail = without_addresses(&notice.detail, &recipient);
     let (kind, weight) = match notice.fate {
         Became::Delivered => (DeliveryKind::Delivered, None),
         Became::Delayed => (DeliveryKind::Deferred, None),

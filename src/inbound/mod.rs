@@ -2,13 +2,17 @@
 //! for the address and the customer. Each message and each report is one transaction.
 //!
 //! A message is matched by the return path that it was sent to, then by the Message-ID of what it is about, then by the address that
-//! it names. The first two cannot be forged by anybody who has not seen the message. A return path that is not ours, but looks as if
+//! it names. The first two cannot be forged by anybody who has not seen the message; of the last, nothing follows at once. A return path that is not ours, but looks as if
 //! it were, means that somebody plays a game: such a message is read and forgotten.
 
 mod hits;
 mod ingest;
 mod providers;
 mod record;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use self::record::Fate;
 pub use self::{
@@ -25,6 +29,8 @@ use crate::{
     tokens::SecretKey,
 };
 
+/// How many messages are read at a time.
+const READERS: usize = 2;
 /// How often a transaction that got in another's way is tried.
 const TRIES: usize = 5;
 
@@ -34,6 +40,8 @@ pub struct Inbound {
     db: Database,
     clock: Clock,
     key: SecretKey,
+    /// Reading is work for a core: no more than a few messages are read at a time.
+    reading: Arc<Semaphore>,
 }
 
 /// What was recorded of a report.
@@ -50,7 +58,7 @@ pub struct Tally {
 impl Inbound {
     /// Records into a database, with the key of Message-IDs and return paths.
     pub fn new(db: Database, clock: Clock, key: SecretKey) -> Self {
-        Self { db, clock, key }
+        Self { db, clock, key, reading: Arc::new(Semaphore::new(READERS)) }
     }
 
     /// The contact that a Message-ID, with or without its angle brackets, was made for.
@@ -73,9 +81,10 @@ impl Inbound {
 
     /// Records, and tries again where another transaction was in the way.
     async fn record(&self, found: &[Found]) -> Result<Vec<Fate>, Fault> {
+        let found: Vec<Found> = found.iter().map(Found::printable).collect();
         let mut tries = 1;
         loop {
-            match self.try_record(found).await {
+            match self.try_record(&found).await {
                 Err(fault) if fault.is_conflict() && tries < TRIES => tries += 1,
                 outcome => return outcome,
             }

@@ -40,6 +40,21 @@ pub struct Found {
     pub occur_time: Option<Timestamp>,
 }
 
+impl Found {
+    /// Without control characters: no database takes all of them, and a provider that is refused tries for ever.
+    pub(super) fn printable(&self) -> Self {
+        let clean = |text: &str| text.chars().filter(|letter| !letter.is_control()).collect::<String>();
+        Self {
+            source: clean(&self.source),
+            source_event_id: clean(&self.source_event_id),
+            status_code: clean(&self.status_code),
+            detail: clean(&self.detail),
+            url: clean(&self.url),
+            ..self.clone()
+        }
+    }
+}
+
 /// What became of something found.
 #[derive(Debug, Clone)]
 pub(super) enum Fate {
@@ -122,7 +137,7 @@ async fn about(tx: &WriteTx, one: &Found, contact: Option<Contact>, customer: &C
     let customer_id = customer.customer_id;
     if let Some(contact) = contact {
         let went_to = customer.addresses.iter().find(|address| Some(address.address_id) == contact.address_id);
-        let address = went_to.map(|address| address.value.clone()).or_else(|| one.address.clone());
+        let address = went_to.map(|address| address.value.clone());
         return Ok(About { contact: Some(contact), customer_id, address });
     }
     let key = one.address.as_ref().map(EmailAddress::key);

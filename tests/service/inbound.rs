@@ -12,9 +12,9 @@ use rapport::{
     rpc::proto::{
         AddAddressRequest, BlockReason, ConsentMethod, Contact, DeliveryEvent, GetPreferencesRequest,
         IngestInboundMessageRequest, IngestInboundMessageResponse, ListDeliveryEventsRequest, ListSuppressionsRequest,
-        Purpose, ReportDeliveryEventsRequest, ReportDeliveryEventsResponse, ScheduleContactRequest, contact,
-        delivery_event::Kind, schedule_contact_request::Due, set_consent_request::Decision, suppression::Cause,
-        topic::OptIn,
+        Purpose, RemoveAddressRequest, ReportDeliveryEventsRequest, ReportDeliveryEventsResponse,
+        ScheduleContactRequest, contact, delivery_event::Kind, schedule_contact_request::Due,
+        set_consent_request::Decision, suppression::Cause, topic::OptIn,
     },
     tokens::{SecretKey, Use},
 };
@@ -167,17 +167,75 @@ async fn without_a_return_path_the_message_id_tells_which_message_it_was_and_wit
     let to_bert = world.send("bert", "orders", "check-in").await;
     world.dispatch().await;
     let answer = ingest(&mut world, &hard("BERT@example.com", "<unknown@example.net>"), "").await;
-    assert_eq!(answer.events[0].contact_id, to_bert.contact_id);
-    assert_eq!(suppressed(&mut world).await.len(), 2);
+    assert_eq!(
+        (answer.events[0].contact_id.as_str(), answer.events[0].permanent),
+        (to_bert.contact_id.as_str(), false)
+    );
+    assert_eq!(suppressed(&mut world).await.len(), 1, "whoever writes to us can name an address");
 
     // Nobody of ours: read, and nothing follows.
     let answer = ingest(&mut world, &hard("stranger@example.com", "<unknown@example.net>"), "").await;
     let found = &answer.events[0];
     assert_eq!(
         (found.permanent, found.recipient.as_str(), found.delivery_event_id.as_str()),
-        (true, "stranger@example.com", "")
+        (false, "stranger@example.com", "")
     );
-    assert_eq!(suppressed(&mut world).await.len(), 2);
+    assert_eq!(suppressed(&mut world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_names_an_address_in_a_complaint_of_their_own_making_suppresses_nobody() {
+    let (mut world, sent) = written().await;
+    let answer = ingest(&mut world, &report("abuse", "anna@example.com", "<unknown@example.net>"), "").await;
+    assert_eq!((answer.classification.as_str(), answer.events[0].kind()), ("complaint", Kind::Feedback));
+    assert_eq!(answer.events[0].contact_id, sent.contact_id);
+    assert_eq!(suppressed(&mut world).await, []);
+    let request = GetPreferencesRequest { customer: by_name("anna") };
+    let preferences = world.preferences.get_preferences(request).await.unwrap().into_inner().preferences.unwrap();
+    assert_eq!(preferences.objection_time, None);
+}
+
+#[tokio::test]
+async fn the_return_path_of_ones_own_message_suppresses_no_address_of_somebody_elses() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let anna = world.customer("anna", "").await;
+    let sent = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    world.customer("bert", "").await;
+    let request = RemoveAddressRequest { customer: by_name("anna"), address_id: anna.addresses[0].address_id.clone() };
+    world.customers.remove_address(request).await.unwrap();
+    let answer = ingest(&mut world, &hard("bert@example.com", ""), &path(&sent)).await;
+    assert_eq!(answer.events[0].contact_id, sent.contact_id);
+    ingest(&mut world, &report("abuse", "bert@example.com", ""), &path(&sent)).await;
+    assert_eq!(suppressed(&mut world).await, []);
+}
+
+#[tokio::test]
+async fn a_customers_reply_about_a_failed_delivery_suppresses_nobody() {
+    let (mut world, sent) = written().await;
+    let raw = format!(
+        "From: Anna <anna@example.com>\nTo: shop@example.com\nSubject: Re: Your parcel: delivery failed\nIn-Reply-To: {}\n\n\
+         The courier told me that the recipient was not found at the address.\n",
+        sent.message_id
+    );
+    assert_eq!(ingest(&mut world, &raw, &path(&sent)).await.classification, "reply");
+    assert_eq!(suppressed(&mut world).await, []);
+}
+
+#[tokio::test]
+async fn what_holds_control_characters_is_recorded_without_them() {
+    let (mut world, sent) = written().await;
+    let said = "550 5.1.1 User\u{0} un\u{7}known";
+    let raw = bounce("anna@example.com", "failed", "5.1.1", said, &sent.message_id);
+    let raw = raw.replacen("Message-ID: <", "Message-ID: <\u{0}\u{1}", 1);
+    let answer = ingest(&mut world, &raw, &path(&sent)).await;
+    assert!(!answer.events[0].delivery_event_id.is_empty());
+    let request = ListDeliveryEventsRequest { contact_id: sent.contact_id.clone(), ..Default::default() };
+    let detail = listed(&mut world, request).await[0].detail.clone();
+    assert!(detail.contains("User unknown") && !detail.contains(char::is_control), "{detail:?}");
+    let again = ingest(&mut world, &raw, &path(&sent)).await;
+    assert_eq!(again.events[0].delivery_event_id, "", "it is known");
 }
 
 #[tokio::test]
@@ -496,6 +554,8 @@ async fn postmark_is_listened_to_when_it_says_who_it_is() {
     assert_eq!(suppressed(&mut world).await, [("a…@example.com".to_owned(), Cause::HardBounce)]);
     let request = ListDeliveryEventsRequest { contact_id: sent.contact_id, ..Default::default() };
     assert_eq!(listed(&mut world, request).await.len(), 1);
+    let control = POSTMARK_BOUNCE.replace("42", "43").replace("5.1.1 unknown", "5.1.1 un\\u0000known");
+    assert_eq!(post(&world, "/providers/postmark", &right, &control).await, 200, "no database is asked to keep a NUL");
     assert_eq!(post(&world, "/providers/postmark", &right, "{").await, 400);
 }
 
