@@ -80,6 +80,10 @@ fn answer(taken: Result<Tally, NotTaken>) -> (StatusCode, String) {
             tracing::warn!(reason = %unproven, "a notification was refused");
             (StatusCode::FORBIDDEN, "Not proven.\n".to_owned())
         }
+        Err(old @ NotTaken::TooOld) => {
+            tracing::warn!("a notification was refused: it was written more than an hour ago");
+            (StatusCode::FORBIDDEN, format!("Not taken: {old}.\n"))
+        }
         Err(later) => {
             tracing::warn!(reason = %later, "a notification was not taken; the provider tries again");
             (StatusCode::SERVICE_UNAVAILABLE, "Not now.\n".to_owned())

@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, body::Bytes, client::conn::http1, header::HOST};
@@ -15,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How much it may say, in octets.
 const LARGEST: usize = 64 * 1_024;
 
+/// With the certificates that the system trusts, read once.
+static CONNECTOR: LazyLock<Result<TlsConnector, String>> = LazyLock::new(connector);
+
 /// Gets a page over HTTPS from a server that proves who it is. Follows no redirect.
 pub async fn get(url: &Url) -> Result<Vec<u8>, String> {
     tokio::time::timeout(PATIENCE, fetch(url)).await.map_err(|_| "it took too long".to_owned())?
@@ -24,7 +30,7 @@ async fn fetch(url: &Url) -> Result<Vec<u8>, String> {
     let host = url.host_str().ok_or("it has no host")?.to_owned();
     let name = ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
     let tcp = TcpStream::connect((host.as_str(), 443)).await.map_err(|error| error.to_string())?;
-    let tls = connector()?.connect(name, tcp).await.map_err(|error| error.to_string())?;
+    let tls = CONNECTOR.as_ref()?.connect(name, tcp).await.map_err(|error| error.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await.map_err(|error| error.to_string())?;
     let driver = tokio::spawn(connection);
     let path = url.query().map_or(url.path().to_owned(), |query| format!("{}?{query}", url.path()));

@@ -18,6 +18,9 @@ pub enum NotTaken {
     /// It is not proven to be the provider's.
     #[error("not proven to be the provider's: {0}")]
     Unproven(&'static str),
+    /// It may be an old one, said again.
+    #[error("it was written more than an hour ago")]
+    TooOld,
     /// Something that is needed is not there now; the provider tries again.
     #[error("{0}")]
     Later(String),
@@ -41,7 +44,7 @@ impl Inbound {
 
     /// Records what Amazon SES says through SNS, once it is proven; confirms a subscription to the topic.
     pub async fn sns(&self, sns: &Sns, body: &[u8]) -> Result<Tally, NotTaken> {
-        match sns.open(body).await? {
+        match sns.open(body, self.clock.now()).await? {
             Some(message) => Ok(self.report(&ses::read(&self.key, message.as_bytes())?).await?),
             None => Ok(Tally::default()),
         }

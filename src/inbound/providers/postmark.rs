@@ -23,10 +23,8 @@ struct Webhook {
     email: String,
     #[serde(default)]
     recipient: String,
-    #[serde(default)]
-    details: String,
-    #[serde(default)]
-    description: String,
+    details: Option<String>,
+    description: Option<String>,
     #[serde(default)]
     suppress_sending: bool,
     #[serde(default)]
@@ -55,7 +53,8 @@ pub fn read(body: &[u8]) -> Result<Option<Found>, NotTaken> {
         _ => return Ok(None),
     };
     let address = if webhook.email.is_empty() { &webhook.recipient } else { &webhook.email };
-    let said = if webhook.details.is_empty() { &webhook.description } else { &webhook.details };
+    let said = [&webhook.details, &webhook.description].into_iter().flatten().find(|said| !said.is_empty());
+    let said = said.map_or("", String::as_str);
     let (_, status) = crate::delivery::codes_of(said);
     let key = if webhook.id == 0 { webhook.message_id.clone() } else { webhook.id.to_string() };
     let time = webhook.bounced_at.or(webhook.delivered_at).or(webhook.changed_at);
@@ -122,6 +121,8 @@ mod tests {
             ("5.1.1", "smtp;550 5.1.1 <recipient> unknown")
         );
         assert_eq!(found.address.unwrap().as_str(), "john@example.com");
+        let without = bounce("HardBounce").replace(r#""smtp;550 5.1.1 <john@example.com> unknown""#, "null");
+        assert!(read(without.as_bytes()).unwrap().unwrap().detail.starts_with("The server was unable"));
         for (name, weight) in
             [("SoftBounce", Weight::Soft), ("Blocked", Weight::None), ("SpamNotification", Weight::None)]
         {

@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::TimeDelta;
 use ring::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RsaParameters, UnparsedPublicKey,
 };
@@ -9,7 +10,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use super::{NotTaken, https};
+use crate::clock::Timestamp;
 
+/// How old a notification is at most: what was written earlier may have been kept by somebody to say it again.
+const OLDEST: TimeDelta = TimeDelta::hours(1);
 /// How many certificates are remembered; SNS changes its own once a year or so.
 const MOST_CERTIFICATES: usize = 20;
 
@@ -17,6 +21,8 @@ const MOST_CERTIFICATES: usize = 20;
 #[derive(Debug)]
 pub struct Sns {
     topic: String,
+    /// The server of the topic's region.
+    host: String,
     /// By the address of the certificate.
     keys: Mutex<HashMap<String, Vec<u8>>>,
 }
@@ -44,20 +50,25 @@ struct Posted {
 impl Sns {
     /// Takes messages of this topic alone.
     pub fn new(topic: String) -> Self {
-        Self { topic, keys: Mutex::default() }
+        Self { host: host_of(&topic), topic, keys: Mutex::default() }
     }
 
     /// What SNS passes on, once it is proven to be SNS's and of the topic; nothing where it was a matter between SNS and us.
-    pub async fn open(&self, body: &[u8]) -> Result<Option<String>, NotTaken> {
+    pub async fn open(&self, body: &[u8], now: Timestamp) -> Result<Option<String>, NotTaken> {
         let posted: Posted = serde_json::from_slice(body)?;
         if posted.topic_arn != self.topic {
             return Err(NotTaken::Unproven("it is of another topic"));
         }
         self.check(&posted).await?;
+        let written = posted.timestamp.parse::<Timestamp>();
+        let written = written.map_err(|_| NotTaken::Malformed("its Timestamp is none".to_owned()))?;
+        if now - written > OLDEST {
+            return Err(NotTaken::TooOld);
+        }
         match posted.kind.as_str() {
             "Notification" => Ok(Some(posted.message)),
             "SubscriptionConfirmation" => {
-                let url = of_sns(posted.subscribe_url.as_deref().unwrap_or_default())?;
+                let url = self.confirmation(posted.subscribe_url.as_deref().unwrap_or_default())?;
                 let confirmed = https::get(&url).await;
                 confirmed.map_err(|why| NotTaken::Later(format!("the subscription was not confirmed: {why}")))?;
                 tracing::info!("the subscription to the SES topic is confirmed");
@@ -80,7 +91,7 @@ impl Sns {
     }
 
     async fn key(&self, address: &str) -> Result<Vec<u8>, NotTaken> {
-        let url = of_sns(address)?;
+        let url = self.certificate(address)?;
         let known = |keys: &Mutex<HashMap<String, Vec<u8>>>| {
             keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(url.as_str()).cloned()
         };
@@ -92,6 +103,35 @@ impl Sns {
         let key = key_of(&pem).ok_or(NotTaken::Unproven("its certificate is none"))?;
         self.remember(&url, key.clone());
         Ok(key)
+    }
+
+    /// Whoever could name another server, or another file on it, would sign with their own certificate.
+    fn certificate(&self, address: &str) -> Result<Url, NotTaken> {
+        let is_certificate = |url: &Url| {
+            let number =
+                url.path().strip_prefix("/SimpleNotificationService-").and_then(|path| path.strip_suffix(".pem"));
+            let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            url.query().is_none() && number.is_some_and(|number| !number.is_empty() && number.bytes().all(is_hex))
+        };
+        self.own(address).filter(is_certificate).ok_or(NotTaken::Unproven("its certificate is not one of SNS"))
+    }
+
+    fn confirmation(&self, address: &str) -> Result<Url, NotTaken> {
+        let confirms = |url: &Url| {
+            let mut actions = url.query_pairs().filter(|(name, _)| name == "Action").map(|(_, action)| action);
+            url.path() == "/"
+                && actions.next().is_some_and(|action| action == "ConfirmSubscription")
+                && actions.next().is_none()
+        };
+        self.own(address).filter(confirms).ok_or(NotTaken::Unproven("its SubscribeURL is not one of SNS"))
+    }
+
+    /// An address on the server of the topic's region.
+    fn own(&self, address: &str) -> Option<Url> {
+        let url = Url::parse(address).ok()?;
+        let is_bare =
+            url.port().is_none() && url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        (url.scheme() == "https" && is_bare && url.host_str() == Some(self.host.as_str())).then_some(url)
     }
 
     fn remember(&self, url: &Url, key: Vec<u8>) {
@@ -121,20 +161,12 @@ impl Posted {
     }
 }
 
-/// An address of SNS itself: whoever could name another would sign with their own certificate.
-fn of_sns(address: &str) -> Result<Url, NotTaken> {
-    let refused = || NotTaken::Unproven("it names a server that is not of SNS");
-    let url = Url::parse(address).map_err(|_| refused())?;
-    let region = url
-        .host_str()
-        .and_then(|host| host.strip_prefix("sns."))
-        .and_then(|rest| rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn")));
-    let is_region = |region: &str| {
-        !region.is_empty()
-            && region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    let bare = url.scheme() == "https" && url.port().is_none() && url.username().is_empty();
-    if bare && region.is_some_and(is_region) { Ok(url) } else { Err(refused()) }
+/// The server of the region that a topic's name (arn:aws:sns:{region}:…) tells.
+fn host_of(topic: &str) -> String {
+    let parts: Vec<&str> = topic.split(':').collect();
+    let (partition, region) = (parts.get(1).copied().unwrap_or_default(), parts.get(3).copied().unwrap_or_default());
+    let end = if partition == "aws-cn" { ".cn" } else { "" };
+    format!("sns.{region}.amazonaws.com{end}")
 }
 
 /// The RSA key of a certificate. That it is SNS's own follows from where it was got; its dates are SNS's business.
@@ -194,6 +226,11 @@ mod tests {
         sns
     }
 
+    /// A minute after [`notification`].
+    fn soon() -> Timestamp {
+        "2012-05-02T00:55:06Z".parse().unwrap()
+    }
+
     fn notification() -> Value {
         json!({
             "Type": "Notification",
@@ -224,15 +261,15 @@ mod tests {
     #[tokio::test]
     async fn what_sns_has_signed_is_opened_and_nothing_else() {
         let sns = sns();
-        assert_eq!(sns.open(&signed(notification())).await.unwrap().as_deref(), Some("Hello world!"));
+        assert_eq!(sns.open(&signed(notification()), soon()).await.unwrap().as_deref(), Some("Hello world!"));
         let without_subject = Value::Object(
             notification().as_object().unwrap().clone().into_iter().filter(|(name, _)| name != "Subject").collect(),
         );
-        assert!(sns.open(&signed(without_subject)).await.is_ok());
+        assert!(sns.open(&signed(without_subject), soon()).await.is_ok());
         let mut first_version = notification();
         first_version["SignatureVersion"] = "1".into();
         first_version["Signature"] = SHA1.into();
-        assert!(sns.open(&serde_json::to_vec(&first_version).unwrap()).await.is_ok());
+        assert!(sns.open(&serde_json::to_vec(&first_version).unwrap(), soon()).await.is_ok());
         for (field, value) in [
             ("Message", "Hello!"),
             ("MessageId", "1"),
@@ -247,7 +284,7 @@ mod tests {
         ] {
             let mut changed: Value = serde_json::from_slice(&signed(notification())).unwrap();
             changed[field] = value.into();
-            let opened = sns.open(&serde_json::to_vec(&changed).unwrap()).await;
+            let opened = sns.open(&serde_json::to_vec(&changed).unwrap(), soon()).await;
             assert!(matches!(opened, Err(NotTaken::Unproven(_))), "{field}: {opened:?}");
         }
         let other_topic = signed({
@@ -255,30 +292,68 @@ mod tests {
             other["TopicArn"] = "arn:aws:sns:us-west-2:123456789012:Other".into();
             other
         });
-        assert!(matches!(sns.open(&other_topic).await, Err(NotTaken::Unproven(_))), "signed, and of another topic");
+        assert!(
+            matches!(sns.open(&other_topic, soon()).await, Err(NotTaken::Unproven(_))),
+            "signed, and of another topic"
+        );
         for wrong in [&b"{}"[..], b"", b"[1]"] {
-            assert!(matches!(sns.open(wrong).await, Err(NotTaken::Malformed(_))));
+            assert!(matches!(sns.open(wrong, soon()).await, Err(NotTaken::Malformed(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_more_than_an_hour_old_is_not_taken_again() {
+        let (sns, signed) = (sns(), signed(notification()));
+        let after = |minutes| soon() + TimeDelta::minutes(minutes);
+        assert!(sns.open(&signed, after(58)).await.is_ok());
+        assert!(matches!(sns.open(&signed, after(60)).await, Err(NotTaken::TooOld)));
+    }
+
+    #[test]
+    fn certificates_come_from_the_server_of_the_topics_region_alone() {
+        let sns = sns();
+        assert!(sns.certificate(CERTIFICATE).is_ok());
+        let chinese = Sns::new("arn:aws-cn:sns:cn-north-1:123456789012:MyTopic".to_owned());
+        let good = "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-0a.pem";
+        assert!(chinese.certificate(good).is_ok());
+        assert!(sns.certificate(good).is_err());
+        for wrong in [
+            "http://sns.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com.cn/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com.evil.example/SimpleNotificationService-0a.pem",
+            "https://evil.example/sns.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com:8443/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com@evil.example/SimpleNotificationService-0a.pem",
+            "https://:x@sns.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://sns.evil.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://s3.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-.pem",
+            "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-0g.pem",
+            "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem?Action=GetTopic",
+            "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-0a.pem#a",
+            "https://sns.us-west-2.amazonaws.com/a/SimpleNotificationService-0a.pem",
+            "https://sns.us-west-2.amazonaws.com/a.pem",
+            "file:///a.pem",
+            "",
+        ] {
+            assert!(matches!(sns.certificate(wrong), Err(NotTaken::Unproven(_))), "{wrong}");
         }
     }
 
     #[test]
-    fn certificates_come_from_sns_alone() {
-        for good in [CERTIFICATE, "https://sns.cn-north-1.amazonaws.com.cn/a.pem"] {
-            assert!(of_sns(good).is_ok(), "{good}");
-        }
+    fn a_subscription_is_confirmed_where_the_topic_is_and_nothing_else_is_done_there() {
+        let sns = sns();
+        let good = "https://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription&TopicArn=a&Token=b";
+        assert!(sns.confirmation(good).is_ok());
         for wrong in [
-            "http://sns.us-west-2.amazonaws.com/a.pem",
-            "https://sns.us-west-2.amazonaws.com.evil.example/a.pem",
-            "https://evil.example/sns.us-west-2.amazonaws.com/a.pem",
-            "https://sns.us-west-2.amazonaws.com:8443/a.pem",
-            "https://sns.us-west-2.amazonaws.com@evil.example/a.pem",
-            "https://sns.evil.us-west-2.amazonaws.com/a.pem",
-            "https://s3.us-west-2.amazonaws.com/a.pem",
-            "https://sns..amazonaws.com/a.pem",
-            "file:///a.pem",
-            "",
+            "https://sns.us-west-2.amazonaws.com/?Action=Publish",
+            "https://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription&Action=Publish",
+            "https://sns.us-west-2.amazonaws.com/",
+            "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription",
+            "http://sns.us-west-2.amazonaws.com/?Action=ConfirmSubscription",
         ] {
-            assert!(matches!(of_sns(wrong), Err(NotTaken::Unproven(_))), "{wrong}");
+            assert!(matches!(sns.confirmation(wrong), Err(NotTaken::Unproven(_))), "{wrong}");
         }
     }
 }
