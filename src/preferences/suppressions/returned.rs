@@ -118,7 +118,9 @@ impl Past {
         }
         let past = self.0.entry(event.address_key.clone()?).or_default();
         let weight = event.weight?;
-        if weight == Weight::Suspected && past.iter().any(|before| proves(before, event)) {
+        let arrived = last_arrival(past);
+        let is_newer = |before: &DeliveryEvent| arrived.is_none_or(|arrived| before.occur_time > arrived);
+        if weight == Weight::Suspected && past.iter().any(|before| is_newer(before) && proves(before, event)) {
             event.weight = Some(Weight::Hard);
         }
         past.push(event.clone());
@@ -137,9 +139,13 @@ fn proves(before: &DeliveryEvent, event: &DeliveryEvent) -> bool {
         && (event.occur_time - before.occur_time).abs() >= APART
 }
 
+fn last_arrival(past: &[DeliveryEvent]) -> Option<Timestamp> {
+    past.iter().filter(|event| event.kind == DeliveryKind::Delivered).map(|event| event.occur_time).max()
+}
+
 /// On how many days messages failed since the last one that arrived.
 fn soft_days(past: &[DeliveryEvent]) -> usize {
-    let arrived = past.iter().filter(|event| event.kind == DeliveryKind::Delivered).map(|event| event.occur_time).max();
+    let arrived = last_arrival(past);
     let failed = past.iter().filter(|event| matches!(event.weight, Some(Weight::Soft | Weight::Suspected)));
     let since = failed.filter(|event| arrived.is_none_or(|arrived| event.occur_time > arrived));
     since.map(|event| event.occur_time.date_naive()).collect::<BTreeSet<NaiveDate>>().len()
@@ -196,6 +202,9 @@ mod tests {
         let (first, mut second) = (suspected(1), suspected(2));
         second.contact_id = first.contact_id;
         assert_eq!(last(vec![first, second]), None, "one message is one suspicion");
+        let mut past = Past::new(vec![suspected(1), event(2, DeliveryKind::Delivered, None)]);
+        assert_eq!(past.judge(&mut suspected(3)), None, "it arrived in between");
+        assert_eq!(past.judge(&mut suspected(5)), Some(Cause::HardBounce));
         let policy = event(2, DeliveryKind::Bounced, Some(Weight::None));
         assert_eq!(last(vec![suspected(1), policy]), None);
     }
