@@ -186,10 +186,8 @@ fn what_a_customer_writes_of_a_failed_delivery_is_a_reply_and_no_report() {
     ] {
         assert_eq!(read(&letter(header)), What::Reply, "{header}");
     }
-    for header in ["Subject: Delivery failed\nReturn-Path: <>"] {
-        let What::Report(notices) = read(&letter(header)) else { panic!("{header}") };
-        assert!(!notices.iter().any(is_hard), "nobody vouches for it: {notices:?}");
-    }
+    let What::Report(notices) = read(&letter("Subject: Delivery failed\nReturn-Path: <>")) else { panic!("a report") };
+    assert!(!notices.iter().any(is_hard), "nobody vouches for it: {notices:?}");
     let daemon =
         "From: MAILER-DAEMON@mx.example.net\nSubject: failure notice\n\n<anna@example.com>:\n550 5.1.1 unknown user\n";
     let What::Report(notices) = read(daemon) else { panic!("a report") };

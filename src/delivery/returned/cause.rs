@@ -295,11 +295,6 @@ mod tests {
                 Hard,
                 "550 Message was not accepted -- invalid mailbox.  Local mailbox anna@mail.ru is unavailable: user not found",
             ),
-            (NoMailbox, Hard, "550 5.1.1 User unknown; please contact our security department"),
-            (NoMailbox, Hard, "550 5.1.1 <anna@example.com>: User unknown. Relaying denied"),
-            (NoMailbox, Hard, "550 5.1.1 <anna@example.com> access denied: no such user"),
-            (NoMailbox, Hard, "550 5.1.1 Blocked: user unknown"),
-            (NoMailbox, Hard, "550 5.4.1 All recipient addresses rejected : Access denied. AS(201806281)"),
             (NoDomain, Hard, "550 5.1.2 <anna@example.invalid>... Host unknown (Name server: host not found)"),
             (NoDomain, Hard, "550 Unrouteable address: unknown domain"),
             // Perhaps nobody there
@@ -336,6 +331,26 @@ mod tests {
             ),
         ] {
             assert_eq!(said(Recipient, text), (cause, weight), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_for_a_policy_beside_a_clear_answer_excuses_no_address() {
+        for text in [
+            "550 5.1.1 User unknown; please contact our security department",
+            "550 5.1.1 <anna@example.com>: User unknown. Relaying denied",
+            "550 5.1.1 <anna@example.com> access denied: no such user",
+            "550 5.1.1 Blocked: user unknown",
+            "550 5.4.1 All recipient addresses rejected : Access denied. AS(201806281)",
+        ] {
+            assert_eq!(said(Recipient, text), (NoMailbox, Hard), "{text}");
+        }
+        for text in [
+            "550 5.1.1 User unknown; your IP is blocked",
+            "550 5.1.1 User unknown: blocked using zen.spamhaus.org",
+            "550 5.7.1 Blocked: security policy; user unknown",
+        ] {
+            assert_eq!(said(Recipient, text), (Policy, None), "{text}");
         }
     }
 

@@ -43,6 +43,7 @@ const POLICY: &[&str] = &[
     "spam~|antispam|junk|unsolicited|uce|phish~|malware|virus~|infected|trojan|scam|mcspam~|mcmalware~",
     "blacklist~|blocklist~|blocklisted|denylist~|blackholed|whitelist~|graymail|banned|blacklisted",
     "black|block|deny|white list|listed",
+    "blocked using|by|due|because|for|at|via|on|in|%",
     "rbl|dnsbl|uribl|surbl|spamhaus|spamcop|sorbs|cloudmark|senderscore|barracudacentral|cbl",
     "reputation|suspicious|abuse|abusive|fraud~|complaints|offensive|profanity",
     "policy|policies|polizei~|compliance",
