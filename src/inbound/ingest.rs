@@ -96,7 +96,7 @@ impl Inbound {
         let classification = classify(&returned.what);
         let id = Some(returned.message_id.clone()).filter(|id| (1..=LONGEST_ID).contains(&id.len())).unwrap_or(digest);
         let findings = findings(&returned, contact, &id).into_iter();
-        let findings = findings.map(|(found, recipient)| (as_far_as_proven(found), recipient));
+        let findings = findings.map(|(found, recipient)| (self.as_far_as_proven(found), recipient));
         let (found, recipients): (Vec<Found>, Vec<String>) = findings.unzip();
         let fates = self.record(&found).await?;
         let reading = |((found, recipient), fate)| Reading {
@@ -109,14 +109,23 @@ impl Inbound {
     }
 }
 
-/// Whoever can write to us can name an address: that alone suppresses nobody. And a message that is known went to one address,
-/// whichever this one names.
-fn as_far_as_proven(found: Found) -> Found {
-    if found.contact.is_some() {
-        return Found { address: None, ..found };
+impl Inbound {
+    /// A message that is known went to one address, whichever this one names. Whoever can write to us can name an address: where all
+    /// mail has a return path of its own, that alone suppresses nobody.
+    fn as_far_as_proven(&self, found: Found) -> Found {
+        if found.contact.is_some() {
+            return Found { address: None, ..found };
+        }
+        if self.by_address {
+            return found;
+        }
+        let kind = if found.kind == DeliveryKind::Complained { DeliveryKind::Feedback } else { found.kind };
+        Found {
+            kind,
+            weight: found.weight.map(|weight| if weight == Weight::Hard { Weight::Soft } else { weight }),
+            ..found
+        }
     }
-    let kind = if found.kind == DeliveryKind::Complained { DeliveryKind::Feedback } else { found.kind };
-    Found { kind, weight: found.weight.map(Weight::doubted), ..found }
 }
 
 fn classify(what: &What) -> Classification {

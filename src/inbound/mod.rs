@@ -40,6 +40,7 @@ pub struct Inbound {
     db: Database,
     clock: Clock,
     key: SecretKey,
+    by_address: bool,
     /// Reading is work for a core: no more than a few messages are read at a time.
     reading: Arc<Semaphore>,
 }
@@ -56,9 +57,10 @@ pub struct Tally {
 }
 
 impl Inbound {
-    /// Records into a database, with the key of Message-IDs and return paths.
-    pub fn new(db: Database, clock: Clock, key: SecretKey) -> Self {
-        Self { db, clock, key, reading: Arc::new(Semaphore::new(READERS)) }
+    /// Records into a database, with the key of Message-IDs and return paths. `by_address` says whether mail goes out without a
+    /// return path of its own, so that what comes back may name nothing but an address.
+    pub fn new(db: Database, clock: Clock, key: SecretKey, by_address: bool) -> Self {
+        Self { db, clock, key, by_address, reading: Arc::new(Semaphore::new(READERS)) }
     }
 
     /// The contact that a Message-ID, with or without its angle brackets, was made for.

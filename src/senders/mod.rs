@@ -61,6 +61,11 @@ impl Senders {
         self.others.iter().find(|sender| sender.purposes.contains(&purpose)).unwrap_or(&self.default)
     }
 
+    /// Whether every letter bounces to an address of its own.
+    pub fn all_have_return_paths(&self) -> bool {
+        self.all().all(|sender| sender.return_path_domain.is_some())
+    }
+
     /// All, the one for everything else last.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Sender>> {
         self.others.iter().chain([&self.default])

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rapport::{
-    config::{MailLocation, Security, SmtpServer},
+    config::{MailLocation, Security, SenderSettings, SmtpServer},
     ids::ContactId,
     rpc::proto::{
         AddAddressRequest, BlockReason, ConsentMethod, Contact, DeliveryEvent, GetPreferencesRequest,
@@ -167,25 +167,37 @@ async fn without_a_return_path_the_message_id_tells_which_message_it_was_and_wit
     let to_bert = world.send("bert", "orders", "check-in").await;
     world.dispatch().await;
     let answer = ingest(&mut world, &hard("BERT@example.com", "<unknown@example.net>"), "").await;
-    assert_eq!(
-        (answer.events[0].contact_id.as_str(), answer.events[0].permanent),
-        (to_bert.contact_id.as_str(), false)
-    );
-    assert_eq!(suppressed(&mut world).await.len(), 1, "whoever writes to us can name an address");
+    assert_eq!((answer.events[0].contact_id.as_str(), answer.events[0].permanent), (to_bert.contact_id.as_str(), true));
+    assert_eq!(suppressed(&mut world).await.len(), 2);
 
     // Nobody of ours: read, and nothing follows.
     let answer = ingest(&mut world, &hard("stranger@example.com", "<unknown@example.net>"), "").await;
     let found = &answer.events[0];
     assert_eq!(
         (found.permanent, found.recipient.as_str(), found.delivery_event_id.as_str()),
-        (false, "stranger@example.com", "")
+        (true, "stranger@example.com", "")
     );
-    assert_eq!(suppressed(&mut world).await.len(), 1);
+    assert_eq!(suppressed(&mut world).await.len(), 2);
 }
 
 #[tokio::test]
-async fn whoever_names_an_address_in_a_complaint_of_their_own_making_suppresses_nobody() {
-    let (mut world, sent) = written().await;
+async fn where_all_mail_has_a_return_path_whoever_names_an_address_suppresses_nobody() {
+    let mut world = World::configured(|config| {
+        config.mail_from = None;
+        config.senders = vec![SenderSettings {
+            id: "default".to_owned(),
+            from: "The Shop <shop@example.com>".to_owned(),
+            return_path_domain: Some("bounce.example.com".to_owned()),
+            ..SenderSettings::default()
+        }];
+    })
+    .await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let sent = world.send("anna", "orders", "check-in").await;
+    world.dispatch().await;
+    let answer = ingest(&mut world, &hard("anna@example.com", "<unknown@example.net>"), "").await;
+    assert!(!answer.events[0].permanent);
     let answer = ingest(&mut world, &report("abuse", "anna@example.com", "<unknown@example.net>"), "").await;
     assert_eq!((answer.classification.as_str(), answer.events[0].kind()), ("complaint", Kind::Feedback));
     assert_eq!(answer.events[0].contact_id, sent.contact_id);
