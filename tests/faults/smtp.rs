@@ -101,8 +101,10 @@ async fn misplaced(replica: &Replica, plan: &Plan) -> Vec<String> {
             let waits_rightly = expected != State::Scheduled || waits_for_another_try(&contact);
             // What is in doubt and transactional is tried again at once or later, as often as it takes.
             let again = expected == State::Scheduled && contact.attempt_count > 1;
-            if !(again || contact.state() == expected && waits_rightly) {
-                let block = contact.block.as_ref().map(|block| block.reason());
+            let block = contact.block.as_ref().map(|block| block.reason());
+            // Where the other message was refused first, the address is known not to exist.
+            let spared = expected == State::Failed && block == Some(BlockReason::HardBounce);
+            if !(again || spared || contact.state() == expected && waits_rightly) {
                 wrong.push(format!("{domain}: {:?} {:?} {block:?}", contact.purpose(), contact.state()));
             }
         }
