@@ -262,7 +262,8 @@ class Model:
             yield "consent_pending"
         if not self.transactional and before(said["snoozed_until"]):
             yield "snoozed"
-        if before(case["sender_looked_at"]):
+        # "Marketing does not start from a sender that is not ready."
+        if self.purpose in ("marketing", "survey") and before(case["sender_looked_at"]):
             yield "sender_not_ready"
         if contact["enrollment"] and contact["campaign"] == "paused":
             yield "campaign_paused"
