@@ -203,7 +203,9 @@ async fn create_wordings_and_evidence(manager: &SchemaManager<'_>) -> Result<(),
         .await?;
     let by_customer =
         Index::create().name("consent_evidence_customer").table("consent_evidence").col("customer_id").to_owned();
-    manager.create_index(by_customer).await
+    manager.create_index(by_customer).await?;
+    let by_time = Index::create().name("consent_evidence_time").table("consent_evidence").col("create_time").to_owned();
+    manager.create_index(by_time).await
 }
 
 /// The topic and the template of the mail that asks to confirm. Where somebody has such names already, theirs stay.

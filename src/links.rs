@@ -102,9 +102,10 @@ impl Links {
         Some((contact, u16::from_be_bytes(number.try_into().ok()?)))
     }
 
-    /// What every link to the pages starts with.
-    pub fn own(&self) -> String {
-        format!("{}/", self.base)
+    /// Whether a link leads to the pages; whatever else stands at the same place is none of ours.
+    pub fn is_own(&self, link: &str) -> bool {
+        let page = link.strip_prefix(&self.base);
+        page.is_some_and(|page| ["/u/", "/p/", "/c/"].iter().any(|own| page.starts_with(own)))
     }
 
     fn contact(&self, purpose: Use, token: &str) -> Option<ContactId> {
@@ -142,7 +143,8 @@ mod tests {
         assert_eq!(links.opened(link.strip_prefix("https://mail.example.com/o/").unwrap()), Some(contact));
         let link = links.follow(contact, 300);
         assert_eq!(links.followed(link.strip_prefix("https://mail.example.com/r/").unwrap()), Some((contact, 300)));
-        assert!(link.starts_with(&links.own()));
+        assert!(links.is_own(&links.unsubscribe(contact)) && links.is_own(&links.confirm(contact)));
+        assert!(!links.is_own("https://mail.example.com/sale") && !links.is_own("https://example.com/u/a"));
         let link = links.confirm(contact);
         assert_eq!(links.confirming(link.strip_prefix("https://mail.example.com/c/").unwrap()), Some(contact));
     }

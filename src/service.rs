@@ -36,7 +36,7 @@ use crate::{
     metrics::Metrics,
     pages::{Guests, Look, Pages, Providers},
     preferences::{PreferenceBook, Suppressions},
-    privacy::{ForgetDeliveries, Privacy, PurgeCustomers},
+    privacy::{ForgetDeliveries, ForgetEvidence, Privacy, PurgeCustomers},
     rpc::{GuardLayer, PageTokens, proto},
     senders::{CheckSenders, Senders},
     templates::Templates,
@@ -272,12 +272,13 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     });
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 8] = [
+    let jobs: [(Arc<dyn Job>, Arc<_>); 9] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
         (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
+        (Arc::new(ForgetEvidence(privacy.clone())), Arc::default()),
         (Arc::new(PurgeCustomers(privacy.clone())), Arc::default()),
         (Arc::new(CheckSenders(senders.clone())), Arc::default()),
         (Arc::new(watch), Arc::default()),

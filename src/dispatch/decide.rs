@@ -203,6 +203,7 @@ impl Dispatcher {
                 orders.into_iter().filter_map(compose).collect::<Vec<_>>()
             });
         let intended = intended?;
+        let links: Vec<_> = links.into_iter().filter(|link| intended.contains(&link.contact_id)).collect();
         contacts::keep_links(&tx, &links).await?;
         let held_back = claims::block(&tx, &blocked, now).await?;
         let ended = steps.into_iter().filter(|(id, _)| held_back.contains(id)).map(|(_, step)| step);
@@ -230,7 +231,7 @@ impl Dispatcher {
         let mut targets = Vec::new();
         if tracking.clicks {
             (message.html, targets) =
-                lead_links(&message.html, &links.own(), |number| links.follow(contact_id, number));
+                lead_links(&message.html, |link| links.is_own(link), |number| links.follow(contact_id, number));
         }
         if tracking.opens {
             message.html = add_picture(&message.html, &links.open(contact_id));

@@ -1,8 +1,8 @@
 //! What stands below a message that its reader may leave and whose author wrote no link for that.
 
-use std::{borrow::Cow, fmt::Write};
+use std::fmt::Write;
 
-use crate::templates::{Locale, Rendered};
+use crate::templates::{Locale, Rendered, end_of_body, escape};
 
 /// What a footer says.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +83,10 @@ impl Footer<'_> {
 
     fn write_html(&self, html: &mut String, words: &Words) {
         let Words { language, choose, unsubscribe, preferences } = words;
-        let (leave, change) = (escaped(self.unsubscribe), escaped(self.preferences));
+        let (leave, change) = (escape(self.unsubscribe), escape(self.preferences));
         let postal_address = match self.postal_address {
             "" => String::new(),
-            text => format!("<br>\n{}", escaped(text).replace('\n', "<br>\n")),
+            text => format!("<br>\n{}", escape(text).replace('\n', "<br>\n")),
         };
         let style =
             "margin:2em auto 0;max-width:40em;padding:1em;font:13px/1.6 sans-serif;color:#595959;text-align:center";
@@ -97,19 +97,6 @@ impl Footer<'_> {
         );
         html.insert_str(end_of_body(html), &footer);
     }
-}
-
-/// Before the last end of a body or a document, whatever its case.
-fn end_of_body(html: &str) -> usize {
-    let lower = html.to_ascii_lowercase();
-    lower.rfind("</body").or_else(|| lower.rfind("</html")).unwrap_or(html.len())
-}
-
-fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(['&', '<', '>', '"']) {
-        return text.into();
-    }
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").into()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use self::{
     consent::{Consent, ConsentMethod, ConsentState, DataUse, Judgement, OBJECTION, SILENCE, Standing, judge, lifts},
     ledger::{
         ConsentAct, ConsentRecord, Evidence, NewWording, Wording, append, count_requests, find_record, find_request,
-        find_wording, is_confirmed,
+        find_wording, forget_evidence, is_confirmed,
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},

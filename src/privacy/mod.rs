@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 pub use self::{
     erasure::{Erasure, ErasureOrder, TABLES, Treatment},
-    retention::{ForgetDeliveries, PurgeCustomers},
+    retention::{ForgetDeliveries, ForgetEvidence, PurgeCustomers},
 };
 use tokio_util::sync::CancellationToken;
 

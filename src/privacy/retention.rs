@@ -8,6 +8,7 @@ use crate::{
     contacts,
     customers::RESTORABLE,
     database::{self, StoreError},
+    preferences,
     workers::{Done, Job},
 };
 
@@ -17,6 +18,8 @@ const AT_ONCE: u64 = 100;
 const ROWS: u64 = 1_000;
 /// How long what mail servers answered is kept, in months.
 const DELIVERIES_KEPT: Months = Months::new(13);
+/// How long the evidence of a consent is kept once something else was said, in months: three years.
+const EVIDENCE_KEPT: Months = Months::new(36);
 
 /// Erases customers whose deletion can be undone no more.
 #[derive(Debug)]
@@ -54,22 +57,6 @@ impl Job for PurgeCustomers {
 #[derive(Debug)]
 pub struct ForgetDeliveries(pub Privacy);
 
-impl ForgetDeliveries {
-    async fn forget_replies(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let tx = self.0.db.begin_write().await?;
-        let forgotten = contacts::forget_replies(&tx, before, ROWS).await?;
-        database::commit(tx).await?;
-        Ok(forgotten)
-    }
-
-    async fn forget_events(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let tx = self.0.db.begin_write().await?;
-        let forgotten = contacts::forget_deliveries(&tx, before, ROWS).await?;
-        database::commit(tx).await?;
-        Ok(forgotten)
-    }
-}
-
 impl Job for ForgetDeliveries {
     fn id(&self) -> &'static str {
         "forget-deliveries"
@@ -81,26 +68,69 @@ impl Job for ForgetDeliveries {
 
     fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
-            let now = self.0.clock.now();
-            let before = now.checked_sub_months(DELIVERIES_KEPT).unwrap_or(Timestamp::MIN_UTC);
-            let mut replies = 0;
-            while !stop.is_cancelled() {
-                let some = self.forget_replies(before).await?;
-                replies += some;
-                if some < ROWS {
-                    break;
-                }
-            }
-            let mut events = 0;
-            while !stop.is_cancelled() {
-                let some = self.forget_events(before).await?;
-                events += some;
-                if some < ROWS {
-                    break;
-                }
-            }
+            let before = self.0.months_ago(DELIVERIES_KEPT);
+            let replies = self.0.forget(Old::Replies, before, stop).await?;
+            let events = self.0.forget(Old::Deliveries, before, stop).await?;
             let summary = format!("forgot {replies} replies and {events} delivery events");
             Ok(Done { summary, next_time: None })
         })
+    }
+}
+
+/// Forgets who told us what customers said, and what shows it, once nobody relies on it any more.
+#[derive(Debug)]
+pub struct ForgetEvidence(pub Privacy);
+
+impl Job for ForgetEvidence {
+    fn id(&self) -> &'static str {
+        "forget-evidence"
+    }
+
+    fn cron(&self) -> &'static str {
+        "0 47 * * * *"
+    }
+
+    fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
+        Box::pin(async {
+            let before = self.0.months_ago(EVIDENCE_KEPT);
+            let evidence = self.0.forget(Old::Evidence, before, stop).await?;
+            Ok(Done { summary: format!("forgot {evidence} evidence"), next_time: None })
+        })
+    }
+}
+
+/// What is forgotten in time.
+#[derive(Debug, Clone, Copy)]
+enum Old {
+    /// What mail servers answered.
+    Replies,
+    /// What came back.
+    Deliveries,
+    /// What consents rest on.
+    Evidence,
+}
+
+impl Privacy {
+    fn months_ago(&self, months: Months) -> Timestamp {
+        self.clock.now().checked_sub_months(months).unwrap_or(Timestamp::MIN_UTC)
+    }
+
+    /// Forgets in transactions of a size that keeps nobody waiting, until there is no more; answers how many.
+    async fn forget(&self, what: Old, before: Timestamp, stop: &CancellationToken) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        while !stop.is_cancelled() {
+            let tx = self.db.begin_write().await?;
+            let rows = match what {
+                Old::Replies => contacts::forget_replies(&tx, before, ROWS).await?,
+                Old::Deliveries => contacts::forget_deliveries(&tx, before, ROWS).await?,
+                Old::Evidence => preferences::forget_evidence(&tx, before, ROWS).await?,
+            };
+            database::commit(tx).await?;
+            forgotten += rows;
+            if rows < ROWS {
+                break;
+            }
+        }
+        Ok(forgotten)
     }
 }

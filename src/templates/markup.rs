@@ -1,24 +1,39 @@
+use std::borrow::Cow;
+
 use minijinja::{AutoEscape, Error, Output, State, Value, escape_formatter};
 
-/// Writes a value into HTML, text as text. A slash needs no escape there, and links are to be readable for what reads mail.
+/// Writes a value into HTML, text as text.
 pub fn write_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let plain = value.as_str().filter(|_| *state.auto_escape() == AutoEscape::Html && !value.is_safe());
-    let Some(text) = plain else { return escape_formatter(out, state, value) };
-    let mut rest = text;
-    while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-        let (before, after) = rest.split_at(at);
-        let escape = match after.as_bytes()[0] {
-            b'&' => "&amp;",
-            b'<' => "&lt;",
-            b'>' => "&gt;",
-            b'"' => "&quot;",
-            _ => "&#39;",
-        };
-        out.write_str(before)?;
-        out.write_str(escape)?;
-        rest = &after[1..];
+    match value.as_str().filter(|_| *state.auto_escape() == AutoEscape::Html && !value.is_safe()) {
+        Some(text) => Ok(out.write_str(&escape(text))?),
+        None => escape_formatter(out, state, value),
     }
-    Ok(out.write_str(rest)?)
+}
+
+/// Text as it stands in HTML. A slash needs no escape there, and links are to be readable for what reads mail.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    const SPECIAL: [char; 5] = ['&', '<', '>', '"', '\''];
+    if !text.contains(SPECIAL) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped.into()
+}
+
+/// Where something can be added at the end of what is shown: before the last end of a body or a document, whatever its case.
+pub fn end_of_body(html: &str) -> usize {
+    let lower = html.to_ascii_lowercase();
+    lower.rfind("</body").or_else(|| lower.rfind("</html")).unwrap_or(html.len())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::{
 pub use self::{
     inspect::{inspect, sample_of},
     locale::Locale,
-    markup::write_value,
+    markup::{end_of_body, escape, write_value},
     render::{Compiled, Data, RenderError, Rendered},
     template::{Content, NewTemplate, Part, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
     tracking::{Tracking, add_picture, lead_links},

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use url::{Host, Url};
 
+use super::markup::end_of_body;
+
 /// More links than this in one message are left as they are.
 const MOST_LINKS: u16 = 500;
 
@@ -17,9 +19,9 @@ pub struct Tracking {
 }
 
 /// The HTML with every link that can be followed led through `through`, and where each of them leads, in their order. Left alone are
-/// links into the pages of this service, which start with `own`, addresses of mail and telephones, whatever is marked
+/// links that are `own`, addresses of mail and telephones, whatever is marked
 /// `data-no-track`, and what is no plain address on the web: what cannot be understood is never led astray.
-pub fn lead_links(html: &str, own: &str, through: impl Fn(u16) -> String) -> (String, Vec<String>) {
+pub fn lead_links(html: &str, own: impl Fn(&str) -> bool, through: impl Fn(u16) -> String) -> (String, Vec<String>) {
     let (mut led, mut targets, mut done) = (String::with_capacity(html.len() + 256), Vec::new(), 0);
     let mut at = 0;
     while let Some(start) = html[at..].find('<').map(|found| at + found) {
@@ -31,7 +33,7 @@ pub fn lead_links(html: &str, own: &str, through: impl Fn(u16) -> String) -> (St
         at = link.end;
         let number = u16::try_from(targets.len()).unwrap_or(MOST_LINKS);
         let target = link.href.clone().filter(|_| !link.untracked).and_then(|href| target(&html[href]));
-        let target = target.filter(|target| number < MOST_LINKS && !target.starts_with(own));
+        let target = target.filter(|target| number < MOST_LINKS && !own(target));
         if let (Some(target), Some(href)) = (target, link.href) {
             led.push_str(&html[done..href.start]);
             led.push_str(&through(number));
@@ -113,10 +115,8 @@ fn link(html: &str, start: usize) -> Option<Link> {
 /// The HTML with a picture that nobody sees, at its end.
 pub fn add_picture(html: &str, address: &str) -> String {
     let picture = format!("<img src=\"{address}\" width=\"1\" height=\"1\" alt=\"\" style=\"display:block\">");
-    match html.to_ascii_lowercase().rfind("</body>") {
-        Some(end) => format!("{}{picture}{}", &html[..end], &html[end..]),
-        None => format!("{html}{picture}"),
-    }
+    let (before, after) = html.split_at(end_of_body(html));
+    format!("{before}{picture}{after}")
 }
 
 /// Where an attribute leads, if that is a plain address on the web that everybody can reach.
@@ -143,7 +143,11 @@ mod tests {
     use super::*;
 
     fn led(html: &str) -> (String, Vec<String>) {
-        lead_links(html, "https://mail.example.com/", |number| format!("https://mail.example.com/r/{number}"))
+        lead_links(
+            html,
+            |link| link.starts_with("https://mail.example.com/"),
+            |number| format!("https://mail.example.com/r/{number}"),
+        )
     }
 
     #[test]
@@ -194,7 +198,7 @@ mod tests {
         fn nothing_but_addresses_changes(
             html in "(<a |<A\n|href=|[\"'<>=/ aé]|https://shop\\.example/|<!--|-->|<style>|</style>|data-no-track){0,40}"
         ) {
-            let (led, targets) = lead_links(&html, "https://mail.example.com/", |_| "@".to_owned());
+            let (led, targets) = lead_links(&html, |_| false, |_| "@".to_owned());
             let pieces: Vec<&str> = led.split('@').collect();
             prop_assert_eq!(pieces.len(), targets.len() + 1);
             let mut rest = html.as_str();

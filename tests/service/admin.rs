@@ -24,6 +24,7 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
         "expire",
         "forget-requests",
         "forget-deliveries",
+        "forget-evidence",
         "purge-customers",
         "check-senders",
         "watch-senders",

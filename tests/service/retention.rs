@@ -2,8 +2,9 @@
 
 use rapport::rpc::proto::{
     self, Customer, DeleteCustomerRequest, DeliveryEvent, GetCustomerRequest, ListContactAttemptsRequest,
-    ListContactsRequest, ListSuppressionsRequest, ReportDeliveryEventsRequest, UndeleteCustomerRequest, contact,
-    contact_attempt::Outcome, customer, delivery_event::Kind,
+    ListContactsRequest, ListSuppressionsRequest, ReportDeliveryEventsRequest, SetConsentRequest,
+    UndeleteCustomerRequest, contact, contact_attempt::Outcome, customer, delivery_event::Kind,
+    set_consent_request::Decision,
 };
 
 use super::{
@@ -95,4 +96,39 @@ async fn what_mail_servers_answered_is_forgotten_after_thirteen_months_and_the_o
     let request = ListContactsRequest { customer: by_name("anna"), ..Default::default() };
     let contacts = world.contacts.list_contacts(request).await.unwrap().into_inner().contacts;
     assert_eq!(contacts[0].state(), contact::State::UnknownOutcome);
+}
+
+#[tokio::test]
+async fn the_evidence_of_a_consent_is_forgotten_three_years_after_something_else_was_said() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let say = async |world: &mut World, topic: &str, decision: Decision, evidence: &str| {
+        let request = SetConsentRequest {
+            customer: by_name("anna"),
+            topic_id: topic.into(),
+            decision: decision.into(),
+            method: proto::ConsentMethod::WebForm.into(),
+            evidence: evidence.into(),
+            ..Default::default()
+        };
+        world.preferences.set_consent(request).await.unwrap();
+    };
+    say(&mut world, "offers", Decision::Grant, "form 1").await;
+    say(&mut world, "orders", Decision::Grant, "form 2").await;
+    world.advance_to("2028-02-02T09:00:00Z");
+    say(&mut world, "offers", Decision::Withdraw, "form 3").await;
+    let kept = async |world: &mut World| {
+        let request = proto::ListConsentRecordsRequest { customer: by_name("anna"), ..Default::default() };
+        let records = world.preferences.list_consent_records(request).await.unwrap().into_inner().records;
+        assert!(records.iter().all(|record| !record.evidence_digest.is_empty()));
+        records.into_iter().map(|record| record.evidence).collect::<Vec<_>>()
+    };
+    world.advance_to("2031-02-02T09:00:00Z");
+    assert_eq!(world.run_job("forget-evidence").await, "forgot 0 evidence");
+    assert_eq!(kept(&mut world).await, ["form 1", "form 2", "form 3"]);
+    // The grant was relied on until the withdrawal; what holds is relied on still.
+    world.advance_to("2031-02-02T09:00:01Z");
+    assert_eq!(world.run_job("forget-evidence").await, "forgot 1 evidence");
+    assert_eq!(kept(&mut world).await, ["", "form 2", "form 3"]);
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 pub use self::{
     record::{ConsentAct, ConsentRecord, Evidence, Wording},
-    store::{count_requests, erase_evidence, find as find_record, find_request, is_confirmed},
+    store::{count_requests, erase_evidence, find as find_record, find_request, forget_evidence, is_confirmed},
 };
 use super::{PreferenceBook, topics};
 use crate::{

@@ -1,7 +1,10 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveValue::Set,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+    sea_query::{Alias, Expr, ExprTrait, Query},
 };
 
 use super::{
@@ -12,7 +15,7 @@ use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
     ids::{ConsentRecordId, ContactId, CustomerId, TopicId, WordingId},
-    preferences::ConsentMethod,
+    preferences::{ConsentMethod, entity::consent},
     rpc::Page,
     templates::Locale,
 };
@@ -60,6 +63,52 @@ pub async fn insert_evidence(tx: &WriteTx, of: &ConsentRecord, new: &Evidence) -
 pub async fn erase_evidence(tx: &WriteTx, customer: CustomerId) -> Result<u64, StoreError> {
     let evidence = evidence::Entity::delete_many().filter(evidence::Column::CustomerId.eq(customer));
     Ok(evidence.exec(tx).await?.rows_affected)
+}
+
+/// Removes up to `most` of what entries rest on that nobody relies on: the same was said anew, or otherwise, before a moment. What was
+/// said about all topics is relied on for ever. Answers how many.
+pub async fn forget_evidence(tx: &WriteTx, before: Timestamp, most: u64) -> Result<u64, StoreError> {
+    let (old, new) = (Alias::new("old"), Alias::new("new"));
+    let same = |column: record::Column| Expr::col((new.clone(), column)).equals((old.clone(), column));
+    let said_since = Query::select()
+        .expr(Expr::val(1))
+        .from_as(record::Entity, old.clone())
+        .join_as(
+            JoinType::InnerJoin,
+            record::Entity,
+            new.clone(),
+            Condition::all()
+                .add(same(record::Column::CustomerId))
+                .add(same(record::Column::TopicId))
+                .add(same(record::Column::Channel))
+                .add(same(record::Column::DataUse)),
+        )
+        .and_where(
+            Expr::col((old.clone(), record::Column::RecordId)).equals((evidence::Entity, evidence::Column::RecordId)),
+        )
+        .and_where(
+            Expr::col((new.clone(), record::Column::RecordId)).gt(Expr::col((old.clone(), record::Column::RecordId))),
+        )
+        .and_where(Expr::col((new.clone(), record::Column::RecordTime)).lt(before))
+        .to_owned();
+    let stands = Query::select()
+        .expr(Expr::val(1))
+        .from(consent::Entity)
+        .and_where(
+            Expr::col((consent::Entity, consent::Column::RecordId))
+                .equals((evidence::Entity, evidence::Column::RecordId)),
+        )
+        .to_owned();
+    let forgotten = Query::select()
+        .column((evidence::Entity, evidence::Column::RecordId))
+        .from(evidence::Entity)
+        .and_where(Expr::col((evidence::Entity, evidence::Column::CreateTime)).lt(before))
+        .and_where(Expr::exists(said_since))
+        .and_where(Expr::exists(stands).not())
+        .limit(most)
+        .to_owned();
+    let removed = evidence::Entity::delete_many().filter(evidence::Column::RecordId.in_subquery(forgotten));
+    Ok(removed.exec(tx).await?.rows_affected)
 }
 
 /// One entry.
