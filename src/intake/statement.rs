@@ -157,8 +157,9 @@ pub(super) async fn state(
     };
     let record = preferences::append(tx, record, &statement.said.evidence).await?;
     let confirmation_planned = asked_by.is_some();
-    let stands = judgement == Judgement::Outdated || (act == ConsentAct::Request && to_state != ConsentState::Pending);
-    if let (true, Some(current)) = (stands, current) {
+    // What nobody confirmed changes nothing of what was: not even since when it is so, which a withdrawal may ask for that comes late.
+    let unconfirmed = statement.grant && !confirmed && to_state != ConsentState::Pending;
+    if let (true, Some(current)) = (judgement == Judgement::Outdated || unconfirmed, current) {
         return Ok(Stated { consent: current.clone(), canceled: 0, confirmation_planned });
     }
     let consent = Consent {

@@ -4,7 +4,6 @@ use axum::{
     body::Body,
     http::{Response, StatusCode},
 };
-
 use chrono::TimeDelta;
 
 use super::look::{Language, Look};

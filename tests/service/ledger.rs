@@ -451,8 +451,10 @@ async fn a_form_that_nobody_confirmed_lifts_neither_silence_nor_a_complaint() {
     let request = CreateSuppressionRequest { suppression: Some(suppression), ..Default::default() };
     world.preferences.create_suppression(request).await.unwrap();
     world.advance_to("2026-02-03T09:00:00Z");
-    // It holds already, and says nothing of the complaint.
+    // It holds already, says nothing of the complaint, and does not outdo a withdrawal that comes late.
+    let before = consents(&mut world).await;
     assert!(!ask(&mut world, "news").await.confirmation_planned);
+    assert_eq!(consents(&mut world).await, before);
     assert_eq!(blocks(&mut world, "news").await, [BlockReason::Complaint]);
     leave(&mut world, unsubscribe_request::Scope::Everything(true)).await;
     world.advance_to("2026-02-04T09:00:00Z");
