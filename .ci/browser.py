@@ -21,6 +21,7 @@ from pathlib import Path
 
 import grpc
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.select import Select
@@ -218,9 +219,9 @@ class Visit:
         self.click(self.browser.find_element(By.CSS_SELECTOR, f"a[href*='{kind}']"))
 
     def click(self, element):
-        """And the next page is there."""
+        """And the next page is there. While the old one goes, the driver may call its elements neither there nor stale."""
         element.click()
-        WebDriverWait(self.browser, LONGEST_WAIT).until(staleness_of(element))
+        WebDriverWait(self.browser, LONGEST_WAIT, ignored_exceptions=[WebDriverException]).until(staleness_of(element))
 
 
 if __name__ == "__main__":
