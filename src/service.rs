@@ -31,7 +31,7 @@ use crate::{
     events::Events,
     gate::{Gate, WatchSenders},
     inbound::Inbound,
-    intake::Intake,
+    intake::{AdvanceEnrollments, Intake},
     links::Links,
     metrics::Metrics,
     pages::{Guests, Look, Pages, Providers},
@@ -252,7 +252,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     let Ground { db, clock, key, senders, links, lease, metrics } = ground;
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
-    let (bell, breaker) = (Arc::default(), Arc::default());
+    let (bell, journeys, breaker) = (Arc::default(), Arc::default(), Arc::default());
     let dispatcher = Dispatcher::new(Equipment {
         db: db.clone(),
         clock: clock.clone(),
@@ -269,13 +269,16 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         replica: replica(),
         lease: Arc::clone(lease),
         bell: Arc::clone(&bell),
+        journeys: Arc::clone(&journeys),
     });
+    let intake = Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell), Arc::clone(&journeys));
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 9] = [
+    let jobs: [(Arc<dyn Job>, Arc<_>); 10] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
+        (Arc::new(AdvanceEnrollments(intake.clone())), journeys),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
         (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
         (Arc::new(ForgetEvidence(privacy.clone())), Arc::default()),
@@ -297,7 +300,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         templates,
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),
-        intake: Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell)),
+        intake,
         inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), !senders.all_have_return_paths()),
         gate: Gate::new(db.clone(), clock.clone(), key.clone(), senders.clone(), Arc::clone(&breaker)),
         dispatcher,

@@ -227,6 +227,7 @@ pub(super) fn effect(effect: EventEffect) -> proto::CampaignEffect {
     let outcome = match effect.outcome {
         EffectOutcome::Enrolled => campaign_effect::Outcome::Enrolled,
         EffectOutcome::Exited => campaign_effect::Outcome::Exited,
+        EffectOutcome::Advanced => campaign_effect::Outcome::Advanced,
         EffectOutcome::Ignored => campaign_effect::Outcome::Ignored,
     };
     let (due_time, due_local_time) = effect.due.unzip();

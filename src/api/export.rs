@@ -10,8 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
-    Api, campaign_service, contact_service, customer_service, delivery_service, encode, event_service,
-    preference_service, template_service,
+    Api, contact_service, customer_service, delivery_service, encode, event_service, preference_service,
+    template_service,
 };
 use crate::{
     contacts::{Selection, Which},
@@ -144,9 +144,8 @@ impl Reading {
         let mut page = first_page();
         while let Some(asked) = page {
             let found = self.api.0.campaigns.enrollments(None, Some(self.customer_id), &asked).await?;
-            for one in found.rows {
-                let told = record("Enrollment", &campaign_service::encode_enrollment(one))?;
-                self.tell("enrollments", told).await?;
+            for one in self.api.0.enrollments(found.rows).await? {
+                self.tell("enrollments", record("Enrollment", &one)?).await?;
             }
             page = page_after(found.next);
         }

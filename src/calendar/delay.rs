@@ -1,4 +1,4 @@
-use chrono::{Datelike, Days, NaiveTime, SubsecRound, TimeDelta};
+use chrono::{Datelike, NaiveTime, SubsecRound, TimeDelta};
 use serde::{Deserialize, Serialize};
 
 use super::{LocalTime, Weekdays, Zone};
@@ -10,13 +10,13 @@ use crate::clock::Timestamp;
 pub enum Delay {
     /// Exact time.
     Elapsed {
-        /// How long.
+        /// How long; less than nothing is before.
         minutes: i64,
     },
     /// Calendar days on the customer's dates, then a wall-clock time.
     Calendar {
-        /// How many.
-        days: u32,
+        /// How many; fewer than none are days before.
+        days: i32,
         /// When on that day; absent = at the anchor's wall-clock time.
         at: Option<NaiveTime>,
         /// The first such day on or after.
@@ -47,9 +47,9 @@ impl Delay {
             Self::Elapsed { minutes } => Planned { instant: anchor + TimeDelta::minutes(minutes), local: None },
             Self::Calendar { days, at, weekdays } => {
                 let began = zone.local(anchor).trunc_subsecs(0);
-                let mut date = began.date() + Days::new(u64::from(days));
+                let mut date = began.date() + TimeDelta::days(days.into());
                 while !weekdays.allows(date.weekday()) {
-                    date = date + Days::new(1);
+                    date += TimeDelta::days(1);
                 }
                 let local = date.and_time(at.unwrap_or(began.time()));
                 Planned::local(LocalTime(local), zone)
@@ -65,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    fn calendar(days: u32, at: Option<&str>, weekdays: &[&str]) -> Delay {
+    fn calendar(days: i32, at: Option<&str>, weekdays: &[&str]) -> Delay {
         Delay::Calendar {
             days,
             at: at.map(|at| super::super::parse_time_of_day(at).unwrap()),
@@ -96,6 +96,13 @@ mod tests {
     }
 
     #[test]
+    fn days_and_hours_are_counted_back_as_well() {
+        let anchor = "2026-06-08T08:00:00Z";
+        assert_eq!(due(&calendar(-7, Some("09:00"), &[]), anchor, "Europe/Riga"), "2026-06-01T06:00:00+00:00");
+        assert_eq!(due(&Delay::Elapsed { minutes: -120 }, anchor, "Europe/Riga"), "2026-06-08T06:00:00+00:00");
+    }
+
+    #[test]
     fn a_named_weekday_is_the_first_on_or_after() {
         // 2026-06-01 is a Monday.
         let anchor = "2026-06-01T08:00:00Z";
@@ -108,7 +115,7 @@ mod tests {
         fn a_calendar_delay_ends_at_its_wall_clock_time_unless_that_is_skipped(
             which in 0..chrono_tz::TZ_VARIANTS.len(),
             seconds in 0_i64..2_000_000_000,
-            days in 0_u32..400,
+            days in -400_i32..400,
             hour in 0_u32..24,
         ) {
             let zone: Zone = match chrono_tz::TZ_VARIANTS[which].name().parse() {
@@ -119,7 +126,7 @@ mod tests {
             let at = NaiveTime::from_hms_opt(hour, 0, 0).unwrap();
             let planned = Delay::Calendar { days, at: Some(at), weekdays: Weekdays::default() }.after(anchor, zone);
             let asked = planned.local.unwrap().0;
-            prop_assert_eq!(asked.date(), zone.local(anchor).date() + Days::new(u64::from(days)));
+            prop_assert_eq!(asked.date(), zone.local(anchor).date() + TimeDelta::days(days.into()));
             prop_assert_eq!(asked.time(), at);
             prop_assert!(zone.local(planned.instant) >= asked);
         }

@@ -2,13 +2,13 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Action, Anchor, EndCause, Place, Step};
 use crate::{
-    calendar::{Delay, Zone},
+    calendar::Planned,
     clock::Timestamp,
     contacts::{NewContact, Purpose, StepOf},
     database::text_enum,
-    delivery::Channel,
-    ids::{CampaignId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
+    ids::{CampaignId, TemplateId, TopicId},
 };
 
 text_enum! {
@@ -67,6 +67,9 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What ends an enrollment before its last step.
     pub exits: Vec<Exit>,
+    /// What it is for.
+    #[serde(default)]
+    pub goal: Option<Goal>,
     /// After how many hours from its due time a contact is too late.
     pub expire_after_hours: i32,
     /// How many of its contacts go out in a minute at most; none = as fast as the transport.
@@ -108,42 +111,6 @@ pub enum ReentryMode {
     Restart,
 }
 
-/// One step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// Unique in the campaign.
-    pub step_id: String,
-    /// How long it waits.
-    pub delay: Delay,
-    /// From where the wait counts.
-    pub anchor: Anchor,
-    /// What it does.
-    pub action: Action,
-}
-
-/// From where a wait counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Anchor {
-    /// When the event occurred.
-    Trigger,
-    /// When the step before ended.
-    PreviousStep,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Sends a message.
-    Send {
-        /// What it says.
-        template_id: TemplateId,
-        /// Of the template.
-        channel: Channel,
-    },
-}
-
 /// What ends an enrollment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -160,23 +127,15 @@ impl Exit {
     }
 }
 
-/// Where an enrollment stands in its plan, for planning its next contact.
-#[derive(Debug, Clone)]
-pub struct Place<'a> {
-    /// Which campaign.
-    pub campaign_id: &'a CampaignId,
-    /// Which enrollment.
-    pub enrollment_id: EnrollmentId,
-    /// The event that started it.
-    pub event_id: EventId,
-    /// Whose.
-    pub customer_id: CustomerId,
-    /// Where they live.
-    pub zone: Zone,
-    /// When the event that started it occurred.
-    pub trigger_time: Timestamp,
-    /// When the step before ended.
-    pub previous_time: Timestamp,
+/// What a campaign is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goal {
+    /// "noun.verb".
+    pub event_type: String,
+    /// Within how many days after a message it counts as reached by it.
+    pub window_days: u16,
+    /// Reaching it ends the enrollment.
+    pub exit: bool,
 }
 
 impl Plan {
@@ -188,22 +147,65 @@ impl Plan {
 
     /// The templates that it sends.
     pub fn template_ids(&self) -> Vec<TemplateId> {
-        let mut ids: Vec<TemplateId> = self
-            .steps
-            .iter()
-            .map(|step| {
-                let Action::Send { template_id, .. } = &step.action;
-                template_id.clone()
-            })
-            .collect();
+        let sent = |step: &Step| match &step.action {
+            Action::Send { template_id, .. } => Some(template_id.clone()),
+            Action::Wait(_) | Action::Update(_) => None,
+        };
+        let mut ids: Vec<TemplateId> = self.steps.iter().filter_map(sent).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
     }
 
+    /// The topics that its steps withdraw.
+    pub fn withdrawn_topic_ids(&self) -> Vec<TopicId> {
+        let withdrawn = |step: &Step| match &step.action {
+            Action::Update(update) => update.withdraw_topic_id.clone(),
+            Action::Send { .. } | Action::Wait(_) => None,
+        };
+        self.steps.iter().filter_map(withdrawn).collect()
+    }
+
     /// The event types that end its enrollments.
     pub fn exit_types(&self) -> Vec<String> {
-        self.exits.iter().map(|exit| exit.event_type.clone()).collect()
+        let goal = self.goal.iter().filter(|goal| goal.exit).map(|goal| goal.event_type.clone());
+        self.exits.iter().map(|exit| exit.event_type.clone()).chain(goal).collect()
+    }
+
+    /// The event types that end a wait of its enrollments.
+    pub fn waited_for_types(&self) -> impl Iterator<Item = String> + '_ {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Wait(wait) => Some(wait.event_type.clone()),
+            Action::Send { .. } | Action::Update(_) => None,
+        })
+    }
+
+    /// The event types that do something to its enrollments: they end them, or end a wait.
+    pub fn heard_types(&self) -> Vec<String> {
+        let mut types = self.exit_types();
+        types.extend(self.waited_for_types());
+        types.sort_unstable();
+        types.dedup();
+        types
+    }
+
+    /// Why something that happened ends an enrollment about `subject`; none = it does not.
+    pub fn ends_on(&self, subject: &str, event_type: &str, event_subject: &str) -> Option<EndCause> {
+        if self.exits.iter().any(|exit| exit.matches(subject, event_type, event_subject)) {
+            return Some(EndCause::ExitEvent);
+        }
+        let reached = self.goal.as_ref().is_some_and(|goal| goal.exit && goal.event_type == event_type);
+        reached.then_some(EndCause::Goal)
+    }
+
+    /// Whether every step is planned as soon as it is its turn, by nothing but its enrollment.
+    pub fn is_plain(&self) -> bool {
+        self.steps.iter().all(|step| step.is_planned_ahead() && !matches!(step.anchor, Anchor::Field(_)))
+    }
+
+    /// One step.
+    pub fn step(&self, step_id: &str) -> Option<&Step> {
+        self.steps.iter().find(|step| step.step_id == step_id)
     }
 
     /// The step after one.
@@ -212,15 +214,12 @@ impl Plan {
         self.steps.get(place + 1)
     }
 
-    /// The contact of a step.
-    pub fn contact(&self, step: &Step, purpose: Purpose, place: &Place<'_>) -> NewContact {
-        let anchor = match step.anchor {
-            Anchor::Trigger => place.trigger_time,
-            Anchor::PreviousStep => place.previous_time,
+    /// The contact of a step that sends something at a moment; none of another step.
+    pub fn contact(&self, step: &Step, purpose: Purpose, place: &Place<'_>, planned: Planned) -> Option<NewContact> {
+        let Action::Send { template_id, channel } = &step.action else {
+            return None;
         };
-        let planned = step.delay.after(anchor, place.zone);
-        let Action::Send { template_id, channel } = &step.action;
-        NewContact {
+        Some(NewContact {
             customer_id: place.customer_id,
             step: Some(StepOf {
                 campaign_id: place.campaign_id.clone(),
@@ -238,7 +237,7 @@ impl Plan {
             expire_time: planned.instant + chrono::TimeDelta::hours(i64::from(self.expire_after_hours)),
             planned,
             zone: place.zone,
-        }
+        })
     }
 }
 
@@ -259,6 +258,8 @@ pub struct PlanChange {
     pub steps: Option<Vec<Step>>,
     /// All exits.
     pub exits: Option<Vec<Exit>>,
+    /// What it is for, or nothing any more.
+    pub goal: Option<Option<Goal>>,
     /// When a contact is too late.
     pub expire_after_hours: Option<i32>,
     /// How many contacts go out in a minute at most.
@@ -280,6 +281,7 @@ impl Plan {
         set(&mut self.reentry, change.reentry);
         set(&mut self.steps, change.steps);
         set(&mut self.exits, change.exits);
+        set(&mut self.goal, change.goal);
         set(&mut self.expire_after_hours, change.expire_after_hours);
         set(&mut self.max_per_minute, change.max_per_minute);
     }

@@ -50,7 +50,7 @@ pub mod version {
         pub version: i32,
         #[sea_orm(column_type = "JsonBinary")]
         pub plan: Json,
-        /// The event types that end its enrollments, each between bars: "|order.refunded|order.canceled|". None = written before
+        /// The event types that end its enrollments or a wait of theirs, each between bars: "|order.refunded|order.canceled|". None = written before
         /// there was this column, and not known.
         #[sea_orm(column_type = "Text", nullable)]
         pub exit_types: Option<String>,
@@ -66,7 +66,7 @@ pub mod version {
 pub mod enrollment {
     use super::*;
     use crate::{
-        campaigns::{EndCause, EnrollmentState},
+        campaigns::{EndCause, EnrollmentState, Waits},
         contacts::Purpose,
         ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
     };
@@ -80,7 +80,7 @@ pub mod enrollment {
         pub campaign_id: CampaignId,
         pub campaign_version: i32,
         pub customer_id: CustomerId,
-        pub event_id: EventId,
+        pub event_id: Option<EventId>,
         #[sea_orm(column_type = "Text")]
         pub entry_key: String,
         #[sea_orm(column_type = "Text")]
@@ -99,6 +99,38 @@ pub mod enrollment {
         pub next_time: Option<DateTimeUtc>,
         pub start_time: DateTimeUtc,
         pub end_time: Option<DateTimeUtc>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub waits: Option<Waits>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub next_local_time: Option<String>,
+        /// None = written before there was this column.
+        pub previous_time: Option<DateTimeUtc>,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod passed_step {
+    use super::*;
+    use crate::{
+        campaigns::StepOutcome,
+        ids::{EnrollmentId, EventId},
+    };
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "passed_steps")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub enrollment_id: EnrollmentId,
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub step_id: String,
+        #[sea_orm(column_type = "Text")]
+        pub outcome: StepOutcome,
+        pub event_id: Option<EventId>,
+        pub end_time: DateTimeUtc,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -118,6 +150,7 @@ mod tests {
         migrated.check(campaign::Entity).await;
         migrated.check(version::Entity).await;
         migrated.check(enrollment::Entity).await;
+        migrated.check(passed_step::Entity).await;
         migrated.end().await;
     }
 }

@@ -3,6 +3,7 @@
 mod campaign;
 pub mod enrollments;
 mod entity;
+mod step;
 mod store;
 
 use std::{
@@ -12,17 +13,16 @@ use std::{
 
 use self::store::PlanIs;
 pub use self::{
-    campaign::{
-        Action, Anchor, Campaign, CampaignState, Exit, Place, Plan, PlanChange, Reentry, ReentryMode, Step, Trigger,
-    },
-    enrollments::{EndCause, Enrollment, EnrollmentState},
+    campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode, Trigger},
+    enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
+    step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Wait},
     store::{limits, paused, triggered_by},
 };
 use crate::{
     clock::Clock,
     contacts::Purpose,
-    database::{self, Database, StoreError, WriteTx},
-    ids::{CampaignId, CustomerId},
+    database::{self, Connection, Database, StoreError, WriteTx},
+    ids::{CampaignId, CustomerId, EnrollmentId},
     preferences,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
     templates,
@@ -202,6 +202,14 @@ impl Campaigns {
         Ok(PageOf::from_rows(rows, page, |enrollment| enrollment.enrollment_id.to_string()))
     }
 
+    /// What became of the steps of these enrollments that had no contact.
+    pub async fn passed_steps(
+        &self,
+        ids: &[EnrollmentId],
+    ) -> Result<HashMap<EnrollmentId, Vec<PassedStep>>, StoreError> {
+        enrollments::passed(self.db.reader(), ids).await
+    }
+
     async fn switch(
         &self,
         id: &CampaignId,
@@ -244,11 +252,19 @@ impl Campaigns {
     }
 }
 
+/// A version of a campaign's plan.
+pub async fn plan(db: &impl Connection, key: (CampaignId, i32)) -> Result<Option<Plan>, StoreError> {
+    Ok(store::plans(db, vec![key.clone()]).await?.remove(&key))
+}
+
 /// The purpose that the plan's topic gives it; its templates must be there.
 async fn check_references(tx: &WriteTx, plan: &Plan) -> Result<Purpose, Fault> {
     let topic = preferences::find_open_topic(tx, &plan.topic_id).await?;
     for id in plan.template_ids() {
         templates::find_latest(tx, &id).await?;
+    }
+    for id in plan.withdrawn_topic_ids() {
+        preferences::find_topic(tx, &id).await?;
     }
     Ok(topic.purpose)
 }

@@ -36,7 +36,7 @@ pub async fn save(tx: &WriteTx, changed: &Campaign, plan: PlanIs) -> Result<(), 
         PlanIs::ChangedDraft => {
             version::Entity::update_many()
                 .col_expr(version::Column::Plan, Expr::val(json(&changed.plan)?))
-                .col_expr(version::Column::ExitTypes, Expr::val(exit_types(&changed.plan)))
+                .col_expr(version::Column::ExitTypes, Expr::val(heard_types(&changed.plan)))
                 .filter(version::Column::CampaignId.eq(changed.campaign_id.clone()))
                 .filter(version::Column::Version.eq(changed.version))
                 .exec(tx)
@@ -179,7 +179,7 @@ async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
         campaign_id: Set(of.campaign_id.clone()),
         version: Set(of.version),
         plan: Set(json(&of.plan)?),
-        exit_types: Set(Some(exit_types(&of.plan))),
+        exit_types: Set(Some(heard_types(&of.plan))),
         create_time: Set(of.update_time),
     };
     version::Entity::insert(row).exec_without_returning(tx).await?;
@@ -202,8 +202,8 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
     }
 }
 
-fn exit_types(plan: &Plan) -> String {
-    format!("|{}|", plan.exit_types().join("|"))
+fn heard_types(plan: &Plan) -> String {
+    format!("|{}|", plan.heard_types().join("|"))
 }
 
 fn json(plan: &Plan) -> Result<serde_json::Value, StoreError> {

@@ -249,8 +249,8 @@ pub struct StepOf {
     pub enrollment_id: EnrollmentId,
     /// Which step.
     pub step_id: String,
-    /// The event that started the enrollment.
-    pub event_id: EventId,
+    /// The event that started the enrollment; none = a date or an audience did.
+    pub event_id: Option<EventId>,
 }
 
 /// A contact that is to be planned.

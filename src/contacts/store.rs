@@ -218,7 +218,7 @@ pub(super) type StepColumns = (Option<CampaignId>, Option<EnrollmentId>, Option<
 
 /// The step that a contact is of, if it is of one.
 pub(super) fn step((campaign_id, enrollment_id, step_id, event_id): StepColumns) -> Option<StepOf> {
-    Some(StepOf { campaign_id: campaign_id?, enrollment_id: enrollment_id?, step_id: step_id?, event_id: event_id? })
+    Some(StepOf { campaign_id: campaign_id?, enrollment_id: enrollment_id?, step_id: step_id?, event_id })
 }
 
 fn block(
@@ -240,7 +240,7 @@ fn row(contact: &Contact) -> contact::ActiveModel {
         campaign_id: Set(step.map(|step| step.campaign_id.clone())),
         enrollment_id: Set(step.map(|step| step.enrollment_id)),
         step_id: Set(step.map(|step| step.step_id.clone())),
-        event_id: Set(step.map(|step| step.event_id)),
+        event_id: Set(step.and_then(|step| step.event_id)),
         topic_id: Set(contact.topic_id.clone()),
         purpose: Set(contact.purpose),
         channel: Set(contact.channel),

@@ -221,6 +221,16 @@ pub async fn change_locked(
     Ok(after)
 }
 
+/// Whether a customer holds no more than a customer may.
+pub fn fits(customer: &Customer) -> bool {
+    check_size(customer).is_ok()
+}
+
+/// Writes the attributes and tags of locked customers back, in the caller's transaction.
+pub async fn save_profiles(tx: &WriteTx, changed: &[&Customer]) -> Result<(), StoreError> {
+    store::save_profiles(tx, changed).await
+}
+
 /// What a customer holds after many changes has the limits that one request has.
 fn check_size(customer: &Customer) -> Result<(), Fault> {
     let mut violations = Violations::default();

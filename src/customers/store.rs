@@ -3,7 +3,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use sea_orm::{
     ActiveValue::Set,
     ColumnTrait, ConnectionTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, OnConflict},
+    sea_query::{Expr, ExprTrait, IntoIden, OnConflict, Query, TableRef, ValueTuple},
 };
 use serde_json::{Map, Value};
 
@@ -19,6 +19,9 @@ use crate::{
     ids::{AddressId, CustomerId},
     rpc::Page,
 };
+
+/// How many rows a statement names at most.
+const AT_ONCE: usize = 500;
 
 /// Whom a key names, living or not; an e-mail address names the living only.
 pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
@@ -196,6 +199,29 @@ pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(
             .exec(tx)
             .await?;
         save_addresses(tx, after).await?;
+    }
+    Ok(())
+}
+
+/// Writes the attributes and tags of customers back.
+pub async fn save_profiles(tx: &WriteTx, changed: &[&Customer]) -> Result<(), StoreError> {
+    let given = |place: u8| Expr::col(("given", format!("column{place}")));
+    for some in changed.chunks(AT_ONCE) {
+        let row = |of: &&Customer| {
+            let (attributes, tags) = (Value::Object(of.attributes.clone()), Value::from(of.tags.clone()));
+            let (id, time, revision) = (of.customer_id.into(), of.update_time.into(), of.revision.into());
+            ValueTuple::Many(vec![id, attributes.into(), tags.into(), time, revision])
+        };
+        let update = Query::update()
+            .table(customer::Entity)
+            .from(TableRef::ValuesList(some.iter().map(row).collect(), "given".into_iden()))
+            .value(customer::Column::Attributes, given(2))
+            .value(customer::Column::Tags, given(3))
+            .value(customer::Column::UpdateTime, given(4))
+            .value(customer::Column::Revision, given(5))
+            .and_where(Expr::col((customer::Entity, customer::Column::CustomerId)).equals(("given", "column1")))
+            .to_owned();
+        tx.execute(&update).await?;
     }
     Ok(())
 }

@@ -56,9 +56,8 @@ pub use self::{
     schedule::{Due, NewMessage, Planned},
 };
 use crate::{
-    campaigns::Plans,
+    campaigns::{Plans, enrollments::Advanced},
     clock::Clock,
-    contacts::Contact,
     database::{Database, StoreError},
     delivery::{Breaker, Transport},
     links::Links,
@@ -105,6 +104,8 @@ pub struct Equipment {
     pub lease: Arc<Lease>,
     /// Wakes this worker.
     pub bell: Arc<Bell>,
+    /// Wakes whoever brings enrollments on.
+    pub journeys: Arc<Bell>,
 }
 
 /// Sends what is due.
@@ -148,10 +149,9 @@ impl Dispatcher {
         self.of.bell.ring();
     }
 
-    fn ring_for(&self, planned: &[Contact]) {
-        for contact in planned {
-            self.of.bell.ring_for(contact.due_time);
-        }
+    fn ring_for(&self, next: &Advanced) {
+        next.contacts.iter().for_each(|contact| self.of.bell.ring_for(contact.due_time));
+        next.timer.iter().for_each(|due| self.of.journeys.ring_for(*due));
     }
 }
 

@@ -106,6 +106,8 @@ text_enum! {
         Enrolled = "enrolled",
         /// An enrollment ended.
         Exited = "exited",
+        /// A wait of an enrollment ended.
+        Advanced = "advanced",
         /// The trigger, but the customer does not enter.
         Ignored = "ignored",
     }
@@ -120,7 +122,7 @@ pub struct EventEffect {
     pub outcome: EffectOutcome,
     /// Why it was ignored, or what ended.
     pub detail: String,
-    /// The enrollment that began or ended.
+    /// The enrollment that began, ended or went on.
     pub enrollment_id: Option<EnrollmentId>,
     /// The contact that was planned.
     pub contact_id: Option<ContactId>,

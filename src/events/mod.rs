@@ -8,7 +8,9 @@ mod store;
 pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Occurrence},
     money::{Money, MoneyError},
-    store::{effects, erase, find_by_key, insert, insert_effects, latest_effect, load, occurrences_after},
+    store::{
+        effects, erase, find_by_key, happened_since, insert, insert_effects, latest_effect, load, occurrences_after,
+    },
 };
 use std::collections::HashMap;
 

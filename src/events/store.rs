@@ -96,6 +96,25 @@ pub async fn occurrences_after(
     Ok(rows.into_iter().map(occurrence).collect())
 }
 
+/// What happened to these customers after a moment, of these types; the earliest first.
+pub async fn happened_since(
+    tx: &WriteTx,
+    customers: &[CustomerId],
+    types: &[String],
+    after: Timestamp,
+) -> Result<Vec<Event>, StoreError> {
+    if types.is_empty() || customers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = event::Entity::find()
+        .filter(event::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(event::Column::EventType.is_in(types.iter().map(String::as_str)))
+        .filter(event::Column::OccurTime.gt(after))
+        .order_by_asc(event::Column::OccurTime)
+        .order_by_asc(event::Column::EventId);
+    query.all(tx).await?.into_iter().map(domain).collect()
+}
+
 /// Keeps what an event did.
 pub async fn insert_effects(tx: &WriteTx, event_id: EventId, effects: &[EventEffect]) -> Result<(), StoreError> {
     if effects.is_empty() {

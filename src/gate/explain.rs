@@ -4,9 +4,11 @@ use std::fmt::Write;
 
 use super::{Case, Check, Facts, Gate, RULES, Verdict, decide, instant, lines};
 use crate::{
-    campaigns::{Campaign, CampaignState, Enrollment, enrollments},
+    calendar::Zone,
+    campaigns::{self, Action, Campaign, CampaignState, Enrollment, EnrollmentState, Waits, enrollments},
     clock::Timestamp,
     contacts::{self, Attempt, Block, BlockReason, Contact, ContactState, Decision},
+    customers,
     delivery::Channel,
     events::{self, EffectOutcome},
     ids::CustomerId,
@@ -76,13 +78,19 @@ impl Gate {
         at: Option<Timestamp>,
     ) -> Result<Explained, Fault> {
         let db = self.db.reader();
-        if let Some(contact) = contacts::find_latest(db, &campaign.campaign_id, customer_id).await? {
-            return self.explain(contact, at).await;
-        }
         let enrollment = enrollments::between(db, &campaign.campaign_id, customer_id).await?.pop();
+        let ahead = match enrollment.as_ref().filter(|one| one.waits.is_some()) {
+            Some(waiting) => Some(self.waits(waiting).await?),
+            None => None,
+        };
+        if let Some(contact) = contacts::find_latest(db, &campaign.campaign_id, customer_id).await? {
+            let explained = self.explain(contact, at).await?;
+            let summary = [explained.summary].into_iter().chain(ahead).collect::<Vec<_>>().join(" ");
+            return Ok(Explained { summary, ..explained });
+        }
         let effect = events::latest_effect(db, customer_id, &campaign.campaign_id).await?;
         let summary = match (enrollment, effect) {
-            (Some(enrollment), _) => ended_before_contact(&enrollment),
+            (Some(enrollment), _) => ahead.unwrap_or_else(|| ended_before_contact(&enrollment)),
             (None, Some((event_id, effect))) if effect.outcome == EffectOutcome::Ignored => {
                 format!("Event {event_id} did not enter {}: {}.", campaign.campaign_id, effect.detail)
             }
@@ -90,6 +98,27 @@ impl Gate {
         };
         let contactability = self.contactability(customer_id, &campaign.plan.topic_id, Channel::Email, at).await?;
         Ok(Explained { summary, checks: contactability.checks, next_allowed_time: None, contact: None })
+    }
+
+    /// What an enrollment waits for at a step without a contact, in a sentence.
+    async fn waits(&self, enrollment: &Enrollment) -> Result<String, Fault> {
+        let db = self.db.reader();
+        let customer = customers::find(db, enrollment.customer_id).await?;
+        let zone = preferences::zone(db, customer.and_then(|customer| customer.time_zone)).await?;
+        let key = (enrollment.campaign_id.clone(), enrollment.campaign_version);
+        let plan = campaigns::plan(db, key).await?;
+        let step_id = enrollment.next_step_id.as_deref().unwrap_or_default();
+        let step = plan.as_ref().and_then(|plan| plan.step(step_id));
+        let until = enrollment.next_time.map(|time| local(zone, time)).unwrap_or_default();
+        let what = match (enrollment.waits, step.map(|step| &step.action)) {
+            (Some(Waits::Event), Some(Action::Wait(wait))) => {
+                let about = if wait.same_subject { " about the same subject" } else { "" };
+                format!("waits for {}{about}, until {until} at most", wait.event_type)
+            }
+            (Some(Waits::Field), _) => "waits for the field to be read that says when it is due".to_owned(),
+            _ => format!("is due at {until}"),
+        };
+        Ok(format!("{step_id} of {} {what}.", enrollment.campaign_id))
     }
 
     /// What would stand in a contact's way if it were due now.
@@ -196,17 +225,24 @@ impl Told<'_> {
     }
 
     fn local(&self, time: Timestamp) -> String {
-        let zone = self.case.zone();
-        format!("{} ({} {})", instant(time), zone.local(time).format("%Y-%m-%d %H:%M"), zone.name())
+        local(self.case.zone(), time)
     }
+}
+
+fn local(zone: Zone, time: Timestamp) -> String {
+    format!("{} ({} {})", instant(time), zone.local(time).format("%Y-%m-%d %H:%M"), zone.name())
 }
 
 fn ended_before_contact(enrollment: &Enrollment) -> String {
     let cause = enrollment.end_cause.map_or(String::new(), |cause| format!(" by {cause}"));
-    format!(
-        "Event {} entered {}, but the enrollment ended{cause} before anything was planned.",
-        enrollment.event_id, enrollment.campaign_id
-    )
+    let entered = match enrollment.event_id {
+        Some(event_id) => format!("Event {event_id} entered {}", enrollment.campaign_id),
+        None => format!("The customer entered {}", enrollment.campaign_id),
+    };
+    if enrollment.state == EnrollmentState::Completed {
+        return format!("{entered}, and went through it without a message.");
+    }
+    format!("{entered}, but the enrollment ended{cause} before anything was planned.")
 }
 
 fn never_met(campaign: &Campaign) -> String {

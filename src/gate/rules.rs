@@ -251,7 +251,8 @@ fn not_expired(case: &Case<'_>, now: Timestamp) -> Option<Block> {
 
 /// A completed enrollment does not matter: a step of it waits only because an operator has it sent again.
 fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    let (state, cause, _) = case.enrollment.filter(|(state, ..)| *state == EnrollmentState::Exited)?;
+    let over = |state| matches!(state, EnrollmentState::Exited | EnrollmentState::Stopped);
+    let (state, cause, _) = case.enrollment.filter(|(state, ..)| over(*state))?;
     let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
     Some(block(BlockReason::Exited, Effect::Cancel, format!("its enrollment is {state}{cause}")))
 }

@@ -1,4 +1,4 @@
-use super::{Intake, called_off, check_waits};
+use super::{Intake, TRIES, called_off, check_waits};
 use crate::{
     campaigns::enrollments,
     clock::Timestamp,
@@ -9,8 +9,6 @@ use crate::{
     rpc::{Answered, Fault, Reason, Reply, RequestKey, check_etag},
 };
 
-/// How often a transaction that got in another's way is tried.
-const TRIES: usize = 5;
 /// How many rows a statement names at most.
 const AT_ONCE: usize = 500;
 /// How many of the contacts an answer names.
@@ -54,12 +52,10 @@ impl Intake {
         }
         check_waits(&contact, "canceled")?;
         contacts::cancel(&tx, CallOff::Contact(id), &canceled(reason), now).await?;
-        let planned = enrollments::advance(&tx, &self.plans, contact.step.as_slice(), now).await?;
+        let next = enrollments::advance(&tx, &self.plans, contact.step.as_slice(), now).await?;
         let contact = contacts::find(&tx, id).await?;
         database::commit(tx).await?;
-        for next in planned {
-            self.dispatcher.ring_for(next.due_time);
-        }
+        self.ring_for_next(&next);
         Ok(contact)
     }
 
@@ -97,14 +93,15 @@ impl Intake {
         if batch.validate_only {
             return Ok(Reply::fresh(BatchCanceled { matched, canceled: 0, sample }));
         }
-        let first_due = self.call_off(&tx, &which, matched, &canceled(&batch.reason), now).await?;
+        let first = self.call_off(&tx, &which, matched, &canceled(&batch.reason), now).await?;
         let done = BatchCanceled { matched, canceled: matched, sample };
         if let Some(key) = key {
             key.finish(&tx, done.resource(batch.which.customer_id), &[done.matched, done.canceled]).await?;
         }
         database::commit(tx).await?;
-        if let Some(due) = first_due {
+        if let Some(due) = first {
             self.dispatcher.ring_for(due);
+            self.journeys.ring_for(due);
         }
         Ok(Reply::fresh(done))
     }
@@ -124,8 +121,8 @@ impl Intake {
         }
         let mut first_due = None;
         for some in steps.chunks(AT_ONCE) {
-            let planned = enrollments::advance(tx, &self.plans, some, now).await?;
-            first_due = planned.iter().map(|next| next.due_time).chain(first_due).min();
+            let next = enrollments::advance(tx, &self.plans, some, now).await?;
+            first_due = next.contacts.iter().map(|one| one.due_time).chain(next.timer).chain(first_due).min();
         }
         Ok(first_due)
     }

@@ -87,6 +87,7 @@ impl Intake {
             database::commit(tx).await?
         }
         self.dispatcher.ring();
+        self.journeys.ring();
         Ok(Reply::fresh(updated))
     }
 
@@ -121,9 +122,10 @@ impl Intake {
             let expire_time = if keeps_expiry { contact.expire_time } else { planned.instant + patience };
             contacts::replan(tx, contact.contact_id, planned, zone.name(), expire_time, now).await?;
             if let Some(step) = contact.step {
-                enrollments::replan(tx, step.enrollment_id, &step.step_id, planned.instant).await?;
+                enrollments::replan(tx, step.enrollment_id, planned.instant).await?;
             }
         }
+        enrollments::replan_timers(tx, id, zone).await?;
         Ok(())
     }
 }

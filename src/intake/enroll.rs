@@ -1,16 +1,19 @@
-//! What an event does to campaigns: exits first, then new enrollments.
+//! What an event does to campaigns: exits first, then waits, then new enrollments.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Intake, called_off};
+use super::{
+    Intake, called_off,
+    journeys::{Travelled, Zones},
+};
 use crate::{
     calendar::{LocalTime, Zone},
     campaigns::{
-        self, EndCause, Enrollment, EnrollmentState, Place, Plan,
+        self, EndCause, Enrollment, EnrollmentState, Plan,
         enrollments::{self, Applicant, Concerned, Entry},
     },
     clock::Timestamp,
-    contacts::{self, BlockReason, CallOff, Contact, Purpose},
+    contacts::{self, BlockReason, CallOff, ContactState, Purpose},
     database::WriteTx,
     events::{self, EffectOutcome, Event, EventEffect, Occurrence},
     ids::{CampaignId, EnrollmentId},
@@ -32,7 +35,6 @@ struct Started<'a> {
 struct Entries {
     restarts: Vec<EnrollmentId>,
     enrollments: Vec<Enrollment>,
-    contacts: Vec<Contact>,
 }
 
 impl Intake {
@@ -53,22 +55,83 @@ impl Intake {
             enrollments::related(tx, event.customer_id, &body.event_type, applicant(event), &entering).await?;
         let followed = related.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
         let followed = self.plans.load(tx, followed).await?;
+        let zones = Zones { known: HashMap::new(), home: zone };
 
         let mut effects = exit(tx, event, &mut related, &followed, now).await?;
+        effects.extend(self.end_waits(tx, event, &mut related, &followed, &zones, now).await?);
         let mut entries = Entries::default();
+        let first_entry = effects.len();
         for (campaign_id, version, purpose) in &triggered {
             let Some(plan) = started.get(&(campaign_id.clone(), *version)) else {
                 continue;
             };
             let campaign = Started { campaign_id, version: *version, purpose: *purpose, plan };
-            effects.push(enter(tx, &campaign, event, &related, zone, now, &mut entries).await?);
+            effects.push(enter(tx, &campaign, event, &related, now, &mut entries).await?);
         }
         let detail = format!("{} {} started it again", body.event_type, event.event_id);
         end(tx, entries.restarts, EndCause::Restarted, &detail, now).await?;
-        enrollments::insert(tx, &entries.enrollments).await?;
-        contacts::insert(tx, &entries.contacts).await?;
+        let travelled = self.travel(tx, entries.enrollments, &zones, now).await?;
+        enrollments::insert(tx, &travelled.enrollments).await?;
+        self.arrive(tx, &travelled, now).await?;
+        effects[first_entry..].iter_mut().for_each(|effect| tell_next(effect, &travelled, zone));
         Ok(effects)
     }
+
+    /// Ends the waits that the event is what they wait for, and brings those enrollments on.
+    async fn end_waits(
+        &self,
+        tx: &WriteTx,
+        event: &Event,
+        related: &mut [Enrollment],
+        plans: &FollowedPlans,
+        zones: &Zones,
+        now: Timestamp,
+    ) -> Result<Vec<EventEffect>, Fault> {
+        let listens = |one: &&Enrollment| {
+            let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version));
+            let hears = |plan: &Arc<Plan>| plan.waited_for_types().any(|heard| heard == event.body.event_type);
+            one.state == EnrollmentState::Active && one.waits.is_some() && plan.is_some_and(hears)
+        };
+        let waiting: Vec<Enrollment> = related.iter().filter(listens).cloned().collect();
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let travelled = self.travel(tx, waiting, zones, now).await?;
+        enrollments::save(tx, &travelled.enrollments).await?;
+        self.arrive(tx, &travelled, now).await?;
+        for one in &travelled.enrollments {
+            related.iter_mut().filter(|old| old.enrollment_id == one.enrollment_id).for_each(|old| *old = one.clone());
+        }
+        let ended = travelled.passed.iter().filter(|passed| passed.event_id == Some(event.event_id));
+        let effect = |passed: &campaigns::PassedStep| {
+            let of = travelled.enrollments.iter().find(|one| one.enrollment_id == passed.enrollment_id)?;
+            let mut effect = EventEffect {
+                campaign_id: of.campaign_id.clone(),
+                outcome: EffectOutcome::Advanced,
+                detail: format!("{} waited for it", passed.step_id),
+                enrollment_id: Some(of.enrollment_id),
+                contact_id: None,
+                due: None,
+            };
+            tell_next(&mut effect, &travelled, zones.home);
+            Some(effect)
+        };
+        Ok(ended.filter_map(effect).collect())
+    }
+}
+
+/// Says what comes next in the enrollment of an effect, and when.
+fn tell_next(effect: &mut EventEffect, travelled: &Travelled, zone: Zone) {
+    let Some(one) = travelled.enrollments.iter().find(|one| Some(one.enrollment_id) == effect.enrollment_id) else {
+        return;
+    };
+    let of_enrollment = |contact: &&contacts::Contact| {
+        contact.state == ContactState::Scheduled
+            && contact.step.as_ref().is_some_and(|step| step.enrollment_id == one.enrollment_id)
+    };
+    effect.contact_id = travelled.contacts.iter().find(of_enrollment).map(|contact| contact.contact_id);
+    let local = |due: Timestamp| format!("{} {}", LocalTime(zone.local(due)), zone.name());
+    effect.due = one.next_time.map(|due| (due, local(due)));
 }
 
 /// Ends the enrollments that the event is an exit of, each by the plan that it follows.
@@ -81,17 +144,16 @@ async fn exit(
 ) -> Result<Vec<EventEffect>, Fault> {
     let body = &event.body;
     let exits = |one: &Enrollment| {
-        let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version));
-        one.state == EnrollmentState::Active
-            && one.trigger_time < body.occur_time
-            && plan.is_some_and(|plan| {
-                plan.exits.iter().any(|exit| exit.matches(&one.subject, &body.event_type, &body.subject))
-            })
+        let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version))?;
+        let is_after = one.state == EnrollmentState::Active && one.hears_from() < body.occur_time;
+        plan.ends_on(&one.subject, &body.event_type, &body.subject).filter(|_| is_after)
     };
     let detail = format!("{} {} ended its enrollment", body.event_type, event.event_id);
-    let mut effects = Vec::new();
-    for one in related.iter_mut().filter(|one| exits(one)) {
-        one.state = EnrollmentState::Exited;
+    let (mut effects, mut ended) = (Vec::new(), HashMap::<_, Vec<EnrollmentId>>::new());
+    for one in related.iter_mut() {
+        let Some(cause) = exits(one) else { continue };
+        one.end(EnrollmentState::Exited, Some(cause), now);
+        ended.entry(cause).or_default().push(one.enrollment_id);
         effects.push(EventEffect {
             campaign_id: one.campaign_id.clone(),
             outcome: EffectOutcome::Exited,
@@ -101,8 +163,9 @@ async fn exit(
             due: None,
         });
     }
-    let ids = effects.iter().filter_map(|effect| effect.enrollment_id).collect();
-    end(tx, ids, EndCause::ExitEvent, &detail, now).await?;
+    for (cause, ids) in ended {
+        end(tx, ids, cause, &detail, now).await?;
+    }
     Ok(effects)
 }
 
@@ -112,7 +175,6 @@ async fn enter(
     campaign: &Started<'_>,
     event: &Event,
     related: &[Enrollment],
-    zone: Zone,
     now: Timestamp,
     entries: &mut Entries,
 ) -> Result<EventEffect, Fault> {
@@ -134,25 +196,14 @@ async fn enter(
     };
     let mut enrollment = begin(campaign, event, entry_key, now);
     effect.enrollment_id = Some(enrollment.enrollment_id);
-    if let Some(exit) = earlier_exit(tx, campaign.plan, event).await? {
-        enrollment.state = EnrollmentState::Exited;
-        enrollment.end_cause = Some(EndCause::ExitEvent);
-        enrollment.end_time = Some(now);
-        entries.enrollments.push(enrollment);
-        let detail = format!("{} {} had arrived before it", exit.event_type, exit.event_id);
-        return Ok(EventEffect { outcome: EffectOutcome::Exited, detail, ..effect });
-    }
-    if let Some(step) = campaign.plan.steps.first() {
-        let contact = campaign.plan.contact(step, campaign.purpose, &place(&enrollment, zone)).plan(now);
-        enrollment.next_step_id = Some(step.step_id.clone());
-        enrollment.next_time = Some(contact.due_time);
-        let local = format!("{} {}", LocalTime(zone.local(contact.due_time)), zone.name());
-        effect.due = Some((contact.due_time, local));
-        effect.contact_id = Some(contact.contact_id);
-        entries.contacts.push(contact);
+    effect.outcome = EffectOutcome::Enrolled;
+    if let Some((exit, cause)) = earlier_exit(tx, campaign.plan, event).await? {
+        enrollment.end(EnrollmentState::Exited, Some(cause), now);
+        effect.detail = format!("{} {} had arrived before it", exit.event_type, exit.event_id);
+        effect.outcome = EffectOutcome::Exited;
     }
     entries.enrollments.push(enrollment);
-    Ok(EventEffect { outcome: EffectOutcome::Enrolled, ..effect })
+    Ok(effect)
 }
 
 fn applicant(event: &Event) -> Applicant<'_> {
@@ -165,7 +216,7 @@ fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestam
         campaign_id: campaign.campaign_id.clone(),
         campaign_version: campaign.version,
         customer_id: event.customer_id,
-        event_id: event.event_id,
+        event_id: Some(event.event_id),
         entry_key,
         subject: event.body.subject.clone(),
         topic_id: campaign.plan.topic_id.clone(),
@@ -175,30 +226,23 @@ fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestam
         end_cause: None,
         next_step_id: None,
         next_time: None,
+        next_local: None,
+        waits: None,
+        previous_time: event.body.occur_time,
         start_time: now,
         end_time: None,
     }
 }
 
-fn place(enrollment: &Enrollment, zone: Zone) -> Place<'_> {
-    Place {
-        campaign_id: &enrollment.campaign_id,
-        enrollment_id: enrollment.enrollment_id,
-        event_id: enrollment.event_id,
-        customer_id: enrollment.customer_id,
-        zone,
-        trigger_time: enrollment.trigger_time,
-        previous_time: enrollment.trigger_time,
-    }
-}
-
 /// An exit that occurred after this trigger and arrived before it.
-async fn earlier_exit(tx: &WriteTx, plan: &Plan, event: &Event) -> Result<Option<Occurrence>, Fault> {
+async fn earlier_exit(tx: &WriteTx, plan: &Plan, event: &Event) -> Result<Option<(Occurrence, EndCause)>, Fault> {
     let body = &event.body;
     let later = events::occurrences_after(tx, event.customer_id, &plan.exit_types(), body.occur_time).await?;
-    let ends =
-        |one: &Occurrence| plan.exits.iter().any(|exit| exit.matches(&body.subject, &one.event_type, &one.subject));
-    Ok(later.into_iter().find(ends))
+    let ends = |one: Occurrence| {
+        let cause = plan.ends_on(&body.subject, &one.event_type, &one.subject)?;
+        Some((one, cause))
+    };
+    Ok(later.into_iter().find_map(ends))
 }
 
 async fn end(tx: &WriteTx, ids: Vec<EnrollmentId>, cause: EndCause, detail: &str, now: Timestamp) -> Result<(), Fault> {

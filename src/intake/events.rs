@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Intake;
+use super::{Intake, TRIES};
 use crate::{
     calendar::Zone,
     clock::Timestamp,
@@ -16,8 +16,6 @@ use crate::{
     rpc::{Fault, Reason},
 };
 
-/// How often a transaction that got in another's way is tried.
-const TRIES: usize = 5;
 /// How many events of a batch share a transaction: enough to share its cost, few enough to keep others waiting only shortly.
 const CHUNK: usize = 100;
 /// After how long a transaction ends although its events are not all recorded, as others wait for it.
@@ -162,6 +160,7 @@ impl Intake {
     fn ring_for(&self, recorded: &Recorded) {
         if let Some((due, _)) = recorded.effects.iter().filter_map(|effect| effect.due.as_ref()).min() {
             self.dispatcher.ring_for(*due);
+            self.journeys.ring_for(*due);
         }
     }
 }

@@ -9,10 +9,12 @@ mod consents;
 mod customers;
 mod enroll;
 mod events;
+mod journeys;
 mod reschedule;
 mod resolve;
 mod returned;
 mod statement;
+mod stop;
 
 use std::sync::Arc;
 
@@ -21,11 +23,12 @@ pub use self::{
     consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
+    journeys::AdvanceEnrollments,
     returned::{object_to_marketing, opt_out},
     statement::{Said, Stated, Statement},
 };
 use crate::{
-    campaigns::Plans,
+    campaigns::{Plans, enrollments::Advanced},
     clock::Clock,
     contacts::{Block, BlockReason, Contact, ContactState, Effect},
     database::Database,
@@ -33,6 +36,9 @@ use crate::{
     tokens::SecretKey,
     workers::Bell,
 };
+
+/// How often a transaction that got in another's way is tried.
+const TRIES: usize = 5;
 
 /// Records facts.
 #[derive(Debug, Clone)]
@@ -42,12 +48,27 @@ pub struct Intake {
     key: SecretKey,
     plans: Plans,
     dispatcher: Arc<Bell>,
+    journeys: Arc<Bell>,
 }
 
 impl Intake {
-    /// Records into a database, and rings when something is due earlier than the dispatcher expects.
-    pub fn new(db: Database, clock: Clock, key: SecretKey, plans: Plans, dispatcher: Arc<Bell>) -> Self {
-        Self { db, clock, key, plans, dispatcher }
+    /// Records into a database, and rings when something is due earlier than the dispatcher, or whoever brings enrollments on,
+    /// expects.
+    pub fn new(
+        db: Database,
+        clock: Clock,
+        key: SecretKey,
+        plans: Plans,
+        dispatcher: Arc<Bell>,
+        journeys: Arc<Bell>,
+    ) -> Self {
+        Self { db, clock, key, plans, dispatcher, journeys }
+    }
+
+    /// Rings for what comes after steps that have ended, once it can be seen.
+    fn ring_for_next(&self, next: &Advanced) {
+        next.contacts.iter().for_each(|contact| self.dispatcher.ring_for(contact.due_time));
+        next.timer.iter().for_each(|due| self.journeys.ring_for(*due));
     }
 }
 

@@ -69,6 +69,7 @@ pub const TABLES: &[(&str, Treatment)] = &[
     ("event_effects", Treatment::Emptied),
     ("events", Treatment::Emptied),
     ("external_ids", Treatment::Removed),
+    ("passed_steps", Treatment::Impersonal("what became of steps, by ids that name nobody any more")),
     ("pauses", Treatment::Impersonal("what operators paused")),
     ("preferences", Treatment::Removed),
     ("rates", Treatment::Impersonal("when the next message of a limited kind may go out")),

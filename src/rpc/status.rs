@@ -102,6 +102,7 @@ fn code(reason: Reason) -> Code {
         | Reason::TemplateNotFound
         | Reason::CampaignNotFound
         | Reason::ContactNotFound
+        | Reason::EnrollmentNotFound
         | Reason::JobNotFound
         | Reason::SenderNotFound
         | Reason::SuppressionNotFound
@@ -126,6 +127,7 @@ fn code(reason: Reason) -> Code {
         | Reason::CampaignNotDraft
         | Reason::CampaignNotActive
         | Reason::ContactNotScheduled
+        | Reason::EnrollmentNotActive
         | Reason::ContactNotInDoubt
         | Reason::ContactExpired
         | Reason::CountMismatch
@@ -149,6 +151,7 @@ fn kind(reason: Reason) -> &'static str {
         "TEMPLATE" => "template",
         "CAMPAIGN" => "campaign",
         "CONTACT" | "DEDUPE" => "contact",
+        "ENROLLMENT" => "enrollment",
         "SENDER" => "sender",
         "SUPPRESSION" => "suppression",
         "WORDING" => "wording",

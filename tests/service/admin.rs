@@ -22,6 +22,7 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
         "dispatch",
         "recover",
         "expire",
+        "advance-enrollments",
         "forget-requests",
         "forget-deliveries",
         "forget-evidence",

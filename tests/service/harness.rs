@@ -177,6 +177,20 @@ impl World {
         self.run_job("dispatch").await;
     }
 
+    /// Moves the clock and has everything done and sent that is due by then, step by step.
+    pub async fn live_until(&mut self, moment_text: &str) {
+        self.advance_to(moment_text);
+        self.live().await;
+    }
+
+    /// Has everything done and sent that is due now, and what follows from it.
+    pub async fn live(&mut self) {
+        for _ in 0..3 {
+            self.run_job("advance-enrollments").await;
+            self.dispatch().await;
+        }
+    }
+
     /// Runs a job; answers what it did.
     pub async fn run_job(&mut self, job_id: &str) -> String {
         let request = proto::RunJobRequest { job_id: job_id.to_owned() };
@@ -563,7 +577,33 @@ pub fn campaign(id: &str, topic: &str, steps: Vec<proto::Step>) -> Campaign {
 /// A step that sends a template.
 pub fn step(id: &str, delay: proto::Delay, template: &str) -> proto::Step {
     let send = proto::SendAction { template_id: template.to_owned() };
-    proto::Step { step_id: id.to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) }
+    proto::Step {
+        step_id: id.to_owned(),
+        delay: Some(delay),
+        action: Some(proto::step::Action::Send(send)),
+        ..Default::default()
+    }
+}
+
+/// A step that waits for an event.
+pub fn wait_step(id: &str, event_type: &str, timeout_hours: i32) -> proto::Step {
+    let wait = proto::WaitAction { event_type: event_type.to_owned(), timeout_hours, ..Default::default() };
+    proto::Step {
+        step_id: id.to_owned(),
+        delay: Some(after_hours(0)),
+        action: Some(proto::step::Action::Wait(wait)),
+        ..Default::default()
+    }
+}
+
+/// A step that changes the customer.
+pub fn update_step(id: &str, update: proto::UpdateAction) -> proto::Step {
+    proto::Step {
+        step_id: id.to_owned(),
+        delay: Some(after_hours(0)),
+        action: Some(proto::step::Action::Update(update)),
+        ..Default::default()
+    }
 }
 
 /// So many hours later.

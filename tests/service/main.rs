@@ -20,6 +20,7 @@ mod events;
 mod exits;
 mod export;
 mod inbound;
+mod journeys;
 mod ledger;
 mod mail;
 mod pages;

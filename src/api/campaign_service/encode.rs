@@ -4,8 +4,8 @@ use super::super::encode;
 use crate::{
     calendar::Delay,
     campaigns::{
-        Action, Anchor, Campaign, CampaignState, EndCause, Enrollment, EnrollmentState, Exit, ReentryMode, Step,
-        Trigger,
+        Action, Anchor, Campaign, CampaignState, EndCause, Enrollment, EnrollmentState, Exit, Goal, IfPast, PassedStep,
+        ReentryMode, Step, StepOutcome, Trigger, Update, Wait, Waits,
     },
     contacts::{BlockReason, ContactState, Tally},
     rpc::{
@@ -39,6 +39,7 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(step).collect(),
         exits: of.plan.exits.into_iter().map(exit).collect(),
+        goal: of.plan.goal.map(goal),
         policy: Some(proto::CampaignPolicy {
             expire_after_hours: of.plan.expire_after_hours,
             max_per_minute: of.plan.max_per_minute.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
@@ -52,6 +53,10 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
     }
 }
 
+fn goal(of: Goal) -> proto::Goal {
+    proto::Goal { event_type: of.event_type, window_days: of.window_days.into(), exit: of.exit }
+}
+
 fn step(of: Step) -> proto::Step {
     let length = match of.delay {
         Delay::Elapsed { minutes } => delay::Length::Elapsed(proto::Elapsed {
@@ -59,43 +64,80 @@ fn step(of: Step) -> proto::Step {
             minutes: i32::try_from(minutes % 60).unwrap_or(0),
         }),
         Delay::Calendar { days, at, weekdays } => delay::Length::Calendar(proto::CalendarDelay {
-            days: i32::try_from(days).unwrap_or(i32::MAX),
+            days,
             at: at.map(|at| at.format("%H:%M").to_string()).unwrap_or_default(),
             weekdays: weekdays.names(),
         }),
     };
-    let anchor = match of.anchor {
-        Anchor::Trigger => delay::Anchor::Trigger,
-        Anchor::PreviousStep => delay::Anchor::PreviousStep,
+    let (anchor, field) = match of.anchor {
+        Anchor::Trigger => (delay::Anchor::Trigger, String::new()),
+        Anchor::PreviousStep => (delay::Anchor::PreviousStep, String::new()),
+        Anchor::Field(path) => (delay::Anchor::Field, path.to_string()),
     };
-    let Action::Send { template_id, .. } = of.action;
-    proto::Step {
-        step_id: of.step_id,
-        delay: Some(proto::Delay { length: Some(length), anchor: anchor.into() }),
-        action: Some(proto::step::Action::Send(proto::SendAction { template_id: template_id.to_string() })),
+    let if_past = match of.if_past {
+        _ if anchor != delay::Anchor::Field => delay::IfPast::Unspecified,
+        IfPast::Skip => delay::IfPast::Skip,
+        IfPast::SendNow => delay::IfPast::SendNow,
+    };
+    let action = match of.action {
+        Action::Send { template_id, .. } => {
+            proto::step::Action::Send(proto::SendAction { template_id: template_id.to_string() })
+        }
+        Action::Wait(of) => proto::step::Action::Wait(wait(of)),
+        Action::Update(of) => proto::step::Action::Update(update(of)),
+    };
+    let delay = proto::Delay { length: Some(length), anchor: anchor.into(), field, if_past: if_past.into() };
+    proto::Step { step_id: of.step_id, delay: Some(delay), action: Some(action) }
+}
+
+fn wait(of: Wait) -> proto::WaitAction {
+    proto::WaitAction {
+        event_type: of.event_type,
+        same_subject: of.same_subject,
+        timeout_hours: of.timeout_hours,
+        exit_on_timeout: of.exit_on_timeout,
+    }
+}
+
+fn update(of: Update) -> proto::UpdateAction {
+    proto::UpdateAction {
+        set_attributes: encode::object(&of.set_attributes),
+        add_tags: of.add_tags,
+        remove_tags: of.remove_tags,
+        withdraw_topic_id: of.withdraw_topic_id.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
 /// A customer inside a follow-up.
-pub(in crate::api) fn enrollment(of: Enrollment) -> proto::Enrollment {
+pub(in crate::api) fn enrollment(of: Enrollment, passed: Vec<PassedStep>) -> proto::Enrollment {
     let state = match of.state {
         EnrollmentState::Active => proto::enrollment::State::Active,
         EnrollmentState::Completed => proto::enrollment::State::Completed,
         EnrollmentState::Exited => proto::enrollment::State::Exited,
+        EnrollmentState::Stopped => proto::enrollment::State::Stopped,
     };
     let cause = match of.end_cause {
         None => proto::enrollment::EndCause::Unspecified,
         Some(EndCause::ExitEvent) => proto::enrollment::EndCause::ExitEvent,
+        Some(EndCause::Goal) => proto::enrollment::EndCause::Goal,
         Some(EndCause::OptOut) => proto::enrollment::EndCause::OptOut,
         Some(EndCause::CustomerDeleted) => proto::enrollment::EndCause::CustomerDeleted,
+        Some(EndCause::WaitTimeout) => proto::enrollment::EndCause::WaitTimeout,
         Some(EndCause::Restarted) => proto::enrollment::EndCause::Restarted,
+        Some(EndCause::Operator) => proto::enrollment::EndCause::Operator,
+    };
+    let waiting = match of.waits {
+        None => proto::enrollment::Waiting::Unspecified,
+        Some(Waits::Field) => proto::enrollment::Waiting::ForField,
+        Some(Waits::Delay) => proto::enrollment::Waiting::ForTime,
+        Some(Waits::Event) => proto::enrollment::Waiting::ForEvent,
     };
     proto::Enrollment {
         enrollment_id: of.enrollment_id.to_string(),
         campaign_id: of.campaign_id.to_string(),
         campaign_version: of.campaign_version,
         customer_id: of.customer_id.to_string(),
-        event_id: of.event_id.to_string(),
+        event_id: of.event_id.map(|id| id.to_string()).unwrap_or_default(),
         subject: of.subject,
         state: state.into(),
         end_cause: cause.into(),
@@ -103,6 +145,23 @@ pub(in crate::api) fn enrollment(of: Enrollment) -> proto::Enrollment {
         next_time: of.next_time.map(encode::time),
         start_time: Some(encode::time(of.start_time)),
         end_time: of.end_time.map(encode::time),
+        waiting: waiting.into(),
+        passed_steps: passed.into_iter().map(passed_step).collect(),
+    }
+}
+
+fn passed_step(of: PassedStep) -> proto::PassedStep {
+    let outcome = match of.outcome {
+        StepOutcome::Reached => proto::passed_step::Outcome::Reached,
+        StepOutcome::TimedOut => proto::passed_step::Outcome::TimedOut,
+        StepOutcome::Done => proto::passed_step::Outcome::Done,
+        StepOutcome::Skipped => proto::passed_step::Outcome::Skipped,
+    };
+    proto::PassedStep {
+        step_id: of.step_id,
+        outcome: outcome.into(),
+        event_id: of.event_id.map(|id| id.to_string()).unwrap_or_default(),
+        end_time: Some(encode::time(of.end_time)),
     }
 }
 

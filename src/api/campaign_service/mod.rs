@@ -2,29 +2,29 @@
 
 mod encode;
 mod plan;
+mod steps;
 
 use tonic::{Request, Response, Status, async_trait};
 
-pub(super) use self::encode::enrollment as encode_enrollment;
-
-use super::{Api, answer, decode, open};
+use super::{Api, Parts, answer, decode, open};
 use crate::{
+    campaigns::Enrollment,
     ids::CampaignId,
     rpc::{
         Fault, Mask, Violations,
         proto::{
-            ActivateCampaignRequest, ActivateCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
+            self, ActivateCampaignRequest, ActivateCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
             DeleteCampaignRequest, DeleteCampaignResponse, GetCampaignRequest, GetCampaignResponse,
             GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignsRequest, ListCampaignsResponse,
             ListEnrollmentsRequest, ListEnrollmentsResponse, PauseCampaignRequest, PauseCampaignResponse,
-            ResumeCampaignRequest, ResumeCampaignResponse, UpdateCampaignRequest, UpdateCampaignResponse,
-            campaign_service_server::CampaignService,
+            ResumeCampaignRequest, ResumeCampaignResponse, StopEnrollmentRequest, StopEnrollmentResponse,
+            UpdateCampaignRequest, UpdateCampaignResponse, campaign_service_server::CampaignService,
         },
     },
 };
 
 const CAN_CHANGE: &[&str] =
-    &["display_name", "description", "topic_id", "event", "reentry", "steps", "exits", "policy"];
+    &["display_name", "description", "topic_id", "event", "reentry", "steps", "exits", "goal", "policy"];
 const OUTPUT_ONLY: &[&str] =
     &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
 
@@ -160,8 +160,32 @@ impl CampaignService for Api {
         let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEnrollmentsResponse {
             next_page_token: self.0.pages.seal("ListEnrollments", &selection, found.next.as_deref()),
-            enrollments: found.rows.into_iter().map(encode::enrollment).collect(),
+            enrollments: self.0.enrollments(found.rows).await?,
         }))
+    }
+
+    async fn stop_enrollment(
+        &self,
+        request: Request<StopEnrollmentRequest>,
+    ) -> Result<Response<StopEnrollmentResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let reason = decode::line(&mut violations, "reason", &message.reason, 500);
+        let id = decode::parse(&mut violations, "enrollmentId", &message.enrollment_id);
+        let stopped = self.0.intake.stop_enrollment(violations.finish(id)?, &reason).await?;
+        Ok(Response::new(StopEnrollmentResponse { enrollment: self.0.enrollments(vec![stopped]).await?.pop() }))
+    }
+}
+
+impl Parts {
+    /// Enrollments with what became of their steps.
+    pub(super) async fn enrollments(&self, rows: Vec<Enrollment>) -> Result<Vec<proto::Enrollment>, Fault> {
+        let ids: Vec<_> = rows.iter().map(|one| one.enrollment_id).collect();
+        let mut passed = self.campaigns.passed_steps(&ids).await?;
+        let encoded = rows.into_iter().map(|one| {
+            let passed = passed.remove(&one.enrollment_id).unwrap_or_default();
+            encode::enrollment(one, passed)
+        });
+        Ok(encoded.collect())
     }
 }
 

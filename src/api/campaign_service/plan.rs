@@ -2,22 +2,24 @@
 
 use std::num::NonZeroU32;
 
-use super::super::{decode, event_service::event_type};
+use super::{
+    super::{decode, event_service::event_type},
+    steps::steps,
+};
 use crate::{
-    calendar::{Delay, parse_time_of_day},
-    campaigns::{Action, Anchor, Exit, Plan, PlanChange, Reentry, ReentryMode, Step, Trigger},
-    delivery::Channel,
-    ids::is_slug,
+    campaigns::{Exit, Goal, Plan, PlanChange, Reentry, ReentryMode, Trigger},
     rpc::{
         Violations,
-        proto::{self, campaign, delay, reentry, step},
+        proto::{self, campaign, reentry},
     },
 };
 
 /// After how many hours a contact is too late, unless said otherwise.
 const PATIENCE: i32 = 72;
 const MOST_PER_MINUTE: i32 = 1_000_000;
-const MOST_DAYS: i32 = 3_650;
+pub(super) const MOST_DAYS: i32 = 3_650;
+/// Within how many days a goal counts as reached by a message, unless said otherwise.
+const WINDOW: u16 = 14;
 
 /// The fields that a mask names. Whatever a plan cannot do without is noted when it is missing.
 pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: impl Fn(&str) -> bool) -> PlanChange {
@@ -52,6 +54,9 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
     if named("exits") {
         change.exits = Some(exits(violations, &of.exits));
     }
+    if named("goal") {
+        change.goal = Some(of.goal.map(|of| goal(violations, &of)));
+    }
     if named("policy") {
         let policy = of.policy.unwrap_or_default();
         let hours =
@@ -74,6 +79,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         reentry: change.reentry?,
         steps: change.steps?,
         exits: change.exits?,
+        goal: change.goal?,
         expire_after_hours: change.expire_after_hours?,
         max_per_minute: change.max_per_minute?,
     })
@@ -91,76 +97,12 @@ fn reentry(violations: &mut Violations, of: proto::Reentry) -> Reentry {
     Reentry { mode, cooldown_days: u16::try_from(days).unwrap_or(0) }
 }
 
-fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
-    if !(1..=50).contains(&steps.len()) {
-        violations.add("campaign.steps", "must be 1 to 50");
-    }
-    let mut decoded: Vec<Step> = Vec::new();
-    for (place, of) in steps.iter().enumerate().take(50) {
-        let path = format!("campaign.steps[{place}]");
-        if !is_slug(&of.step_id, 1) {
-            violations.add(format!("{path}.stepId"), "must be 1 to 63 characters of a-z, 0-9 and \"-\"");
-        } else if decoded.iter().any(|earlier| earlier.step_id == of.step_id) {
-            violations.add(format!("{path}.stepId"), "comes twice");
-        }
-        let delay = delay(violations, &format!("{path}.delay"), of.delay.as_ref());
-        let anchor = anchor(violations, &path, of.delay.as_ref(), place);
-        let action = match &of.action {
-            Some(step::Action::Send(send)) => {
-                let template_id = decode::parse(violations, format_args!("{path}.send.templateId"), &send.template_id);
-                template_id.map(|template_id| Action::Send { template_id, channel: Channel::Email })
-            }
-            None => {
-                violations.add(format!("{path}.send"), "is required: what the step does");
-                None
-            }
-        };
-        if let (Some(delay), Some(action)) = (delay, action) {
-            decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, action });
-        }
-    }
-    decoded
-}
-
-fn anchor(violations: &mut Violations, path: &str, of: Option<&proto::Delay>, place: usize) -> Anchor {
-    let number = of.map_or(0, |delay| delay.anchor);
-    let anchor: Option<delay::Anchor> = decode::choice(violations, format_args!("{path}.delay.anchor"), number);
-    match anchor {
-        Some(delay::Anchor::PreviousStep) if place == 0 => {
-            violations.add(format!("{path}.delay.anchor"), "the first step has none before it");
-            Anchor::Trigger
-        }
-        Some(delay::Anchor::Trigger) => Anchor::Trigger,
-        Some(delay::Anchor::PreviousStep) => Anchor::PreviousStep,
-        Some(delay::Anchor::Unspecified) | None if place == 0 => Anchor::Trigger,
-        Some(delay::Anchor::Unspecified) | None => Anchor::PreviousStep,
-    }
-}
-
-fn delay(violations: &mut Violations, path: &str, of: Option<&proto::Delay>) -> Option<Delay> {
-    match of.and_then(|delay| delay.length.as_ref()) {
-        Some(delay::Length::Elapsed(elapsed)) => {
-            let most = MOST_DAYS * 24;
-            let hours = decode::between(violations, format_args!("{path}.elapsed.hours"), elapsed.hours, 0, most);
-            let minutes =
-                decode::between(violations, format_args!("{path}.elapsed.minutes"), elapsed.minutes, 0, most * 60);
-            let together = i64::from(hours) * 60 + i64::from(minutes);
-            if together > i64::from(most) * 60 {
-                violations.add(format!("{path}.elapsed"), format!("must be at most {MOST_DAYS} days together"));
-            }
-            Some(Delay::Elapsed { minutes: together })
-        }
-        Some(delay::Length::Calendar(calendar)) => {
-            let days = decode::between(violations, format_args!("{path}.calendar.days"), calendar.days, 0, MOST_DAYS);
-            let at = (!calendar.at.is_empty())
-                .then(|| violations.take(format!("{path}.calendar.at"), parse_time_of_day(&calendar.at)));
-            let weekdays = decode::weekdays(violations, format_args!("{path}.calendar.weekdays"), &calendar.weekdays)?;
-            Some(Delay::Calendar { days: u32::try_from(days).unwrap_or(0), at: at.flatten(), weekdays })
-        }
-        None => {
-            violations.add(path, "is required: elapsed or calendar");
-            None
-        }
+fn goal(violations: &mut Violations, of: &proto::Goal) -> Goal {
+    let days = decode::between(violations, "campaign.goal.windowDays", of.window_days, 0, 365);
+    Goal {
+        event_type: event_type(violations, "campaign.goal.eventType", &of.event_type),
+        window_days: u16::try_from(days).ok().filter(|days| *days > 0).unwrap_or(WINDOW),
+        exit: of.exit,
     }
 }
 
@@ -186,6 +128,7 @@ pub(super) fn is_set(campaign: &proto::Campaign, path: &str) -> bool {
         "reentry" => campaign.reentry.is_some(),
         "steps" => !campaign.steps.is_empty(),
         "exits" => !campaign.exits.is_empty(),
+        "goal" => campaign.goal.is_some(),
         _ => campaign.policy.is_some(),
     }
 }

@@ -1,7 +1,8 @@
 use chrono::TimeDelta;
 
-use super::super::{Reentry, ReentryMode};
+use super::super::{Place, Reentry, ReentryMode};
 use crate::{
+    calendar::{LocalTime, Zone},
     clock::Timestamp,
     contacts::Purpose,
     database::text_enum,
@@ -17,6 +18,8 @@ text_enum! {
         Completed = "completed",
         /// Ended before its last step.
         Exited = "exited",
+        /// An operator ended it before its last step.
+        Stopped = "stopped",
     }
 }
 
@@ -25,13 +28,60 @@ text_enum! {
     EndCause {
         /// An exit event.
         ExitEvent = "exit_event",
+        /// The goal was reached.
+        Goal = "goal",
         /// A withdrawal, an objection, silence.
         OptOut = "opt_out",
         /// The customer was deleted.
         CustomerDeleted = "customer_deleted",
+        /// It waited for something in vain.
+        WaitTimeout = "wait_timeout",
         /// A newer event started it again.
         Restarted = "restarted",
+        /// An operator.
+        Operator = "operator",
     }
+}
+
+text_enum! {
+    /// What an enrollment waits for that is at a step without a contact.
+    Waits {
+        /// That somebody reads the field that says when the step is due.
+        Field = "field",
+        /// That the step is due.
+        Delay = "delay",
+        /// That something happens, or that it is too late for it.
+        Event = "event",
+    }
+}
+
+text_enum! {
+    /// What became of a step without a contact.
+    StepOutcome {
+        /// What it waited for happened.
+        Reached = "reached",
+        /// It waited in vain.
+        TimedOut = "timed_out",
+        /// The customer was changed.
+        Done = "done",
+        /// It was left out.
+        Skipped = "skipped",
+    }
+}
+
+/// A step without a contact that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedStep {
+    /// Of which enrollment.
+    pub enrollment_id: EnrollmentId,
+    /// Which.
+    pub step_id: String,
+    /// What became of it.
+    pub outcome: StepOutcome,
+    /// The event that ended it.
+    pub event_id: Option<EventId>,
+    /// When it ended.
+    pub end_time: Timestamp,
 }
 
 /// One customer inside a follow-up.
@@ -45,8 +95,8 @@ pub struct Enrollment {
     pub campaign_version: i32,
     /// Who.
     pub customer_id: CustomerId,
-    /// The event that started it.
-    pub event_id: EventId,
+    /// The event that started it; none = a date or an audience did.
+    pub event_id: Option<EventId>,
     /// What makes it the only one of its kind.
     pub entry_key: String,
     /// What that event was about.
@@ -63,12 +113,45 @@ pub struct Enrollment {
     pub end_cause: Option<EndCause>,
     /// The step that waits.
     pub next_step_id: Option<String>,
-    /// When that step was planned for.
+    /// When that step was planned for; where it waits for an event, until when.
     pub next_time: Option<Timestamp>,
+    /// The wall-clock time from which that was worked out, for a step without a contact.
+    pub next_local: Option<LocalTime>,
+    /// What that step waits for; none = its contact.
+    pub waits: Option<Waits>,
+    /// When the step before ended.
+    pub previous_time: Timestamp,
     /// When it began.
     pub start_time: Timestamp,
     /// When it ended.
     pub end_time: Option<Timestamp>,
+}
+
+impl Enrollment {
+    /// Its place in its plan.
+    pub fn place(&self, zone: Zone) -> Place<'_> {
+        Place {
+            campaign_id: &self.campaign_id,
+            enrollment_id: self.enrollment_id,
+            event_id: self.event_id,
+            customer_id: self.customer_id,
+            zone,
+            trigger_time: self.trigger_time,
+            previous_time: self.previous_time,
+        }
+    }
+
+    /// From when on what happens can concern it.
+    pub fn hears_from(&self) -> Timestamp {
+        // A date may lie ahead of its first step.
+        if self.event_id.is_some() { self.trigger_time } else { self.start_time }
+    }
+
+    /// Ends it: nothing more is to come.
+    pub fn end(&mut self, state: EnrollmentState, cause: Option<EndCause>, now: Timestamp) {
+        (self.state, self.end_cause, self.end_time) = (state, cause, Some(now));
+        (self.next_step_id, self.next_time, self.next_local, self.waits) = (None, None, None, None);
+    }
 }
 
 /// An event that asks to enter a campaign.
@@ -155,7 +238,7 @@ mod tests {
             campaign_id: "check-in".parse().unwrap(),
             campaign_version: 1,
             customer_id: CustomerId::generate(),
-            event_id,
+            event_id: Some(event_id),
             entry_key,
             subject: subject.into(),
             topic_id: "after-sales".parse().unwrap(),
@@ -165,6 +248,9 @@ mod tests {
             end_cause,
             next_step_id: None,
             next_time: None,
+            next_local: None,
+            waits: None,
+            previous_time: day(trigger),
             start_time: day(trigger),
             end_time: None,
         }

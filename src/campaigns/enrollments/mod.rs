@@ -1,77 +1,86 @@
 //! Customers inside follow-ups: who enters, what comes next, what ends it.
 
 mod enrollment;
+mod journey;
+mod passed;
 mod store;
 
 use std::collections::HashMap;
 
 pub use self::{
-    enrollment::{Applicant, EndCause, Enrollment, EnrollmentState, Entry},
-    store::{Concerned, between, end, erase, insert, list as page_of, related, standings},
+    enrollment::{Applicant, EndCause, Enrollment, EnrollmentState, Entry, PassedStep, StepOutcome, Waits},
+    journey::{Course, Known, begin, go_on},
+    passed::{insert as insert_passed, of as passed},
+    store::{
+        Concerned, between, due, end, erase, find, first_due, insert, list as page_of, lock, lock_active, related,
+        save, standings,
+    },
 };
-use super::{Place, Plans};
+use super::Plans;
 use crate::{
-    calendar::Zone,
+    calendar::{Planned, Zone},
     clock::Timestamp,
     contacts::{self, Contact, StepOf},
     customers,
     database::{StoreError, WriteTx},
-    ids::EnrollmentId,
+    ids::{CustomerId, EnrollmentId},
     preferences,
 };
 
+/// What comes after steps that have ended.
+#[derive(Debug, Default)]
+pub struct Advanced {
+    /// What is planned.
+    pub contacts: Vec<Contact>,
+    /// When the first of the steps without a contact waits for something to be done.
+    pub timer: Option<Timestamp>,
+}
+
 /// Plans what comes after steps that have ended, in the transaction that ends them: the next step's contact, or the end of the
-/// enrollment. A step that was sent and one that was held back are followed alike. Answers the planned contacts.
-pub async fn advance(
-    tx: &WriteTx,
-    plans: &Plans,
-    ended: &[StepOf],
-    now: Timestamp,
-) -> Result<Vec<Contact>, StoreError> {
+/// enrollment. A step that was sent and one that was held back are followed alike. A step that must be judged, or that is no
+/// message, is left to whoever does that when it is due.
+pub async fn advance(tx: &WriteTx, plans: &Plans, ended: &[StepOf], now: Timestamp) -> Result<Advanced, StoreError> {
     if ended.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Advanced::default());
     }
     let steps: HashMap<_, _> = ended.iter().map(|step| (step.enrollment_id, &step.step_id)).collect();
     let ids: Vec<_> = steps.keys().copied().collect();
     let mut waiting = store::lock_active(tx, &ids).await?;
-    waiting.retain(|one| one.next_step_id.as_ref() == steps.get(&one.enrollment_id).copied());
+    waiting.retain(|one| one.waits.is_none() && one.next_step_id.as_ref() == steps.get(&one.enrollment_id).copied());
 
     let plans = plans.load(tx, waiting.iter().map(|one| (one.campaign_id.clone(), one.campaign_version))).await?;
-    let plan_of = |one: &Enrollment| plans.get(&(one.campaign_id.clone(), one.campaign_version));
-    let next_step = |one: &Enrollment| plan_of(one)?.step_after(one.next_step_id.as_deref()?);
-    let go_on = waiting.iter().filter(|one| next_step(one).is_some());
-    let zones = customers::zones(tx, &go_on.map(|one| one.customer_id).collect::<Vec<_>>()).await?;
+    let zones = customers::zones(tx, &waiting.iter().map(|one| one.customer_id).collect::<Vec<_>>()).await?;
     let home = preferences::policy(tx).await?.time_zone;
-    let (mut done, mut moves, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
-    for one in &waiting {
+    let (mut contacts, mut over) = (Vec::new(), Vec::new());
+    for one in &mut waiting {
         let zone = zones.get(&one.customer_id).copied().unwrap_or(home);
-        let (Some(plan), Some(step)) = (plan_of(one), next_step(one)) else {
-            done.push(one.enrollment_id);
-            continue;
-        };
-        let contact = plan.contact(step, one.purpose, &place(one, zone, now)).plan(now);
-        moves.push((one.enrollment_id, step.step_id.clone(), contact.due_time));
-        contacts.push(contact);
+        match plans.get(&(one.campaign_id.clone(), one.campaign_version)) {
+            Some(plan) => {
+                let course = journey::follow(one, plan, zone, now);
+                contacts.extend(course.contacts);
+                over.extend(course.passed);
+            }
+            None => one.end(EnrollmentState::Completed, None, now),
+        }
     }
     contacts::insert(tx, &contacts).await?;
-    store::complete(tx, &done, now).await?;
-    store::move_on(tx, &moves).await?;
-    Ok(contacts)
+    insert_passed(tx, &over).await?;
+    store::save(tx, &waiting).await?;
+    let timer = waiting.iter().filter(|one| one.waits.is_some()).filter_map(|one| one.next_time).min();
+    Ok(Advanced { contacts, timer })
 }
 
-/// Notes another moment for the step that waits.
-pub async fn replan(tx: &WriteTx, id: EnrollmentId, step_id: &str, due: Timestamp) -> Result<(), StoreError> {
-    store::move_on(tx, &[(id, step_id.to_owned(), due)]).await
+/// Notes another moment for the step whose contact waits.
+pub async fn replan(tx: &WriteTx, id: EnrollmentId, due: Timestamp) -> Result<(), StoreError> {
+    store::replan(tx, id, due).await
 }
 
-fn place(of: &Enrollment, zone: Zone, now: Timestamp) -> Place<'_> {
-    Place {
-        campaign_id: &of.campaign_id,
-        enrollment_id: of.enrollment_id,
-        event_id: of.event_id,
-        customer_id: of.customer_id,
-        zone,
-        trigger_time: of.trigger_time,
-        previous_time: now,
+/// Plans the steps without a contact that wait by the wall clock for another zone; answers when the first of them is due.
+pub async fn replan_timers(tx: &WriteTx, customer: CustomerId, zone: Zone) -> Result<Option<Timestamp>, StoreError> {
+    let mut waiting = store::waiting_by_wall_clock(tx, customer).await?;
+    for one in &mut waiting {
+        one.next_time = one.next_local.map(|local| Planned::local(local, zone).instant);
     }
+    store::save(tx, &waiting).await?;
+    Ok(waiting.iter().filter_map(|one| one.next_time).min())
 }

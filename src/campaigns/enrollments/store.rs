@@ -64,7 +64,7 @@ pub async fn related(
         .filter(concerned)
         .order_by_asc(enrollment::Column::TriggerTime)
         .order_by_asc(enrollment::Column::EnrollmentId);
-    Ok(query.all(tx).await?.into_iter().map(domain).collect())
+    query.all(tx).await?.into_iter().map(domain).collect()
 }
 
 /// What [`Reentry::judge`] looks at among the earlier enrollments of its campaign.
@@ -108,7 +108,7 @@ pub async fn between(
         .filter(enrollment::Column::CustomerId.eq(customer))
         .order_by_asc(enrollment::Column::TriggerTime)
         .order_by_asc(enrollment::Column::EnrollmentId);
-    Ok(query.all(db).await?.into_iter().map(domain).collect())
+    query.all(db).await?.into_iter().map(domain).collect()
 }
 
 /// Enrollments in the order in which they began, one more than the page holds.
@@ -128,7 +128,7 @@ pub async fn list(
     if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<EnrollmentId>().ok()) {
         query = query.filter(enrollment::Column::EnrollmentId.gt(after));
     }
-    Ok(query.all(db).await?.into_iter().map(domain).collect())
+    query.all(db).await?.into_iter().map(domain).collect()
 }
 
 /// Where these enrollments and their campaigns stand.
@@ -188,6 +188,8 @@ pub async fn end(tx: &WriteTx, which: Concerned, cause: EndCause, now: Timestamp
         .col_expr(enrollment::Column::EndCause, Expr::val(cause))
         .col_expr(enrollment::Column::NextStepId, Expr::val(None::<String>))
         .col_expr(enrollment::Column::NextTime, Expr::val(None::<Timestamp>))
+        .col_expr(enrollment::Column::NextLocalTime, Expr::val(None::<String>))
+        .col_expr(enrollment::Column::Waits, Expr::val(None::<String>))
         .col_expr(enrollment::Column::EndTime, now.into())
         .filter(enrollment::Column::State.eq(EnrollmentState::Active))
         .filter(which)
@@ -196,40 +198,113 @@ pub async fn end(tx: &WriteTx, which: Concerned, cause: EndCause, now: Timestamp
     Ok(done.rows_affected)
 }
 
-/// Ends enrollments whose last step is done; answers which of them were still active.
-pub async fn complete(tx: &WriteTx, ids: &[EnrollmentId], now: Timestamp) -> Result<(), StoreError> {
-    if ids.is_empty() {
-        return Ok(());
+/// Writes back where enrollments stand, in a statement for all of them.
+pub async fn save(tx: &WriteTx, changed: &[Enrollment]) -> Result<(), StoreError> {
+    let given = |place: u8| Expr::col(("given", format!("column{place}")));
+    for some in changed.chunks(AT_ONCE) {
+        let row = |one: &Enrollment| {
+            ValueTuple::Many(vec![
+                one.enrollment_id.into(),
+                one.campaign_version.into(),
+                one.state.as_str().into(),
+                one.end_cause.map(|cause| cause.as_str().to_owned()).into(),
+                one.next_step_id.clone().into(),
+                one.next_time.into(),
+                one.next_local.map(|local| local.to_string()).into(),
+                one.waits.map(|waits| waits.as_str().to_owned()).into(),
+                one.previous_time.into(),
+                one.end_time.into(),
+                one.topic_id.as_str().into(),
+                one.purpose.as_str().into(),
+            ])
+        };
+        let columns = [
+            enrollment::Column::CampaignVersion,
+            enrollment::Column::State,
+            enrollment::Column::EndCause,
+            enrollment::Column::NextStepId,
+            enrollment::Column::NextTime,
+            enrollment::Column::NextLocalTime,
+            enrollment::Column::Waits,
+            enrollment::Column::PreviousTime,
+            enrollment::Column::EndTime,
+            enrollment::Column::TopicId,
+            enrollment::Column::Purpose,
+        ];
+        let mut update = Query::update();
+        update
+            .table(enrollment::Entity)
+            .from(TableRef::ValuesList(some.iter().map(row).collect(), "given".into_iden()))
+            .and_where(own(enrollment::Column::EnrollmentId).equals(("given", "column1")));
+        for (column, place) in columns.into_iter().zip(2..) {
+            update.value(column, given(place));
+        }
+        tx.execute(&update).await?;
     }
+    Ok(())
+}
+
+/// Notes another moment for the step that an enrollment waits at.
+pub async fn replan(tx: &WriteTx, id: EnrollmentId, due: Timestamp) -> Result<(), StoreError> {
     enrollment::Entity::update_many()
-        .col_expr(enrollment::Column::State, Expr::val(EnrollmentState::Completed))
-        .col_expr(enrollment::Column::NextStepId, Expr::val(None::<String>))
-        .col_expr(enrollment::Column::NextTime, Expr::val(None::<Timestamp>))
-        .col_expr(enrollment::Column::EndTime, now.into())
-        .filter(enrollment::Column::State.eq(EnrollmentState::Active))
-        .filter(enrollment::Column::EnrollmentId.is_in(ids.iter().copied()))
+        .col_expr(enrollment::Column::NextTime, due.into())
+        .filter(enrollment::Column::EnrollmentId.eq(id))
+        .filter(is_active())
         .exec(tx)
         .await?;
     Ok(())
 }
 
-/// Moves enrollments on to their next steps, in one statement.
-pub async fn move_on(tx: &WriteTx, to: &[(EnrollmentId, String, Timestamp)]) -> Result<(), StoreError> {
-    if to.is_empty() {
-        return Ok(());
-    }
-    let rows =
-        to.iter().map(|(id, step, time)| ValueTuple::Many(vec![(*id).into(), step.clone().into(), (*time).into()]));
-    let given = |place: u8| Expr::col(("given", format!("column{place}")));
-    let update = Query::update()
-        .table(enrollment::Entity)
-        .from(TableRef::ValuesList(rows.collect(), "given".into_iden()))
-        .value(enrollment::Column::NextStepId, given(2))
-        .value(enrollment::Column::NextTime, given(3))
-        .and_where(Expr::col((enrollment::Entity, enrollment::Column::EnrollmentId)).equals(("given", "column1")))
-        .to_owned();
-    tx.execute(&update).await?;
-    Ok(())
+/// The enrollments at steps without a contact for which something is to be done by now, and whose they are; the longest due first.
+pub async fn due(
+    db: &impl ConnectionTrait,
+    now: Timestamp,
+    most: u64,
+) -> Result<Vec<(EnrollmentId, CustomerId)>, StoreError> {
+    let query = enrollment::Entity::find()
+        .select_only()
+        .column(enrollment::Column::EnrollmentId)
+        .column(enrollment::Column::CustomerId)
+        .filter(enrollment::Column::Waits.is_not_null())
+        .filter(enrollment::Column::NextTime.lte(now))
+        .order_by_asc(enrollment::Column::NextTime)
+        .order_by_asc(enrollment::Column::EnrollmentId)
+        .limit(most);
+    Ok(query.into_tuple().all(db).await?)
+}
+
+/// When the first of them is due.
+pub async fn first_due(db: &impl ConnectionTrait) -> Result<Option<Timestamp>, StoreError> {
+    let query = enrollment::Entity::find()
+        .select_only()
+        .column(enrollment::Column::NextTime)
+        .filter(enrollment::Column::Waits.is_not_null())
+        .order_by_asc(enrollment::Column::NextTime)
+        .limit(1);
+    let first: Option<Option<Timestamp>> = query.into_tuple().one(db).await?;
+    Ok(first.flatten())
+}
+
+/// The enrollments of a customer whose step without a contact waits by the wall clock.
+pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Enrollment>, StoreError> {
+    let query = enrollment::Entity::find()
+        .filter(enrollment::Column::CustomerId.eq(customer))
+        .filter(is_active())
+        .filter(enrollment::Column::NextLocalTime.is_not_null())
+        .order_by_asc(enrollment::Column::EnrollmentId)
+        .lock(sea_orm::sea_query::LockType::Update);
+    query.all(tx).await?.into_iter().map(domain).collect()
+}
+
+/// One enrollment.
+pub async fn find(db: &impl ConnectionTrait, id: EnrollmentId) -> Result<Option<Enrollment>, StoreError> {
+    enrollment::Entity::find_by_id(id).one(db).await?.map(domain).transpose()
+}
+
+/// One enrollment, kept from others until the transaction ends.
+pub async fn lock(tx: &WriteTx, id: EnrollmentId) -> Result<Option<Enrollment>, StoreError> {
+    let query = enrollment::Entity::find_by_id(id).lock(sea_orm::sea_query::LockType::Update);
+    query.one(tx).await?.map(domain).transpose()
 }
 
 /// Removes what enrollments say about a customer; that they began and ended stays.
@@ -262,11 +337,14 @@ pub async fn lock_active(tx: &WriteTx, ids: &[EnrollmentId]) -> Result<Vec<Enrol
         .filter(enrollment::Column::State.eq(EnrollmentState::Active))
         .order_by_asc(enrollment::Column::EnrollmentId)
         .lock(sea_orm::sea_query::LockType::Update);
-    Ok(query.all(tx).await?.into_iter().map(domain).collect())
+    query.all(tx).await?.into_iter().map(domain).collect()
 }
 
-fn domain(row: enrollment::Model) -> Enrollment {
-    Enrollment {
+fn domain(row: enrollment::Model) -> Result<Enrollment, StoreError> {
+    let corrupt =
+        |_| StoreError::Corrupt { table: "enrollments", detail: format!("next_local_time of {}", row.enrollment_id) };
+    Ok(Enrollment {
+        next_local: row.next_local_time.as_deref().map(str::parse).transpose().map_err(corrupt)?,
         enrollment_id: row.enrollment_id,
         campaign_id: row.campaign_id,
         campaign_version: row.campaign_version,
@@ -281,9 +359,11 @@ fn domain(row: enrollment::Model) -> Enrollment {
         end_cause: row.end_cause,
         next_step_id: row.next_step_id,
         next_time: row.next_time,
+        waits: row.waits,
+        previous_time: row.previous_time.unwrap_or(row.trigger_time),
         start_time: row.start_time,
         end_time: row.end_time,
-    }
+    })
 }
 
 fn row(of: &Enrollment) -> enrollment::ActiveModel {
@@ -304,5 +384,8 @@ fn row(of: &Enrollment) -> enrollment::ActiveModel {
         next_time: Set(of.next_time),
         start_time: Set(of.start_time),
         end_time: Set(of.end_time),
+        waits: Set(of.waits),
+        next_local_time: Set(of.next_local.map(|local| local.to_string())),
+        previous_time: Set(Some(of.previous_time)),
     }
 }

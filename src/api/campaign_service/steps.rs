@@ -1,0 +1,149 @@
+//! The steps of a plan from the wire.
+
+use super::{
+    super::{decode, event_service::event_type},
+    plan::MOST_DAYS,
+};
+use crate::{
+    calendar::{Delay, parse_time_of_day},
+    campaigns::{Action, Anchor, IfPast, Step, Update, Wait},
+    delivery::Channel,
+    ids::is_slug,
+    rpc::{
+        Violations,
+        proto::{self, delay, step},
+    },
+};
+
+const MOST_STEPS: usize = 50;
+const MOST_TAGS: usize = 20;
+/// Ten years.
+const LONGEST_TIMEOUT: i32 = 87_600;
+
+/// All steps, in order.
+pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
+    if !(1..=MOST_STEPS).contains(&steps.len()) {
+        violations.add("campaign.steps", format!("must be 1 to {MOST_STEPS}"));
+    }
+    let mut decoded: Vec<Step> = Vec::new();
+    for (place, of) in steps.iter().enumerate().take(MOST_STEPS) {
+        let path = format!("campaign.steps[{place}]");
+        if !is_slug(&of.step_id, 1) {
+            violations.add(format!("{path}.stepId"), "must be 1 to 63 characters of a-z, 0-9 and \"-\"");
+        } else if decoded.iter().any(|earlier| earlier.step_id == of.step_id) {
+            violations.add(format!("{path}.stepId"), "comes twice");
+        }
+        let anchor = anchor(violations, &path, of.delay.as_ref(), place);
+        let before = matches!(anchor, Some(Anchor::Field(_)));
+        let delay = delay(violations, &format!("{path}.delay"), of.delay.as_ref(), before);
+        let if_past = if_past(violations, &path, of.delay.as_ref(), before);
+        let action = action(violations, &path, of.action.as_ref());
+        if let (Some(delay), Some(anchor), Some(action)) = (delay, anchor, action) {
+            decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, if_past, action });
+        }
+    }
+    decoded
+}
+
+fn action(violations: &mut Violations, path: &str, of: Option<&step::Action>) -> Option<Action> {
+    match of {
+        Some(step::Action::Send(send)) => {
+            let template_id = decode::parse(violations, format_args!("{path}.send.templateId"), &send.template_id);
+            template_id.map(|template_id| Action::Send { template_id, channel: Channel::Email })
+        }
+        Some(step::Action::Wait(of)) => Some(Action::Wait(wait(violations, &format!("{path}.wait"), of))),
+        Some(step::Action::Update(of)) => Some(Action::Update(update(violations, &format!("{path}.update"), of))),
+        None => {
+            violations.add(format!("{path}.send"), "is required: what the step does, send, wait or update");
+            None
+        }
+    }
+}
+
+fn wait(violations: &mut Violations, path: &str, of: &proto::WaitAction) -> Wait {
+    let timeout = format_args!("{path}.timeoutHours");
+    Wait {
+        event_type: event_type(violations, &format!("{path}.eventType"), &of.event_type),
+        same_subject: of.same_subject,
+        timeout_hours: decode::between(violations, timeout, of.timeout_hours, 1, LONGEST_TIMEOUT),
+        exit_on_timeout: of.exit_on_timeout,
+    }
+}
+
+fn update(violations: &mut Violations, path: &str, of: &proto::UpdateAction) -> Update {
+    let topic = decode::parse_optional(violations, format_args!("{path}.withdrawTopicId"), &of.withdraw_topic_id);
+    let update = Update {
+        set_attributes: decode::object(violations, format_args!("{path}.setAttributes"), of.set_attributes.clone()),
+        add_tags: decode::lines(violations, &format!("{path}.addTags"), &of.add_tags, MOST_TAGS, 64),
+        remove_tags: decode::lines(violations, &format!("{path}.removeTags"), &of.remove_tags, MOST_TAGS, 64),
+        withdraw_topic_id: topic,
+    };
+    let changes_tags = !of.add_tags.is_empty() || !of.remove_tags.is_empty();
+    if of.set_attributes.is_none() && !changes_tags && of.withdraw_topic_id.is_empty() {
+        violations.add(path, "must change something");
+    }
+    update
+}
+
+fn anchor(violations: &mut Violations, path: &str, of: Option<&proto::Delay>, place: usize) -> Option<Anchor> {
+    let number = of.map_or(0, |delay| delay.anchor);
+    let field = of.map_or("", |delay| delay.field.as_str());
+    let anchor: Option<delay::Anchor> = decode::choice(violations, format_args!("{path}.delay.anchor"), number);
+    if anchor != Some(delay::Anchor::Field) && !field.is_empty() {
+        violations.add(format!("{path}.delay.field"), "must be empty unless anchor is ANCHOR_FIELD");
+    }
+    match anchor {
+        Some(delay::Anchor::PreviousStep) if place == 0 => {
+            violations.add(format!("{path}.delay.anchor"), "the first step has none before it");
+            None
+        }
+        Some(delay::Anchor::Field) => {
+            decode::parse(violations, format_args!("{path}.delay.field"), field).map(Anchor::Field)
+        }
+        Some(delay::Anchor::Trigger) => Some(Anchor::Trigger),
+        Some(delay::Anchor::PreviousStep) => Some(Anchor::PreviousStep),
+        Some(delay::Anchor::Unspecified) | None if place == 0 => Some(Anchor::Trigger),
+        Some(delay::Anchor::Unspecified) | None => Some(Anchor::PreviousStep),
+    }
+}
+
+fn if_past(violations: &mut Violations, path: &str, of: Option<&proto::Delay>, of_field: bool) -> IfPast {
+    let path = format!("{path}.delay.ifPast");
+    let if_past: Option<delay::IfPast> = decode::choice(violations, &path, of.map_or(0, |delay| delay.if_past));
+    if if_past.is_some() && !of_field {
+        violations.add(path, "must be unspecified unless anchor is ANCHOR_FIELD");
+    }
+    if if_past == Some(delay::IfPast::SendNow) { IfPast::SendNow } else { IfPast::Skip }
+}
+
+/// `before` allows that it ends before it begins.
+fn delay(violations: &mut Violations, path: &str, of: Option<&proto::Delay>, before: bool) -> Option<Delay> {
+    let least = |most: i32| if before { -most } else { 0 };
+    match of.and_then(|delay| delay.length.as_ref()) {
+        Some(delay::Length::Elapsed(elapsed)) => {
+            let most = MOST_DAYS * 24;
+            let hours =
+                decode::between(violations, format_args!("{path}.elapsed.hours"), elapsed.hours, least(most), most);
+            let most = most * 60;
+            let minutes =
+                decode::between(violations, format_args!("{path}.elapsed.minutes"), elapsed.minutes, least(most), most);
+            let together = i64::from(hours) * 60 + i64::from(minutes);
+            if together.abs() > i64::from(most) {
+                violations.add(format!("{path}.elapsed"), format!("must be at most {MOST_DAYS} days together"));
+            }
+            Some(Delay::Elapsed { minutes: together })
+        }
+        Some(delay::Length::Calendar(calendar)) => {
+            let days = format_args!("{path}.calendar.days");
+            let days = decode::between(violations, days, calendar.days, least(MOST_DAYS), MOST_DAYS);
+            let at = (!calendar.at.is_empty())
+                .then(|| violations.take(format!("{path}.calendar.at"), parse_time_of_day(&calendar.at)));
+            let weekdays = decode::weekdays(violations, format_args!("{path}.calendar.weekdays"), &calendar.weekdays)?;
+            Some(Delay::Calendar { days, at: at.flatten(), weekdays })
+        }
+        None => {
+            violations.add(path, "is required: elapsed or calendar");
+            None
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! How an enrollment goes on, from step to step: decided here, read and written elsewhere.
+
+use super::{
+    super::{Action, Due, Fields, Plan, Step, Update, Wait},
+    EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits,
+};
+use crate::{
+    calendar::Zone,
+    clock::Timestamp,
+    contacts::Contact,
+    customers::{Customer, CustomerChange, fits},
+    events::Event,
+    ids::{EventId, TopicId},
+};
+
+/// What is known of an enrollment.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// What it follows.
+    pub plan: &'a Plan,
+    /// What started it.
+    pub event: Option<&'a Event>,
+    /// Whose it is; none where the plan is plain, or nothing may be judged now.
+    pub customer: Option<&'a mut Customer>,
+    /// Where they live.
+    pub zone: Zone,
+    /// What happened to them that it may wait for; the earliest first.
+    pub heard: &'a [Event],
+}
+
+/// What comes of its going on, beside what it is then itself.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// What is planned.
+    pub contacts: Vec<Contact>,
+    /// What is over.
+    pub passed: Vec<PassedStep>,
+    /// The customer was changed.
+    pub changed: bool,
+    /// What the customer hears about no more, by which step.
+    pub withdrawn: Vec<(String, TopicId)>,
+}
+
+/// Brings an enrollment to its first step.
+pub fn begin(of: &mut Enrollment, known: Known<'_>, now: Timestamp) -> Course {
+    let first = known.plan.steps.first();
+    let mut journey = Journey { of, known, now, course: Course::default() };
+    journey.come_to(first);
+    journey.go_on();
+    journey.course
+}
+
+/// Brings an enrollment on whose step waits for something, as far as it goes by now.
+pub fn go_on(of: &mut Enrollment, known: Known<'_>, now: Timestamp) -> Course {
+    let mut journey = Journey { of, known, now, course: Course::default() };
+    journey.go_on();
+    journey.course
+}
+
+/// Brings an enrollment to the step after the one whose contact is done. Nothing is judged: what needs that waits for it.
+pub fn follow(of: &mut Enrollment, plan: &Plan, zone: Zone, now: Timestamp) -> Course {
+    let next = of.next_step_id.as_deref().and_then(|step_id| plan.step_after(step_id));
+    let known = Known { plan, event: None, customer: None, zone, heard: &[] };
+    let mut journey = Journey { of, known, now, course: Course::default() };
+    journey.of.previous_time = now;
+    journey.come_to(next);
+    journey.course
+}
+
+struct Journey<'a> {
+    of: &'a mut Enrollment,
+    known: Known<'a>,
+    now: Timestamp,
+    course: Course,
+}
+
+impl<'a> Journey<'a> {
+    fn go_on(&mut self) {
+        while self.of.state == EnrollmentState::Active && self.take_turn() {}
+    }
+
+    /// False where there is nothing to do now.
+    fn take_turn(&mut self) -> bool {
+        let plan: &'a Plan = self.known.plan;
+        let (Some(waits), Some(due)) = (self.of.waits, self.of.next_time) else { return false };
+        let Some(step) = self.of.next_step_id.as_deref().and_then(|step_id| plan.step(step_id)) else {
+            self.of.end(EnrollmentState::Completed, None, self.now);
+            return true;
+        };
+        match (waits, &step.action) {
+            (Waits::Field, _) if self.known.customer.is_some() => self.come_to(Some(step)),
+            (Waits::Delay, _) if due <= self.now => self.act(step, due),
+            (Waits::Event, Action::Wait(wait)) => return self.hear(step, wait, due),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Finds out when a step is due, and plans it if that is all there is to it; leaves out those that never are.
+    fn come_to(&mut self, step: Option<&'a Step>) {
+        let mut next = step;
+        while let Some(step) = next {
+            match step.due(&self.of.place(self.known.zone), self.fields(), self.now) {
+                Due::Never => {
+                    self.note(step, StepOutcome::Skipped, None, self.now);
+                    next = self.known.plan.step_after(&step.step_id);
+                }
+                Due::Unread => return self.wait_at(step, Waits::Field, self.now),
+                Due::At(planned) => {
+                    self.wait_at(step, Waits::Delay, planned.instant);
+                    self.of.next_local = planned.local;
+                    if step.is_planned_ahead() {
+                        let contact =
+                            self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned);
+                        self.plan(contact.map(|contact| contact.plan(self.now)));
+                    }
+                    return;
+                }
+            }
+        }
+        self.of.end(EnrollmentState::Completed, None, self.now);
+    }
+
+    /// Does what a step is for, which is due.
+    fn act(&mut self, step: &'a Step, due: Timestamp) {
+        match &step.action {
+            Action::Send { .. } => {
+                let planned = crate::calendar::Planned { instant: due, local: self.of.next_local };
+                let contact = self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned);
+                self.plan(contact.map(|contact| contact.plan(self.now)));
+            }
+            Action::Wait(wait) => self.wait_at(step, Waits::Event, due + wait.timeout()),
+            Action::Update(update) => {
+                let outcome = if self.update(step, update) { StepOutcome::Done } else { StepOutcome::Skipped };
+                self.pass(step, outcome, None, due);
+            }
+        }
+    }
+
+    /// Ends a wait at what it waits for, or in vain. False where it goes on.
+    fn hear(&mut self, step: &'a Step, wait: &Wait, deadline: Timestamp) -> bool {
+        let (since, heard): (_, &'a [Event]) = (deadline - wait.timeout(), self.known.heard);
+        let (trigger, subject) = (self.of.event_id, &self.of.subject);
+        let counts = |event: &&Event| {
+            let body = &event.body;
+            body.occur_time > since
+                && body.occur_time <= deadline
+                && Some(event.event_id) != trigger
+                && wait.matches(subject, &body.event_type, &body.subject)
+        };
+        if let Some(event) = heard.iter().find(counts) {
+            self.pass(step, StepOutcome::Reached, Some(event.event_id), event.body.occur_time);
+            return true;
+        }
+        if deadline > self.now {
+            return false;
+        }
+        if wait.exit_on_timeout {
+            self.note(step, StepOutcome::TimedOut, None, deadline);
+            self.of.end(EnrollmentState::Exited, Some(EndCause::WaitTimeout), self.now);
+        } else {
+            self.pass(step, StepOutcome::TimedOut, None, deadline);
+        }
+        true
+    }
+
+    /// False where the customer would hold more than a customer may.
+    fn update(&mut self, step: &Step, update: &Update) -> bool {
+        let Some(customer) = self.known.customer.as_deref_mut() else { return false };
+        let mut after = customer.clone();
+        let change = CustomerChange {
+            attributes: Some(update.set_attributes.clone()),
+            add_tags: update.add_tags.clone(),
+            remove_tags: update.remove_tags.clone(),
+            ..CustomerChange::default()
+        };
+        after.apply(change, self.now);
+        if !fits(&after) {
+            return false;
+        }
+        if after.attributes != customer.attributes || after.tags != customer.tags {
+            *customer = after;
+            self.course.changed = true;
+        }
+        self.course.withdrawn.extend(update.withdraw_topic_id.clone().map(|topic| (step.step_id.clone(), topic)));
+        true
+    }
+
+    fn plan(&mut self, contact: Option<Contact>) {
+        self.of.next_local = None;
+        self.of.waits = None;
+        self.course.contacts.extend(contact);
+    }
+
+    fn wait_at(&mut self, step: &Step, waits: Waits, until: Timestamp) {
+        self.of.next_step_id = Some(step.step_id.clone());
+        (self.of.waits, self.of.next_time, self.of.next_local) = (Some(waits), Some(until), None);
+    }
+
+    fn pass(&mut self, step: &'a Step, outcome: StepOutcome, event_id: Option<EventId>, end_time: Timestamp) {
+        self.note(step, outcome, event_id, end_time);
+        self.come_to(self.known.plan.step_after(&step.step_id));
+    }
+
+    fn note(&mut self, step: &Step, outcome: StepOutcome, event_id: Option<EventId>, end_time: Timestamp) {
+        self.of.previous_time = end_time;
+        let (enrollment_id, step_id) = (self.of.enrollment_id, step.step_id.clone());
+        self.course.passed.push(PassedStep { enrollment_id, step_id, outcome, event_id, end_time });
+    }
+
+    /// What steps may read; none where nothing was read.
+    fn fields(&self) -> Option<Fields<'_>> {
+        let attributes = &self.known.customer.as_deref()?.attributes;
+        Some(Fields { properties: self.known.event.map(|event| &event.body.properties), attributes })
+    }
+}

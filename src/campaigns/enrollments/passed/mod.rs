@@ -1,0 +1,5 @@
+//! What became of steps that have no contact.
+
+mod store;
+
+pub use self::store::{insert, of};
