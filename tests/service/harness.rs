@@ -577,23 +577,13 @@ pub fn campaign(id: &str, topic: &str, steps: Vec<proto::Step>) -> Campaign {
 /// A step that sends a template.
 pub fn step(id: &str, delay: proto::Delay, template: &str) -> proto::Step {
     let send = proto::SendAction { template_id: template.to_owned() };
-    proto::Step {
-        step_id: id.to_owned(),
-        delay: Some(delay),
-        action: Some(proto::step::Action::Send(send)),
-        ..Default::default()
-    }
+    proto::Step { step_id: id.to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) }
 }
 
 /// A step that waits for an event.
 pub fn wait_step(id: &str, event_type: &str, timeout_hours: i32) -> proto::Step {
     let wait = proto::WaitAction { event_type: event_type.to_owned(), timeout_hours, ..Default::default() };
-    proto::Step {
-        step_id: id.to_owned(),
-        delay: Some(after_hours(0)),
-        action: Some(proto::step::Action::Wait(wait)),
-        ..Default::default()
-    }
+    proto::Step { step_id: id.to_owned(), delay: Some(after_hours(0)), action: Some(proto::step::Action::Wait(wait)) }
 }
 
 /// A step that changes the customer.
@@ -602,7 +592,6 @@ pub fn update_step(id: &str, update: proto::UpdateAction) -> proto::Step {
         step_id: id.to_owned(),
         delay: Some(after_hours(0)),
         action: Some(proto::step::Action::Update(update)),
-        ..Default::default()
     }
 }
 
