@@ -20,6 +20,7 @@ mod m20261128_000015_add_privacy;
 mod m20261128_000016_add_delivery_events;
 mod m20261128_000017_add_breakers;
 mod m20261128_000018_add_tracked_links;
+mod m20261128_000019_add_runs;
 mod m20261128_000021_add_journeys;
 
 /// Knows every step.
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000016_add_delivery_events::Migration),
             Box::new(m20261128_000017_add_breakers::Migration),
             Box::new(m20261128_000018_add_tracked_links::Migration),
+            Box::new(m20261128_000019_add_runs::Migration),
             Box::new(m20261128_000021_add_journeys::Migration),
         ]
     }

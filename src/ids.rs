@@ -75,6 +75,8 @@ typed_ids! {
     EventId "evt";
     /// One customer inside a follow-up.
     EnrollmentId "enr";
+    /// One firing of a newsletter.
+    RunId "run";
     /// One planned message to one customer.
     ContactId "cnt";
     /// One entry of the consent ledger.

@@ -97,6 +97,7 @@ fn answer(case: &Value) -> Value {
             only_to: None,
             expire_time: clock.at(&contact["expires"]),
             enrollment: enrollment(contact),
+            run: None,
             waits_for_room: contact["waits_for_room"] == true,
             template_error: (contact["template_error"] == true).then_some("line 1"),
             sender_not_ready: sender_not_ready.as_ref(),

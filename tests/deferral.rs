@@ -233,6 +233,7 @@ impl World {
             only_to: None,
             expire_time: None,
             enrollment: None,
+            run: None,
             waits_for_room: true,
             template_error: None,
             sender_not_ready: None,

@@ -64,6 +64,7 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::CustomerDeleted => proto::BlockReason::CustomerDeleted,
         BlockReason::Canceled => proto::BlockReason::Canceled,
         BlockReason::Expired => proto::BlockReason::Expired,
+        BlockReason::CampaignEnded => proto::BlockReason::CampaignEnded,
         BlockReason::Exited => proto::BlockReason::Exited,
         BlockReason::NoAddress => proto::BlockReason::NoAddress,
         BlockReason::Legal => proto::BlockReason::Legal,

@@ -2,11 +2,13 @@ use std::{fmt, str::FromStr};
 
 use chrono::{LocalResult, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Timelike};
 use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
 /// A place's rules for its clocks, by IANA name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Zone(Tz);
 
 impl Zone {
@@ -88,9 +90,60 @@ impl FromStr for Zone {
     }
 }
 
+impl TryFrom<String> for Zone {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.name().to_owned()
+    }
+}
+
+/// How far the clocks of any place are ahead of UTC at most.
+const FARTHEST_AHEAD: TimeDelta = TimeDelta::hours(14);
+/// How far they are behind it at most.
+const FARTHEST_BEHIND: TimeDelta = TimeDelta::hours(12);
+
 /// A wall-clock time, to the second: "2026-12-01T10:00".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LocalTime(pub NaiveDateTime);
+
+impl LocalTime {
+    /// No clock on earth shows it before.
+    pub fn first_anywhere(self) -> Timestamp {
+        self.0.and_utc() - FARTHEST_AHEAD
+    }
+
+    /// What clocks show, where it is latest in the day, at the [first moment](Self::first_anywhere) that they show it.
+    pub fn shown_first(at: Timestamp) -> Self {
+        Self((at + FARTHEST_AHEAD).naive_utc())
+    }
+
+    /// Every clock on earth has shown it by then.
+    pub fn last_anywhere(self) -> Timestamp {
+        self.0.and_utc() + FARTHEST_BEHIND
+    }
+}
+
+impl TryFrom<String> for LocalTime {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<LocalTime> for String {
+    fn from(time: LocalTime) -> Self {
+        time.to_string()
+    }
+}
 
 impl fmt::Display for LocalTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,11 +2,13 @@
 //!
 //! A wall-clock time that a clock change skips moves forward to the first valid instant; one that comes twice is the first.
 
+mod cron;
 mod delay;
 mod local;
 mod quiet;
 
 pub use self::{
+    cron::Cron,
     delay::{Delay, Planned},
     local::{LocalTime, YEARS, Zone, parse_time_of_day},
     quiet::QuietHours,

@@ -2,13 +2,17 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Anchor, EndCause, Place, Step};
+use super::{
+    Action, Anchor, EndCause, Place, Step,
+    runs::Run,
+    trigger::{ActiveRange, Firing, Trigger},
+};
 use crate::{
-    calendar::Planned,
+    calendar::{Planned, Zone},
     clock::Timestamp,
-    contacts::{NewContact, Purpose, StepOf},
+    contacts::{NewContact, Origin, Purpose, RunOf, StepOf},
     database::text_enum,
-    ids::{CampaignId, TemplateId, TopicId},
+    ids::{CampaignId, CustomerId, TemplateId, TopicId},
 };
 
 text_enum! {
@@ -16,6 +20,9 @@ text_enum! {
     ///
     /// ```text
     /// DRAFT ──activate──► ACTIVE ◄──pause, resume──► PAUSED
+    ///                        │ done, range over          │
+    ///                        ▼                           │
+    ///                    COMPLETED ──archive──► ARCHIVED ◄── archive
     /// ```
     CampaignState {
         /// Does nothing yet.
@@ -24,6 +31,10 @@ text_enum! {
         Active = "active",
         /// Sends nothing; enrolls and exits.
         Paused = "paused",
+        /// Has done all that it was to do, or its time is over.
+        Completed = "completed",
+        /// An operator has ended it.
+        Archived = "archived",
     }
 }
 
@@ -42,6 +53,8 @@ pub struct Campaign {
     pub plan: Plan,
     /// Of the topic.
     pub purpose: Purpose,
+    /// Of a newsletter that acts: when its next firing begins.
+    pub fire_time: Option<Timestamp>,
     /// When it was created.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -75,17 +88,9 @@ pub struct Plan {
     /// How many of its contacts go out in a minute at most; none = as fast as the transport.
     #[serde(default)]
     pub max_per_minute: Option<NonZeroU32>,
-}
-
-/// What starts a campaign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Trigger {
-    /// Something that happened.
-    Event {
-        /// "noun.verb".
-        event_type: String,
-    },
+    /// From when to when it acts.
+    #[serde(default)]
+    pub active_range: ActiveRange,
 }
 
 /// How often the same customer may enter.
@@ -139,10 +144,48 @@ pub struct Goal {
 }
 
 impl Plan {
-    /// The event type that starts it.
+    /// The event type that starts it; empty = no event does.
     pub fn event_type(&self) -> &str {
-        let Trigger::Event { event_type } = &self.trigger;
-        event_type
+        match &self.trigger {
+            Trigger::Event { event_type } => event_type,
+            Trigger::OneOff(_) | Trigger::Recurring(_) => "",
+        }
+    }
+
+    /// The first firing of a newsletter that begins after an instant, while the campaign acts.
+    pub fn next_firing(&self, after: Timestamp) -> Option<Firing> {
+        let before_start = self.active_range.start.map(|start| start - chrono::TimeDelta::microseconds(1));
+        let firing = self.trigger.next_firing(before_start.map_or(after, |before| before.max(after)))?;
+        (!self.active_range.is_over(firing.start)).then_some(firing)
+    }
+
+    /// The contact of a run with a customer who is reached at `due`.
+    pub fn contact_of_run(&self, run: &Run, customer_id: CustomerId, due: Timestamp, zone: Zone) -> Option<NewContact> {
+        let step = self.steps.first()?;
+        let Action::Send { template_id, channel } = &step.action else { return None };
+        Some(NewContact {
+            customer_id,
+            origin: Origin::Run(RunOf {
+                campaign_id: run.campaign_id.clone(),
+                run_id: run.run_id,
+                step_id: step.step_id.clone(),
+            }),
+            topic_id: self.topic_id.clone(),
+            purpose: run.purpose,
+            channel: *channel,
+            address_id: None,
+            template_id: template_id.clone(),
+            data: serde_json::Map::new(),
+            dedupe_key: None,
+            planned: Planned { instant: due, local: run.local },
+            zone,
+            expire_time: due + self.patience(),
+        })
+    }
+
+    /// How long a contact waits beyond its due time.
+    pub fn patience(&self) -> chrono::TimeDelta {
+        chrono::TimeDelta::hours(i64::from(self.expire_after_hours))
     }
 
     /// The templates that it sends.
@@ -221,7 +264,7 @@ impl Plan {
         };
         Some(NewContact {
             customer_id: place.customer_id,
-            step: Some(StepOf {
+            origin: Origin::Step(StepOf {
                 campaign_id: place.campaign_id.clone(),
                 enrollment_id: place.enrollment_id,
                 step_id: step.step_id.clone(),
@@ -234,7 +277,7 @@ impl Plan {
             template_id: template_id.clone(),
             data: serde_json::Map::new(),
             dedupe_key: None,
-            expire_time: planned.instant + chrono::TimeDelta::hours(i64::from(self.expire_after_hours)),
+            expire_time: planned.instant + self.patience(),
             planned,
             zone: place.zone,
         })
@@ -264,6 +307,8 @@ pub struct PlanChange {
     pub expire_after_hours: Option<i32>,
     /// How many contacts go out in a minute at most.
     pub max_per_minute: Option<Option<NonZeroU32>>,
+    /// From when to when it acts.
+    pub active_range: Option<ActiveRange>,
 }
 
 impl Plan {
@@ -284,5 +329,6 @@ impl Plan {
         set(&mut self.goal, change.goal);
         set(&mut self.expire_after_hours, change.expire_after_hours);
         set(&mut self.max_per_minute, change.max_per_minute);
+        set(&mut self.active_range, change.active_range);
     }
 }

@@ -26,6 +26,12 @@ pub mod campaign {
         pub purpose: Purpose,
         /// Of the current plan, whichever version a contact follows.
         pub max_per_minute: Option<i32>,
+        /// Of a newsletter that acts: when its next firing begins.
+        pub fire_time: Option<DateTimeUtc>,
+        /// Of the current plan.
+        pub active_from: Option<DateTimeUtc>,
+        /// Of the current plan.
+        pub active_until: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,

@@ -3,8 +3,10 @@
 mod campaign;
 pub mod enrollments;
 mod entity;
+pub mod runs;
 mod step;
 mod store;
+mod trigger;
 
 use std::{
     collections::HashMap,
@@ -13,10 +15,12 @@ use std::{
 
 use self::store::PlanIs;
 pub use self::{
-    campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode, Trigger},
+    campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
+    runs::{Run, RunState},
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Wait},
     store::{limits, paused, triggered_by},
+    trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{
     clock::Clock,
@@ -107,6 +111,7 @@ impl Campaigns {
             version: 1,
             plan,
             purpose,
+            fire_time: None,
             create_time: now,
             update_time: now,
             revision: 1,
@@ -173,6 +178,7 @@ impl Campaigns {
         match campaign.state {
             CampaignState::Active => return Ok(campaign),
             CampaignState::Paused => return Err(not_draft(&campaign, "it is paused: resume it")),
+            CampaignState::Completed | CampaignState::Archived => return Err(not_draft(&campaign, "its time is over")),
             CampaignState::Draft => {}
         }
         templates::check_published(&tx, &campaign.plan.template_ids()).await?;

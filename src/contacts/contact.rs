@@ -7,7 +7,10 @@ use crate::{
     clock::Timestamp,
     database::text_enum,
     delivery::Channel,
-    ids::{AddressId, CampaignId, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
+    ids::{
+        AddressId, CampaignId, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, RunId, TemplateId,
+        TopicId,
+    },
 };
 
 /// How long an ad-hoc contact waits beyond its due time, unless said otherwise.
@@ -93,6 +96,8 @@ text_enum! {
         Canceled = "canceled",
         /// Its time was over.
         Expired = "expired",
+        /// Its campaign was archived, or its time is over.
+        CampaignEnded = "campaign_ended",
         /// Its enrollment ended.
         Exited = "exited",
         /// There is nowhere to send it.
@@ -188,8 +193,8 @@ pub struct Contact {
     pub contact_id: ContactId,
     /// To whom.
     pub customer_id: CustomerId,
-    /// The enrollment that planned it; none = ad hoc.
-    pub step: Option<StepOf>,
+    /// What planned it.
+    pub origin: Origin,
     /// What it is about.
     pub topic_id: TopicId,
     /// Of the topic.
@@ -235,9 +240,75 @@ pub struct Contact {
 impl Contact {
     /// Where it waits.
     pub fn queue(&self) -> Queue {
-        let campaign_id = self.step.as_ref().map(|step| step.campaign_id.clone());
-        Queue { lane: Lane::of(self.purpose, campaign_id.is_some()), campaign_id }
+        let lane = match &self.origin {
+            Origin::AdHoc => Lane::of(self.purpose, false),
+            Origin::Step(_) => Lane::of(self.purpose, true),
+            Origin::Run(_) => Lane::Bulk,
+        };
+        Queue { lane, campaign_id: self.campaign_id().cloned() }
     }
+
+    /// The step that it is of, if it is of one.
+    pub fn step(&self) -> Option<&StepOf> {
+        self.origin.step()
+    }
+
+    /// The run that it is of, if it is of one.
+    pub fn run(&self) -> Option<&RunOf> {
+        match &self.origin {
+            Origin::Run(run) => Some(run),
+            Origin::AdHoc | Origin::Step(_) => None,
+        }
+    }
+
+    /// The campaign that planned it; none = ad hoc.
+    pub fn campaign_id(&self) -> Option<&CampaignId> {
+        match &self.origin {
+            Origin::AdHoc => None,
+            Origin::Step(step) => Some(&step.campaign_id),
+            Origin::Run(run) => Some(&run.campaign_id),
+        }
+    }
+}
+
+/// What planned a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A caller, by itself.
+    AdHoc,
+    /// A step of an enrollment.
+    Step(StepOf),
+    /// A run of a newsletter.
+    Run(RunOf),
+}
+
+impl Origin {
+    /// The step of an enrollment, if that is what planned it.
+    pub fn step(&self) -> Option<&StepOf> {
+        match self {
+            Self::Step(step) => Some(step),
+            Self::AdHoc | Self::Run(_) => None,
+        }
+    }
+
+    /// The same, to keep.
+    pub fn into_step(self) -> Option<StepOf> {
+        match self {
+            Self::Step(step) => Some(step),
+            Self::AdHoc | Self::Run(_) => None,
+        }
+    }
+}
+
+/// A run of a newsletter, which reaches each customer once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunOf {
+    /// Which campaign.
+    pub campaign_id: CampaignId,
+    /// Which run.
+    pub run_id: RunId,
+    /// The only step of the campaign.
+    pub step_id: String,
 }
 
 /// A step of an enrollment.
@@ -258,8 +329,8 @@ pub struct StepOf {
 pub struct NewContact {
     /// To whom.
     pub customer_id: CustomerId,
-    /// The enrollment that plans it; none = ad hoc.
-    pub step: Option<StepOf>,
+    /// What plans it.
+    pub origin: Origin,
     /// What it is about.
     pub topic_id: TopicId,
     /// Of the topic.
@@ -288,7 +359,7 @@ impl NewContact {
         Contact {
             contact_id: ContactId::generate(),
             customer_id: self.customer_id,
-            step: self.step,
+            origin: self.origin,
             topic_id: self.topic_id,
             purpose: self.purpose,
             channel: self.channel,
@@ -375,6 +446,8 @@ pub struct Selection {
     pub customer_id: Option<CustomerId>,
     /// Of this campaign.
     pub campaign_id: Option<CampaignId>,
+    /// Of this run.
+    pub run_id: Option<RunId>,
     /// In any of these states.
     pub states: Vec<ContactState>,
     /// Due at this moment or later.

@@ -5,7 +5,9 @@ pub mod contact {
     use crate::{
         contacts::{BlockReason, ContactState, Delivery, Effect, Purpose},
         delivery::Channel,
-        ids::{AddressId, CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
+        ids::{
+            AddressId, CampaignId, ClaimToken, ContactId, CustomerId, EnrollmentId, EventId, RunId, TemplateId, TopicId,
+        },
     };
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -21,6 +23,7 @@ pub mod contact {
         #[sea_orm(column_type = "Text", nullable)]
         pub step_id: Option<String>,
         pub event_id: Option<EventId>,
+        pub run_id: Option<RunId>,
         #[sea_orm(column_type = "Text")]
         pub topic_id: TopicId,
         #[sea_orm(column_type = "Text")]

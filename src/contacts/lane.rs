@@ -10,7 +10,7 @@ pub enum Lane {
     Transactional,
     /// Steps of enrollments, and single service messages.
     FollowUp,
-    /// Messages to many: marketing and surveys outside an enrollment.
+    /// Messages to many: newsletters, and marketing and surveys outside an enrollment.
     Bulk,
 }
 

@@ -22,7 +22,7 @@ pub use self::{
     },
     contact::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
-        PATIENCE, Purpose, Selection, StepOf,
+        Origin, PATIENCE, Purpose, RunOf, Selection, StepOf,
     },
     deliveries::{
         Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, forget as forget_deliveries,

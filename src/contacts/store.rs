@@ -7,13 +7,13 @@ use sea_orm::{
 };
 
 use super::{
-    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Selection, StepOf,
+    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Origin, RunOf, Selection, StepOf,
     entity::{attempt, contact, decision},
 };
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
-    ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId},
+    ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId, RunId},
     rpc::Page,
 };
 
@@ -170,6 +170,7 @@ pub(super) fn condition(which: &Selection) -> Condition {
     Condition::all()
         .add_option(which.customer_id.map(|id| contact::Column::CustomerId.eq(id)))
         .add_option(which.campaign_id.clone().map(|id| contact::Column::CampaignId.eq(id)))
+        .add_option(which.run_id.map(|id| contact::Column::RunId.eq(id)))
         .add_option((!which.states.is_empty()).then(|| contact::Column::State.is_in(which.states.iter().copied())))
         .add_option(which.due_from.map(|from| contact::Column::DueTime.gte(from)))
         .add_option(which.due_before.map(|before| contact::Column::DueTime.lt(before)))
@@ -189,7 +190,7 @@ pub fn domain(row: contact::Model) -> Result<Contact, StoreError> {
     Ok(Contact {
         contact_id: row.contact_id,
         customer_id: row.customer_id,
-        step: step((row.campaign_id, row.enrollment_id, row.step_id, row.event_id)),
+        origin: origin((row.campaign_id, row.enrollment_id, row.step_id, row.event_id), row.run_id),
         topic_id: row.topic_id,
         purpose: row.purpose,
         channel: row.channel,
@@ -221,6 +222,14 @@ pub(super) fn step((campaign_id, enrollment_id, step_id, event_id): StepColumns)
     Some(StepOf { campaign_id: campaign_id?, enrollment_id: enrollment_id?, step_id: step_id?, event_id })
 }
 
+/// What planned a contact.
+fn origin(columns: StepColumns, run_id: Option<RunId>) -> Origin {
+    match (columns, run_id) {
+        ((Some(campaign_id), _, Some(step_id), _), Some(run_id)) => Origin::Run(RunOf { campaign_id, run_id, step_id }),
+        (columns, _) => step(columns).map_or(Origin::AdHoc, Origin::Step),
+    }
+}
+
 fn block(
     reason: Option<BlockReason>,
     effect: Option<Effect>,
@@ -231,16 +240,19 @@ fn block(
 }
 
 fn row(contact: &Contact) -> contact::ActiveModel {
-    let step = contact.step.as_ref();
+    let step = contact.step();
+    let run = contact.run();
+    let step_id = step.map(|step| step.step_id.clone()).or_else(|| run.map(|run| run.step_id.clone()));
     let local = contact.due_local.as_ref();
     contact::ActiveModel {
         contact_id: Set(contact.contact_id),
         customer_id: Set(contact.customer_id),
         bucket: Set(contact.customer_id.bucket()),
-        campaign_id: Set(step.map(|step| step.campaign_id.clone())),
+        campaign_id: Set(contact.campaign_id().cloned()),
         enrollment_id: Set(step.map(|step| step.enrollment_id)),
-        step_id: Set(step.map(|step| step.step_id.clone())),
+        step_id: Set(step_id),
         event_id: Set(step.and_then(|step| step.event_id)),
+        run_id: Set(run.map(|run| run.run_id)),
         topic_id: Set(contact.topic_id.clone()),
         purpose: Set(contact.purpose),
         channel: Set(contact.channel),

@@ -3,12 +3,14 @@
 //! The row of a customer is the lock on everything that is planned for them: whoever changes plans or preferences takes it
 //! first, and the dispatcher shares it while it decides. So no decision is made beside a change.
 
+mod audience;
 mod customer;
 mod entity;
 mod locks;
 mod store;
 
 pub use self::{
+    audience::{Residents, audience, count_audience, inhabited_zones},
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     store::{deleted_before, erase, load, profiles, reach, zones},

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::ids::{
     AddressId, CampaignId, ClaimToken, ConsentRecordId, ContactId, CustomerId, DeliveryEventId, EnrollmentId,
-    ErasureId, EventId, PauseId, SenderId, SuppressionId, TemplateId, TopicId, WordingId,
+    ErasureId, EventId, PauseId, RunId, SenderId, SuppressionId, TemplateId, TopicId, WordingId,
 };
 
 macro_rules! columns {
@@ -62,5 +62,5 @@ macro_rules! columns {
         }
     )*};
 }
-columns!(Uuid as Uuid by from_uuid: AddressId ClaimToken ConsentRecordId ContactId CustomerId DeliveryEventId EnrollmentId ErasureId EventId PauseId SuppressionId WordingId);
+columns!(Uuid as Uuid by from_uuid: AddressId ClaimToken ConsentRecordId ContactId CustomerId DeliveryEventId EnrollmentId ErasureId EventId PauseId RunId SuppressionId WordingId);
 columns!(String as String by from_stored: CampaignId SenderId TemplateId TopicId);

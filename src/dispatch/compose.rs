@@ -6,7 +6,7 @@ use super::{Dispatcher, hand_over::Post};
 use crate::{
     contacts::{Contact, Lane, Purpose},
     delivery::{EmailAddress, Letter, MailingList, UnfitLetter},
-    ids::ContactId,
+    ids::{CampaignId, ContactId},
     senders::Sender,
     templates::Rendered,
 };
@@ -111,6 +111,6 @@ impl Dispatcher {
 
 /// Names of ours alone, from the finest to the coarsest: mailbox providers read it from its end.
 fn feedback_id(contact: &Contact, sender: &Sender) -> String {
-    let campaign = contact.step.as_ref().map_or("ad-hoc", |step| step.campaign_id.as_str());
+    let campaign = contact.campaign_id().map_or("ad-hoc", CampaignId::as_str);
     format!("{campaign}:{}:{}:{}", contact.topic_id, contact.purpose, sender.sender_id)
 }

@@ -282,7 +282,7 @@ impl Decisions {
 
     fn end(&mut self, contact: &Contact, block: Block) {
         self.block(contact, block);
-        self.steps.extend(contact.step.clone().map(|step| (contact.contact_id, step)));
+        self.steps.extend(contact.step().cloned().map(|step| (contact.contact_id, step)));
     }
 
     fn block(&mut self, contact: &Contact, block: Block) {

@@ -31,7 +31,7 @@ impl Dispatcher {
         customers: &HashMap<CustomerId, Customer>,
         policy: &SendingPolicy,
     ) -> Result<Vec<Draft>, StoreError> {
-        let events: Vec<EventId> = contacts.iter().filter_map(|contact| contact.step.as_ref()?.event_id).collect();
+        let events: Vec<EventId> = contacts.iter().filter_map(|contact| contact.step()?.event_id).collect();
         let mut templates: Vec<TemplateId> = contacts.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
@@ -39,7 +39,7 @@ impl Dispatcher {
             tokio::try_join!(events::load(self.of.db.reader(), &events), self.of.templates.published(&templates))?;
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
-            let event = contact.step.as_ref().and_then(|step| events.get(&step.event_id?));
+            let event = contact.step().and_then(|step| events.get(&step.event_id?));
             let message = self.render(policy, &contact, customer, event, templates.get(&contact.template_id));
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }

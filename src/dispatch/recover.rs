@@ -35,7 +35,7 @@ impl Recover {
         let tx = of.db.begin_write().await?;
         let left = claims::recover(&tx, now).await?;
         let doubtful: Vec<&Contact> = left.iter().filter(|one| one.state == ContactState::UnknownOutcome).collect();
-        let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step.clone()).collect();
+        let steps: Vec<_> = doubtful.iter().filter_map(|contact| contact.step().cloned()).collect();
         let planned = enrollments::advance(&tx, &of.plans, &steps, now).await?;
         database::commit(tx).await?;
         self.0.ring_for(&planned);
@@ -74,7 +74,7 @@ impl Recover {
             if contact.state == ContactState::Scheduled {
                 again += 1;
             } else {
-                steps.extend(contact.step);
+                steps.extend(contact.origin.into_step());
             }
         }
         let planned = enrollments::advance(&tx, &of.plans, &steps, now).await?;

@@ -6,7 +6,7 @@ use super::Dispatcher;
 use crate::{
     calendar::{self, LocalTime, Zone},
     clock::Timestamp,
-    contacts::{self, Contact, NewContact},
+    contacts::{self, Contact, NewContact, Origin},
     customers::{self, CustomerKey, Locked},
     database::{self, StoreError, WriteTx},
     ids::{ContactId, TemplateId, TopicId},
@@ -160,7 +160,7 @@ impl Batch {
         check_expiry(expire_time, planned.instant)?;
         let contact = NewContact {
             customer_id: customer.customer_id,
-            step: None,
+            origin: Origin::AdHoc,
             topic_id: new.topic_id.clone(),
             purpose: topic.purpose,
             channel,

@@ -43,8 +43,9 @@ impl Dispatcher {
         let sorted = Answers::sort(answers, now);
         let tx = self.of.db.begin_write().await?;
         // Of those something more is written, that others write too.
-        let going_on =
-            answers.iter().filter(|(contact, handed)| contact.step.is_some() || matches!(handed, Handed::Refused(..)));
+        let going_on = answers
+            .iter()
+            .filter(|(contact, handed)| contact.step().is_some() || matches!(handed, Handed::Refused(..)));
         customers::lock_shared(&tx, &going_on.map(|(contact, _)| contact.customer_id).collect::<Vec<_>>()).await?;
         let mut settled = claims::settle_accepted(&tx, lot.token, &sorted.accepted, now).await?;
         let sent = settled.len();
@@ -69,7 +70,7 @@ impl Dispatcher {
         let steps: Vec<StepOf> = answers
             .iter()
             .filter(|(contact, handed)| settled.contains(&contact.contact_id) && !waits(contact, handed))
-            .filter_map(|(contact, _)| contact.step.clone())
+            .filter_map(|(contact, _)| contact.step().cloned())
             .collect();
         let planned = enrollments::advance(&tx, &self.of.plans, &steps, now).await?;
         database::commit(tx).await?;
@@ -154,7 +155,7 @@ fn came_back(contact: &Contact, handed: &Handed, now: Timestamp) -> Option<CameB
         source_event_id: format!("{}/{}", contact.contact_id, contact.attempt_count + 1),
         contact_id: Some(contact.contact_id),
         customer_id: contact.customer_id,
-        campaign_id: contact.step.as_ref().map(|step| step.campaign_id.clone()),
+        campaign_id: contact.campaign_id().cloned(),
         address_key: None,
         kind: DeliveryKind::Bounced,
         weight: Some(weight),

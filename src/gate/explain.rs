@@ -7,7 +7,7 @@ use crate::{
     calendar::Zone,
     campaigns::{self, Action, Campaign, CampaignState, Enrollment, EnrollmentState, Waits, enrollments},
     clock::Timestamp,
-    contacts::{self, Attempt, Block, BlockReason, Contact, ContactState, Decision},
+    contacts::{self, Attempt, Block, BlockReason, Contact, ContactState, Decision, Origin},
     customers,
     delivery::Channel,
     events::{self, EffectOutcome},
@@ -213,9 +213,10 @@ impl Told<'_> {
     }
 
     fn what(&self) -> String {
-        match &self.contact.step {
-            Some(step) => format!("{} of {} ({})", step.step_id, step.campaign_id, self.contact.purpose),
-            None => format!("The {} message {}", self.contact.purpose, self.contact.template_id),
+        match &self.contact.origin {
+            Origin::Step(step) => format!("{} of {} ({})", step.step_id, step.campaign_id, self.contact.purpose),
+            Origin::Run(run) => format!("{} of {} ({})", run.step_id, run.campaign_id, self.contact.purpose),
+            Origin::AdHoc => format!("The {} message {}", self.contact.purpose, self.contact.template_id),
         }
     }
 
@@ -250,6 +251,13 @@ fn never_met(campaign: &Campaign) -> String {
     let event_type = campaign.plan.event_type();
     match campaign.state {
         CampaignState::Draft => format!("{id} is a draft: it acts on nothing yet."),
+        CampaignState::Completed => format!("{id} is completed: it acts on nothing any more."),
+        CampaignState::Archived => format!("{id} is archived: it acts on nothing any more."),
+        CampaignState::Active | CampaignState::Paused if campaign.plan.trigger.is_newsletter() => {
+            format!(
+                "No run of {id} has planned anything for this customer: none has come to them, or it left them out."
+            )
+        }
         CampaignState::Active | CampaignState::Paused => {
             format!("No {event_type} of this customer has been recorded since {id} was activated.")
         }

@@ -7,12 +7,12 @@ use super::{
     pauses::{self, Pause},
 };
 use crate::{
-    campaigns::{CampaignState, EndCause, EnrollmentState, enrollments},
+    campaigns::{CampaignState, EndCause, EnrollmentState, RunState, enrollments, runs},
     clock::Timestamp,
-    contacts::{self, BlockReason, Contact, HandOver, Purpose},
+    contacts::{self, BlockReason, Contact, HandOver, Origin, Purpose},
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
-    ids::{CustomerId, EnrollmentId, TopicId},
+    ids::{CustomerId, EnrollmentId, RunId, TopicId},
     preferences::{self, CONFIRMATION, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
     senders::Readiness,
     templates::Tracking,
@@ -29,6 +29,7 @@ pub struct Facts {
     suppressed: Suppressed,
     topics: HashMap<TopicId, Topic>,
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
+    runs: HashMap<RunId, (RunState, CampaignState)>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
     readiness: Readiness,
 }
@@ -82,6 +83,7 @@ impl Facts {
             preferences: preferences::load(db, &keys.customers).await?,
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
+            runs: runs::standings(db, &keys.runs).await?,
             handed_over: HashMap::new(),
             readiness: Readiness::default(),
         };
@@ -153,8 +155,13 @@ impl Facts {
             // Others go wherever the customer is reached when they go out.
             only_to: contact.address_id.filter(|_| contact.topic_id.as_str() == CONFIRMATION),
             expire_time: Some(contact.expire_time),
-            enrollment: contact.step.as_ref().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
-            waits_for_room: contact.step.is_some() || !contact.purpose.needs_consent(),
+            enrollment: contact.step().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
+            run: contact.run().and_then(|run| self.runs.get(&run.run_id).copied()),
+            waits_for_room: match contact.origin {
+                Origin::Step(_) => true,
+                Origin::AdHoc => !contact.purpose.needs_consent(),
+                Origin::Run(_) => false,
+            },
             template_error,
             sender_not_ready: self.readiness.trouble(contact.purpose),
             circuit_open_until: None,
@@ -178,6 +185,7 @@ struct Keys {
     customers: Vec<CustomerId>,
     topics: Vec<TopicId>,
     enrollments: Vec<EnrollmentId>,
+    runs: Vec<RunId>,
 }
 
 impl Keys {
@@ -185,7 +193,8 @@ impl Keys {
         Self {
             customers: distinct(contacts.clone().map(|contact| contact.customer_id)),
             topics: distinct(contacts.clone().map(|contact| contact.topic_id.clone())),
-            enrollments: distinct(contacts.filter_map(|contact| contact.step.as_ref()).map(|step| step.enrollment_id)),
+            runs: distinct(contacts.clone().filter_map(|contact| contact.run()).map(|run| run.run_id)),
+            enrollments: distinct(contacts.filter_map(|contact| contact.step()).map(|step| step.enrollment_id)),
         }
     }
 }

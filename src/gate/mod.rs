@@ -106,6 +106,7 @@ impl Gate {
             only_to: None,
             expire_time: None,
             enrollment: None,
+            run: None,
             // The question is when there is room.
             waits_for_room: true,
             template_error: None,

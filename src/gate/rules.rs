@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 use super::pauses::Pause;
 use crate::{
     calendar::Zone,
-    campaigns::{CampaignState, EndCause, EnrollmentState},
+    campaigns::{CampaignState, EndCause, EnrollmentState, RunState},
     clock::Timestamp,
     contacts::{Block, BlockReason, Effect, HandOver, Purpose},
     customers::{Address, Customer},
@@ -46,6 +46,8 @@ pub struct Case<'a> {
     pub expire_time: Option<Timestamp>,
     /// Where its enrollment and campaign stand; none for an ad-hoc message.
     pub enrollment: Option<(EnrollmentState, Option<EndCause>, CampaignState)>,
+    /// Where its run and campaign stand; none for what no run has planned.
+    pub run: Option<(RunState, CampaignState)>,
     /// Where a cap that does not say itself has no room, it waits; else it is skipped.
     pub waits_for_room: bool,
     /// Why its template cannot be rendered.
@@ -82,6 +84,11 @@ impl Case<'_> {
     /// Where the customer lives, or is taken to live.
     pub fn zone(&self) -> Zone {
         self.customer.time_zone.unwrap_or(self.policy.time_zone)
+    }
+
+    /// Where its campaign stands; none for an ad-hoc message.
+    fn campaign(&self) -> Option<CampaignState> {
+        self.enrollment.map(|(.., campaign)| campaign).or(self.run.map(|(_, campaign)| campaign))
     }
 
     fn on_hit(&self, cap: &FrequencyCap) -> OnHit {
@@ -123,10 +130,12 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 26] = [
+pub const RULES: [Rule; 28] = [
     Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
+    Rule { name: "not_canceled", reason: BlockReason::Canceled, check: not_canceled },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
+    Rule { name: "campaign_open", reason: BlockReason::CampaignEnded, check: campaign_open },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
     Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
@@ -249,6 +258,19 @@ fn not_expired(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     Some(block(BlockReason::Expired, Effect::Expire, format!("its time was over at {}", instant(expire))))
 }
 
+/// Calling a run off touches the run alone: here its contacts hear of it.
+fn not_canceled(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    case.run.filter(|(run, _)| *run == RunState::Canceled)?;
+    Some(block(BlockReason::Canceled, Effect::Cancel, "its run was canceled"))
+}
+
+/// A newsletter is completed when everybody was reached: a contact of it waits only because an operator has it sent again.
+fn campaign_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let campaign = case.campaign()?;
+    let is_over = campaign == CampaignState::Archived || campaign == CampaignState::Completed && case.run.is_none();
+    is_over.then(|| block(BlockReason::CampaignEnded, Effect::Cancel, format!("the campaign is {campaign}")))
+}
+
 /// A completed enrollment does not matter: a step of it waits only because an operator has it sent again.
 fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     let over = |state| matches!(state, EnrollmentState::Exited | EnrollmentState::Stopped);
@@ -366,7 +388,7 @@ fn sender_ready(case: &Case<'_>, now: Timestamp) -> Option<Block> {
 }
 
 fn campaign_running(case: &Case<'_>, _: Timestamp) -> Option<Block> {
-    case.enrollment.filter(|(.., campaign)| *campaign == CampaignState::Paused)?;
+    case.campaign().filter(|campaign| *campaign == CampaignState::Paused)?;
     defer(BlockReason::CampaignPaused, None, "the campaign is paused")
 }
 
@@ -494,6 +516,7 @@ mod tests {
             only_to: None,
             expire_time: Some(at(82)),
             enrollment: None,
+            run: None,
             waits_for_room: !purpose.needs_consent(),
             template_error: None,
             sender_not_ready: None,
@@ -615,6 +638,7 @@ mod tests {
                 only_to: None,
                 expire_time: None,
                 enrollment: None,
+                run: None,
                 waits_for_room: true,
                 template_error: None,
                 sender_not_ready: None,

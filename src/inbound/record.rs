@@ -157,7 +157,7 @@ fn event(found: &Found, about: &About, now: Timestamp) -> DeliveryEvent {
         source_event_id: found.source_event_id.clone(),
         contact_id: contact.map(|contact| contact.contact_id),
         customer_id: about.customer_id,
-        campaign_id: contact.and_then(|contact| contact.step.as_ref()).map(|step| step.campaign_id.clone()),
+        campaign_id: contact.and_then(Contact::campaign_id).cloned(),
         address_key: None,
         kind: found.kind,
         weight: found.weight,

@@ -52,7 +52,8 @@ impl Intake {
         }
         check_waits(&contact, "canceled")?;
         contacts::cancel(&tx, CallOff::Contact(id), &canceled(reason), now).await?;
-        let next = enrollments::advance(&tx, &self.plans, contact.step.as_slice(), now).await?;
+        let ended = contact.step().map_or(&[][..], std::slice::from_ref);
+        let next = enrollments::advance(&tx, &self.plans, ended, now).await?;
         let contact = contacts::find(&tx, id).await?;
         database::commit(tx).await?;
         self.ring_for_next(&next);

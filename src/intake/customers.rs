@@ -6,7 +6,7 @@ use crate::{
         enrollments::{self, Concerned},
     },
     clock::Timestamp,
-    contacts::{self, BlockReason, CallOff},
+    contacts::{self, BlockReason, CallOff, Origin},
     customers::{self, Customer, CustomerChange, CustomerKey},
     database::{self, WriteTx},
     ids::CustomerId,
@@ -118,10 +118,10 @@ impl Intake {
             let patience = contact.expire_time - old_zone.instant(local.0);
             let planned = Planned::local(local, zone);
             // An ad-hoc message with a time limit of its own keeps it, wherever the customer goes.
-            let keeps_expiry = contact.step.is_none() && patience != contacts::PATIENCE;
+            let keeps_expiry = contact.origin == Origin::AdHoc && patience != contacts::PATIENCE;
             let expire_time = if keeps_expiry { contact.expire_time } else { planned.instant + patience };
             contacts::replan(tx, contact.contact_id, planned, zone.name(), expire_time, now).await?;
-            if let Some(step) = contact.step {
+            if let Some(step) = contact.origin.into_step() {
                 enrollments::replan(tx, step.enrollment_id, planned.instant).await?;
             }
         }

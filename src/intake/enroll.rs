@@ -127,7 +127,7 @@ fn tell_next(effect: &mut EventEffect, travelled: &Travelled, zone: Zone) {
     };
     let of_enrollment = |contact: &&contacts::Contact| {
         contact.state == ContactState::Scheduled
-            && contact.step.as_ref().is_some_and(|step| step.enrollment_id == one.enrollment_id)
+            && contact.step().is_some_and(|step| step.enrollment_id == one.enrollment_id)
     };
     effect.contact_id = travelled.contacts.iter().find(of_enrollment).map(|contact| contact.contact_id);
     let local = |due: Timestamp| format!("{} {}", LocalTime(zone.local(due)), zone.name());

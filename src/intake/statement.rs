@@ -9,7 +9,7 @@ use crate::{
         enrollments::{self, Concerned},
     },
     clock::Timestamp,
-    contacts::{self, BlockReason, CallOff, NewContact, PATIENCE, Purpose},
+    contacts::{self, BlockReason, CallOff, NewContact, Origin, PATIENCE, Purpose},
     customers::Customer,
     database::WriteTx,
     delivery::Channel,
@@ -280,7 +280,7 @@ async fn ask_to_confirm(
     let primary = || Some(customer.primary_address(statement.channel)?.address_id);
     let contact = NewContact {
         customer_id: customer.customer_id,
-        step: None,
+        origin: Origin::AdHoc,
         topic_id: TopicId::from_stored(CONFIRMATION.to_owned()),
         purpose: Purpose::Transactional,
         channel: statement.channel,

@@ -16,11 +16,15 @@ use crate::{
 
 /// A campaign.
 pub(super) fn campaign(of: Campaign) -> proto::Campaign {
-    let Trigger::Event { event_type } = of.plan.trigger;
+    let trigger = match of.plan.trigger {
+        Trigger::Event { event_type } => Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type })),
+        Trigger::OneOff(_) | Trigger::Recurring(_) => None,
+    };
     let state = match of.state {
         CampaignState::Draft => proto::campaign::State::Draft,
         CampaignState::Active => proto::campaign::State::Active,
         CampaignState::Paused => proto::campaign::State::Paused,
+        CampaignState::Completed | CampaignState::Archived => proto::campaign::State::Unspecified,
     };
     let mode = match of.plan.reentry.mode {
         ReentryMode::Once => reentry::Mode::Once,
@@ -35,7 +39,7 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         description: of.plan.description,
         topic_id: of.plan.topic_id.to_string(),
         purpose: encode::purpose(of.purpose).into(),
-        trigger: Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type })),
+        trigger,
         reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(step).collect(),
         exits: of.plan.exits.into_iter().map(exit).collect(),

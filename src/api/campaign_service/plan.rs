@@ -82,6 +82,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         goal: change.goal?,
         expire_after_hours: change.expire_after_hours?,
         max_per_minute: change.max_per_minute?,
+        active_range: change.active_range.unwrap_or_default(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::{Api, encode};
 use crate::{
-    contacts::{Attempt, AttemptOutcome, Contact, ContactState, Decision, Delivery},
+    contacts::{Attempt, AttemptOutcome, Contact, ContactState, Decision, Delivery, Origin},
     gate::Explained,
     rpc::{
         etag,
@@ -12,14 +12,20 @@ use crate::{
 
 impl Api {
     pub(in crate::api) fn encode_contact(&self, of: Contact) -> proto::Contact {
-        let step = of.step;
+        let campaign_id = of.campaign_id().map(ToString::to_string).unwrap_or_default();
+        let (enrollment_id, run_id, step_id) = match of.origin {
+            Origin::AdHoc => Default::default(),
+            Origin::Step(step) => (step.enrollment_id.to_string(), String::new(), step.step_id),
+            Origin::Run(run) => (String::new(), run.run_id.to_string(), run.step_id),
+        };
         let local = of.due_local.map(|(time, zone)| format!("{time} {zone}"));
         proto::Contact {
             contact_id: of.contact_id.to_string(),
             customer_id: of.customer_id.to_string(),
-            campaign_id: step.as_ref().map(|step| step.campaign_id.to_string()).unwrap_or_default(),
-            enrollment_id: step.as_ref().map(|step| step.enrollment_id.to_string()).unwrap_or_default(),
-            step_id: step.map(|step| step.step_id).unwrap_or_default(),
+            campaign_id,
+            run_id,
+            enrollment_id,
+            step_id,
             topic_id: of.topic_id.to_string(),
             purpose: encode::purpose(of.purpose).into(),
             channel: proto::Channel::Email.into(),

@@ -8,7 +8,8 @@ use rapport::{
     calendar::{Planned, Zone},
     clock::Timestamp,
     contacts::{
-        self, Block, BlockReason, CallOff, Contact, ContactState, Effect, Lane, NewContact, Purpose, Queue, Verdict,
+        self, Block, BlockReason, CallOff, Contact, ContactState, Effect, Lane, NewContact, Origin, Purpose, Queue,
+        Verdict,
         claims::{self, Blocked, Intent, Setback},
     },
     database::WriteTx,
@@ -427,7 +428,7 @@ fn plan(customer_id: CustomerId, purpose: Purpose, now: Timestamp, minutes: i64)
     let due = now + TimeDelta::minutes(minutes);
     let new = NewContact {
         customer_id,
-        step: None,
+        origin: Origin::AdHoc,
         topic_id: topic(purpose),
         purpose,
         channel: Channel::Email,
