@@ -1,9 +1,10 @@
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Api, answer, decode, encode,
     export::{self, Export},
-    open,
+    import, open,
+    upload::Answers,
 };
 use crate::{
     customers::{CustomerChange, NewAddress},
@@ -12,9 +13,10 @@ use crate::{
     rpc::{
         Fault, Mask, Violations,
         proto::{
-            self, AddAddressRequest, AddAddressResponse, CreateCustomerRequest, CreateCustomerResponse,
-            DeleteCustomerRequest, DeleteCustomerResponse, EraseCustomerRequest, EraseCustomerResponse,
-            ExportCustomerRequest, GetCustomerRequest, GetCustomerResponse, ListCustomersRequest,
+            self, AddAddressRequest, AddAddressResponse, BatchGetCustomersRequest, BatchGetCustomersResponse,
+            CreateCustomerRequest, CreateCustomerResponse, DeleteCustomerRequest, DeleteCustomerResponse,
+            EraseCustomerRequest, EraseCustomerResponse, ExportCustomerRequest, GetCustomerRequest,
+            GetCustomerResponse, ImportCustomersRequest, ImportCustomersResponse, ListCustomersRequest,
             ListCustomersResponse, RemoveAddressRequest, RemoveAddressResponse, UndeleteCustomerRequest,
             UndeleteCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse, VerifyAddressRequest,
             VerifyAddressResponse, customer_service_server::CustomerService, verify_address_request,
@@ -33,6 +35,8 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
+/// How many customers a request names at most.
+const MOST_AT_ONCE: usize = 500;
 /// How long the reason of an erasure may be, in characters.
 const LONGEST_REASON: usize = 500;
 const OUTPUT_ONLY: &[&str] =
@@ -69,6 +73,30 @@ impl CustomerService for Api {
         let id = self.resolve(message.customer, "customer", violations).await?;
         let customer = self.0.customers.get(id, message.show_deleted).await?;
         Ok(Response::new(GetCustomerResponse { customer: Some(encode::customer(customer)) }))
+    }
+
+    async fn batch_get_customers(
+        &self,
+        request: Request<BatchGetCustomersRequest>,
+    ) -> Result<Response<BatchGetCustomersResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        if !(1..=MOST_AT_ONCE).contains(&message.customers.len()) {
+            violations.add("customers", "must be 1 to 500");
+        }
+        let named = message.customers.iter().cloned().enumerate().take(MOST_AT_ONCE);
+        let keys: Option<Vec<_>> = named
+            .map(|(place, one)| decode::customer_key(&mut violations, &format!("customers[{place}]"), Some(one)))
+            .collect();
+        let keys = violations.finish(keys)?;
+        let found = self.0.customers.get_each(&keys, message.show_deleted).await.map_err(Fault::from)?;
+        let mut response = BatchGetCustomersResponse::default();
+        for (named, customer) in message.customers.into_iter().zip(found) {
+            match customer {
+                Some(customer) => response.customers.push(encode::customer(customer)),
+                None => response.missing.push(named),
+            }
+        }
+        Ok(Response::new(response))
     }
 
     async fn list_customers(
@@ -168,6 +196,17 @@ impl CustomerService for Api {
         Ok(answer(reply, encode_receipt))
     }
 
+    type ImportCustomersStream = Answers<ImportCustomersResponse>;
+
+    async fn import_customers(
+        &self,
+        request: Request<Streaming<ImportCustomersRequest>>,
+    ) -> Result<Response<Self::ImportCustomersStream>, Status> {
+        let (caller, rows, violations) = open(request);
+        violations.check()?;
+        Ok(Response::new(import::begin(self.clone(), caller, rows)))
+    }
+
     type ExportCustomerStream = Export;
 
     async fn export_customer(&self, request: Request<ExportCustomerRequest>) -> Result<Response<Export>, Status> {
@@ -226,6 +265,12 @@ pub(super) fn encode_receipt(of: Erasure) -> EraseCustomerResponse {
         erase_time: Some(encode::time(of.erase_time)),
         erased_rows: of.erased_rows.into_iter().map(|(table, erased)| (table, rows(erased))).collect(),
     }
+}
+
+/// The fields that are set.
+pub(super) fn change_of_set(violations: &mut Violations, path: &str, customer: proto::Customer) -> CustomerChange {
+    let set: Vec<&str> = CAN_CHANGE.iter().copied().filter(|field| is_set(&customer, field)).collect();
+    change(violations, path, customer, |field| set.contains(&field))
 }
 
 /// The fields that a mask names.

@@ -1,7 +1,10 @@
 use chrono::TimeDelta;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Api, decode, encode, open};
+use super::{
+    Api, decode, encode, open,
+    upload::{self, Answers, TakeUp},
+};
 use crate::{
     clock::Timestamp,
     events::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Money},
@@ -10,8 +13,9 @@ use crate::{
         Fault, Violations,
         proto::{
             self, BatchRecordEventsRequest, BatchRecordEventsResponse, EventResult, GetEventRequest, GetEventResponse,
-            ListEventsRequest, ListEventsResponse, RecordEventRequest, RecordEventResponse, campaign_effect,
-            event_result::Outcome, event_service_server::EventService, get_event_request::By,
+            ListEventsRequest, ListEventsResponse, RecordEventRequest, RecordEventResponse, StreamEventsRequest,
+            StreamEventsResponse, campaign_effect, event_result::Outcome, event_service_server::EventService,
+            get_event_request::By,
         },
         reason_name,
     },
@@ -52,32 +56,23 @@ impl EventService for Api {
             violations.add("events", "must be 1 to 1,000");
         }
         violations.check()?;
-        let now = self.0.clock.now();
-        let (mut results, mut good) = (Vec::with_capacity(message.events.len()), Vec::new());
-        for (place, event) in message.events.into_iter().enumerate() {
-            let source_event_id = event.source_event_id.clone();
-            let mut violations = Violations::default();
-            let decoded = new_event(&mut violations, &format!("events[{place}]"), event, now);
-            let mut result = EventResult {
-                index: i64::try_from(place).unwrap_or(i64::MAX),
-                source_event_id,
-                ..EventResult::default()
-            };
-            match violations.finish(decoded) {
-                Ok(event) => good.push((place, event)),
-                Err(fault) => refuse(&mut result, &fault),
-            }
-            results.push(result);
-        }
-        let (places, events): (Vec<usize>, Vec<NewEvent>) = good.into_iter().unzip();
-        let outcomes = self.0.intake.record_events(&events, message.create_customer).await?;
-        for (place, outcome) in places.into_iter().zip(outcomes) {
-            match outcome {
-                Ok(recorded) => accept(&mut results[place], &recorded),
-                Err(fault) => refuse(&mut results[place], &fault),
-            }
-        }
-        Ok(Response::new(BatchRecordEventsResponse { results }))
+        let results = self.record_each(message.events, message.create_customer, |place| format!("events[{place}]"));
+        Ok(Response::new(BatchRecordEventsResponse { results: results.await? }))
+    }
+
+    type StreamEventsStream = Answers<StreamEventsResponse>;
+
+    async fn stream_events(
+        &self,
+        request: Request<Streaming<StreamEventsRequest>>,
+    ) -> Result<Response<Self::StreamEventsStream>, Status> {
+        let (_, messages, violations) = open(request);
+        violations.check()?;
+        let api = self.clone();
+        Ok(Response::new(upload::answer(|out| async move {
+            let events = Upload { api, told: StreamEventsResponse::default() };
+            upload::all(messages, out, Ok, events).await
+        })))
     }
 
     async fn get_event(&self, request: Request<GetEventRequest>) -> Result<Response<GetEventResponse>, Status> {
@@ -112,6 +107,84 @@ impl EventService for Api {
             next_page_token: self.0.pages.seal("ListEvents", &selection, found.next.as_deref()),
             events: found.rows.into_iter().map(encode_event).collect(),
         }))
+    }
+}
+
+impl Api {
+    /// Records events; each stands for itself.
+    async fn record_each(
+        &self,
+        events: Vec<proto::Event>,
+        create_customer: bool,
+        path: impl Fn(usize) -> String,
+    ) -> Result<Vec<EventResult>, Fault> {
+        let now = self.0.clock.now();
+        let (mut results, mut good) = (Vec::with_capacity(events.len()), Vec::new());
+        for (place, event) in events.into_iter().enumerate() {
+            let source_event_id = event.source_event_id.clone();
+            let mut violations = Violations::default();
+            let decoded = new_event(&mut violations, &path(place), event, now);
+            let index = i64::try_from(place).unwrap_or(i64::MAX);
+            let mut result = EventResult { index, source_event_id, ..EventResult::default() };
+            match violations.finish(decoded) {
+                Ok(event) => good.push((place, event)),
+                Err(fault) => refuse(&mut result, &fault),
+            }
+            results.push(result);
+        }
+        let (places, events): (Vec<usize>, Vec<NewEvent>) = good.into_iter().unzip();
+        let outcomes = self.0.intake.record_events(&events, create_customer).await?;
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(recorded) => accept(&mut results[place], &recorded),
+                Err(fault) => refuse(&mut results[place], &fault),
+            }
+        }
+        Ok(results)
+    }
+}
+
+/// An upload of events that goes on.
+struct Upload {
+    api: Api,
+    /// What it did so far.
+    told: StreamEventsResponse,
+}
+
+impl TakeUp for Upload {
+    const MOST: usize = 100;
+    type Item = StreamEventsRequest;
+    type Answer = StreamEventsResponse;
+
+    async fn take_up(&mut self, lot: Vec<StreamEventsRequest>) -> Result<StreamEventsResponse, Fault> {
+        self.told.rejections.clear();
+        let mut lot = lot.into_iter().peekable();
+        while let Some(first) = lot.next() {
+            let create = first.create_customer;
+            let mut events = vec![first.event.unwrap_or_default()];
+            while let Some(next) = lot.next_if(|next| next.create_customer == create) {
+                events.push(next.event.unwrap_or_default());
+            }
+            for result in self.api.record_each(events, create, |_| "event".to_owned()).await? {
+                self.tell(result);
+            }
+        }
+        Ok(self.told.clone())
+    }
+}
+
+impl Upload {
+    fn tell(&mut self, result: EventResult) {
+        let told = &mut self.told;
+        match result.outcome() {
+            Outcome::Recorded => told.recorded += 1,
+            Outcome::Duplicate => told.duplicates += 1,
+            Outcome::Unspecified | Outcome::Conflict | Outcome::Rejected => {
+                told.rejected += 1;
+                told.rejections.push(EventResult { index: told.received, ..result });
+            }
+        }
+        told.received += 1;
     }
 }
 

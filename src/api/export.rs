@@ -1,9 +1,8 @@
 //! Everything that is kept about a customer, section by section, in the words of the contract: page by page, however much it is.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::collections::BTreeSet;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -17,10 +16,7 @@ use crate::{
     contacts::{Selection, Which},
     database::StoreError,
     ids::{CustomerId, TemplateId, WordingId},
-    rpc::{
-        Fault, Page,
-        proto::{self, ExportCustomerResponse},
-    },
+    rpc::{Fault, Page, proto::ExportCustomerResponse, to_json},
 };
 
 /// Grows when a record says something in another way than before. What is only added does not count.
@@ -29,9 +25,6 @@ const SCHEMA_VERSION: i32 = 1;
 const PAGE: u64 = 200;
 /// How many records wait for a caller who reads slowly.
 const AHEAD: usize = 16;
-
-/// What the contract says about its messages.
-static CONTRACT: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).ok());
 
 /// The records as they are read.
 pub type Export = ReceiverStream<Result<ExportCustomerResponse, Status>>;
@@ -221,11 +214,5 @@ fn page_after(next: Option<String>) -> Option<Page> {
 
 /// A message as JSON, as the contract's own mapping has it.
 fn record(name: &str, message: &impl Message) -> Result<Value, Broken> {
-    let wrong = |detail: String| StoreError::Corrupt { table: "the contract", detail };
-    let unknown = || wrong(format!("no message {name}"));
-    let pool = CONTRACT.as_ref().ok_or_else(unknown)?;
-    let described = pool.get_message_by_name(&format!("rapport.v1.{name}")).ok_or_else(unknown)?;
-    let message = DynamicMessage::decode(described, message.encode_to_vec().as_slice());
-    let message = message.map_err(|error| wrong(error.to_string()))?;
-    Ok(serde_json::to_value(message).map_err(|error| wrong(error.to_string()))?)
+    Ok(to_json(name, message).map_err(|detail| StoreError::Corrupt { table: "the contract", detail })?)
 }

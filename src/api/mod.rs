@@ -10,8 +10,10 @@ mod delivery_service;
 mod encode;
 mod event_service;
 mod export;
+mod import;
 mod preference_service;
 mod template_service;
+mod upload;
 
 use std::sync::Arc;
 

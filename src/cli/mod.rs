@@ -1,6 +1,9 @@
 //! The commands. Only `serve` and `migrate` open a database, and `demo` one of its own.
 
+mod cells;
 mod demo;
+mod export;
+mod import;
 mod ingest;
 mod migrate;
 mod serve;
@@ -38,6 +41,11 @@ enum Command {
     Migrate(Place),
     /// Hand a message that came back, on standard input, to the running service; exits with 75 where that is to be tried again
     Ingest(ingest::Ingest),
+    /// Bring customers from a CSV file into the running service; exits with 65 where rows were wrong, with 75 where the same command
+    /// is to be run again
+    Import(import::Import),
+    /// Write customers, events or contacts of the running service as CSV or as lines of JSON
+    Export(export::Export),
     /// Play eighteen months of real purchases in a minute, into ./demo, and say what became of them
     Demo,
 }
@@ -91,6 +99,8 @@ pub async fn run() -> std::process::ExitCode {
         Command::Serve(place) => with_settings(place, serve::run).await,
         Command::Migrate(place) => with_settings(place, migrate::run).await,
         Command::Ingest(of) => return ingest::run(of).await,
+        Command::Import(of) => return import::run(of).await,
+        Command::Export(of) => return export::run(of).await,
         Command::Demo => demo::run().await.map_err(CommandError::from),
     };
     match outcome {

@@ -4,6 +4,7 @@
 //! first, and the dispatcher shares it while it decides. So no decision is made beside a change.
 
 mod audience;
+mod bulk;
 mod customer;
 mod entity;
 mod locks;
@@ -11,6 +12,7 @@ mod store;
 
 pub use self::{
     audience::{Residents, audience, count_audience, inhabited_zones},
+    bulk::{CustomerBatch, Described, MatchBy},
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     store::{deleted_before, erase, load, profiles, reach, zones},
@@ -149,6 +151,19 @@ impl Customers {
         found
             .filter(|customer| show_deleted || customer.delete_time.is_none())
             .ok_or_else(|| not_found(&CustomerKey::Id(id)))
+    }
+
+    /// Customers in the order of the keys that name them; none where there is nobody, or a deleted one is not asked for.
+    pub async fn get_each(
+        &self,
+        keys: &[CustomerKey],
+        show_deleted: bool,
+    ) -> Result<Vec<Option<Customer>>, StoreError> {
+        let db = self.db.reader();
+        let ids = bulk::resolve_each(db, &keys.iter().collect::<Vec<_>>()).await?;
+        let found = bulk::load_all(db, &ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
+        let shown = |customer: &&Customer| show_deleted || customer.delete_time.is_none();
+        Ok(ids.into_iter().map(|id| found.get(&id?).filter(shown).cloned()).collect())
     }
 
     /// A page in the order of creation.

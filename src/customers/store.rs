@@ -20,8 +20,8 @@ use crate::{
     rpc::Page,
 };
 
-/// How many rows a statement names at most.
-const AT_ONCE: usize = 500;
+/// How many rows or keys a statement names at most.
+pub(super) const AT_ONCE: usize = 1_000;
 
 /// Whom a key names, living or not; an e-mail address names the living only.
 pub async fn resolve(db: &impl ConnectionTrait, key: &CustomerKey) -> Result<Option<CustomerId>, StoreError> {
@@ -176,8 +176,15 @@ pub async fn taken_address(tx: &WriteTx, of: &Customer) -> Result<Option<Address
 
 /// Inserts a customer with all that belongs to it.
 pub async fn insert(tx: &WriteTx, new: &Customer) -> Result<(), StoreError> {
-    customer::Entity::insert(row(new)).exec_without_returning(tx).await?;
-    insert_external_ids(tx, new).await?;
+    insert_all(tx, &[new]).await
+}
+
+/// Inserts customers with all that belongs to them.
+pub(super) async fn insert_all(tx: &WriteTx, new: &[&Customer]) -> Result<(), StoreError> {
+    for some in new.chunks(AT_ONCE) {
+        customer::Entity::insert_many(some.iter().map(|one| row(one))).exec_without_returning(tx).await?;
+    }
+    insert_external_ids(tx, new.iter().map(|one| (*one, 0))).await?;
     save_addresses(tx, new).await
 }
 
@@ -189,7 +196,7 @@ pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(
             .filter(external_id::Column::CustomerId.eq(after.customer_id))
             .exec(tx)
             .await?;
-        insert_external_ids(tx, after).await?;
+        insert_external_ids(tx, [(after, 0)]).await?;
     }
     if before.addresses != after.addresses {
         let kept = after.addresses.iter().map(|address| address.address_id);
@@ -198,7 +205,7 @@ pub async fn save(tx: &WriteTx, before: &Customer, after: &Customer) -> Result<(
             .filter(address::Column::AddressId.is_not_in(kept))
             .exec(tx)
             .await?;
-        save_addresses(tx, after).await?;
+        save_addresses(tx, &[after]).await?;
     }
     Ok(())
 }
@@ -229,7 +236,7 @@ pub async fn save_profiles(tx: &WriteTx, changed: &[&Customer]) -> Result<(), St
 /// Writes a customer back that lives again: its addresses are its own again.
 pub async fn restore(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
     customer::Entity::update(row(of)).exec(tx).await?;
-    save_addresses(tx, of).await
+    save_addresses(tx, &[of]).await
 }
 
 /// Who has an address.
@@ -288,37 +295,48 @@ pub async fn erase(tx: &WriteTx, of: &Customer, now: Timestamp) -> Result<Erased
     Ok(vec![("customers", 1), ("external_ids", external_ids.rows_affected), ("addresses", addresses.rows_affected)])
 }
 
-async fn insert_external_ids(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
-    if of.external_ids.is_empty() {
-        return Ok(());
+/// Inserts the external ids of customers, each from a place on.
+pub(super) async fn insert_external_ids<'a>(
+    tx: &WriteTx,
+    of: impl IntoIterator<Item = (&'a Customer, usize)>,
+) -> Result<(), StoreError> {
+    let rows = |(of, first): (&'a Customer, usize)| {
+        of.external_ids.iter().zip(0..).skip(first).map(|(external_id, position)| external_id::ActiveModel {
+            external_id: Set(external_id.clone()),
+            customer_id: Set(of.customer_id),
+            position: Set(position),
+        })
+    };
+    let rows: Vec<_> = of.into_iter().flat_map(rows).collect();
+    for some in rows.chunks(AT_ONCE) {
+        external_id::Entity::insert_many(some.iter().cloned()).exec_without_returning(tx).await?;
     }
-    let rows = of.external_ids.iter().zip(0..).map(|(external_id, position)| external_id::ActiveModel {
-        external_id: Set(external_id.clone()),
-        customer_id: Set(of.customer_id),
-        position: Set(position),
-    });
-    external_id::Entity::insert_many(rows).exec_without_returning(tx).await?;
     Ok(())
 }
 
-async fn save_addresses(tx: &WriteTx, of: &Customer) -> Result<(), StoreError> {
-    if of.addresses.is_empty() {
-        return Ok(());
+/// Inserts the addresses of customers, and writes those back that are there.
+pub(super) async fn save_addresses(tx: &WriteTx, of: &[&Customer]) -> Result<(), StoreError> {
+    let rows = |of: &&Customer| {
+        let (customer_id, create_time) = (of.customer_id, of.update_time);
+        let row = move |address: &Address| address::ActiveModel {
+            address_id: Set(address.address_id),
+            customer_id: Set(customer_id),
+            channel: Set(address.channel),
+            value: Set(address.value.as_str().to_owned()),
+            living_key: Set(Some(living_key(address.channel, &address.value.key()))),
+            is_primary: Set(address.primary),
+            create_time: Set(create_time),
+            verify_time: Set(address.verify_time),
+        };
+        of.addresses.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = of.iter().flat_map(rows).collect();
+    for some in rows.chunks(AT_ONCE) {
+        let known = OnConflict::column(address::Column::AddressId)
+            .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
+            .to_owned();
+        address::Entity::insert_many(some.iter().cloned()).on_conflict(known).exec_without_returning(tx).await?;
     }
-    let rows = of.addresses.iter().map(|address| address::ActiveModel {
-        address_id: Set(address.address_id),
-        customer_id: Set(of.customer_id),
-        channel: Set(address.channel),
-        value: Set(address.value.as_str().to_owned()),
-        living_key: Set(Some(living_key(address.channel, &address.value.key()))),
-        is_primary: Set(address.primary),
-        create_time: Set(of.update_time),
-        verify_time: Set(address.verify_time),
-    });
-    let known = OnConflict::column(address::Column::AddressId)
-        .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
-        .to_owned();
-    address::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
     Ok(())
 }
 
@@ -370,7 +388,7 @@ fn domain_address(row: address::Model) -> Result<Address, StoreError> {
     })
 }
 
-fn row(of: &Customer) -> customer::ActiveModel {
+pub(super) fn row(of: &Customer) -> customer::ActiveModel {
     customer::ActiveModel {
         customer_id: Set(of.customer_id),
         display_name: Set(of.display_name.clone()),

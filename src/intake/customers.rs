@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::{Intake, called_off, events::known_by};
 use crate::{
     calendar::{Planned, Zone},
@@ -71,7 +73,7 @@ impl Intake {
                 let after = customers::change_locked(&tx, &before, change, now).await?;
                 if before.time_zone != after.time_zone {
                     let zone = preferences::zone(&tx, after.time_zone).await?;
-                    self.replan(&tx, id, zone, now).await?;
+                    self.replan(&tx, &HashMap::from([(id, zone)]), now).await?;
                 }
                 Updated { customer: after, created: false }
             }
@@ -108,10 +110,17 @@ impl Intake {
         Ok(Deleted { customer, canceled: i64::try_from(canceled).unwrap_or(i64::MAX) })
     }
 
-    /// Plans what waits by the wall clock for another zone. What is over there by now is due at once.
-    async fn replan(&self, tx: &WriteTx, id: CustomerId, zone: Zone, now: Timestamp) -> Result<(), Fault> {
-        for contact in contacts::waiting_by_wall_clock(tx, id).await? {
-            let Some((local, old_zone)) = contact.due_local else {
+    /// Plans what waits by the wall clock for the zones where customers live now. What is over there by now is due at once.
+    pub(super) async fn replan(
+        &self,
+        tx: &WriteTx,
+        zones: &HashMap<CustomerId, Zone>,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let ids: Vec<CustomerId> = zones.keys().copied().collect();
+        for contact in contacts::waiting_by_wall_clock(tx, &ids).await? {
+            let (Some((local, old_zone)), Some(zone)) = (contact.due_local, zones.get(&contact.customer_id).copied())
+            else {
                 continue;
             };
             let old_zone: Zone = old_zone.parse().unwrap_or(Zone::UTC);

@@ -9,6 +9,7 @@ mod consents;
 mod customers;
 mod enroll;
 mod events;
+mod imports;
 mod journeys;
 mod reschedule;
 mod resolve;
@@ -23,6 +24,7 @@ pub use self::{
     consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
+    imports::{ImportOptions, ImportRow, ImportedConsent, Noted, RowOutcome, Taken},
     journeys::AdvanceEnrollments,
     returned::{object_to_marketing, opt_out},
     statement::{Said, Stated, Statement},

@@ -218,9 +218,11 @@ async fn check(tx: &WriteTx, topic: &Topic, statement: &Statement, act: ConsentA
         let message = format!("wording {id} is about another topic than {}", topic.topic_id);
         return Err(Fault::refused(Reason::WordingNotFound, id, message));
     }
-    if !statement.grant {
-        return Ok(());
-    }
+    if statement.grant { check_grant(topic, statement, act) } else { Ok(()) }
+}
+
+/// Refuses a grant that cannot be given about a topic.
+pub(super) fn check_grant(topic: &Topic, statement: &Statement, act: ConsentAct) -> Result<(), Fault> {
     topic.check_open()?;
     let mut violations = Violations::default();
     if topic.opt_in == OptIn::Soft && !statement.said.method.is_own_act() {
@@ -239,7 +241,11 @@ async fn check(tx: &WriteTx, topic: &Topic, statement: &Statement, act: ConsentA
 }
 
 /// The address that a grant binds to: only marketing and surveys bind.
-fn address_of(customer: &Customer, topic: &Topic, statement: &Statement) -> Result<Option<AddressId>, Fault> {
+pub(super) fn address_of(
+    customer: &Customer,
+    topic: &Topic,
+    statement: &Statement,
+) -> Result<Option<AddressId>, Fault> {
     if let Some(asked) = statement.address_id
         && !customer.addresses.iter().any(|address| address.address_id == asked)
     {
@@ -317,7 +323,7 @@ async fn take_effect(
     match consent.state {
         ConsentState::Denied => stop_topic(tx, customer.customer_id, consent, now).await,
         ConsentState::Granted => {
-            contacts::ask_again(tx, customer.customer_id).await?;
+            contacts::ask_again(tx, &[customer.customer_id]).await?;
             let asked = consent.address_id.or_else(|| Some(customer.primary_address(consent.channel)?.address_id));
             let address = customer.addresses.iter().find(|address| Some(address.address_id) == asked);
             // What needs no consent is agreed to by nobody.
@@ -331,7 +337,13 @@ async fn take_effect(
     }
 }
 
-async fn stop_topic(tx: &WriteTx, customer: CustomerId, consent: &Consent, now: Timestamp) -> Result<i64, Fault> {
+/// Ends what a withdrawal ends, and calls off what waits.
+pub(super) async fn stop_topic(
+    tx: &WriteTx,
+    customer: CustomerId,
+    consent: &Consent,
+    now: Timestamp,
+) -> Result<i64, Fault> {
     let topic = consent.topic_id.clone();
     let detail = format!("the customer opted out of {topic} ({})", consent.method);
     enrollments::end(tx, Concerned::Topic(customer, topic.clone()), EndCause::OptOut, now).await?;

@@ -19,12 +19,12 @@ pub use self::{
     cap::{FrequencyCap, OnHit},
     consent::{Consent, ConsentMethod, ConsentState, DataUse, Judgement, OBJECTION, SILENCE, Standing, judge, lifts},
     ledger::{
-        ConsentAct, ConsentRecord, Evidence, NewWording, Wording, append, count_requests, find_record, find_request,
-        find_wording, forget_evidence, is_confirmed,
+        ConsentAct, ConsentRecord, Evidence, NewWording, Wording, append, append_all, count_requests, find_record,
+        find_request, find_wording, forget_evidence, is_confirmed, topics_of_wordings,
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{load, policy, put_consent, save},
+    store::{load, policy, put_consent, put_consents, save},
     suppressions::{
         AddressKey, CameBack, Cause, NewSuppression, RecordedDeliveries, Suppressed, Suppression, Suppressions,
         forget_addresses, lift_by_own_act, record_deliveries, suppressed_of,
@@ -131,7 +131,7 @@ async fn apply(
     preferences.snooze_end_time = change.snooze_end_time.unwrap_or(preferences.snooze_end_time);
     preferences.revision += 1;
     store::save(tx, preferences, now).await?;
-    contacts::ask_again(tx, preferences.customer_id).await?;
+    contacts::ask_again(tx, &[preferences.customer_id]).await?;
     Ok(())
 }
 

@@ -66,6 +66,17 @@ impl Preferences {
         said.find(|said| said.topic_id == *topic_id && said.channel == channel && said.data_use == data_use)
     }
 
+    /// Takes over what was said last about a topic.
+    pub fn put(&mut self, new: Consent) {
+        let same = |said: &&mut Consent| {
+            said.topic_id == new.topic_id && said.channel == new.channel && said.data_use == new.data_use
+        };
+        match self.consents.iter_mut().find(same) {
+            Some(said) => *said = new,
+            None => self.consents.push(new),
+        }
+    }
+
     /// Since when the customer objects to what a topic is for, by objection or silence.
     pub fn objects_since(&self, purpose: Purpose) -> Option<Timestamp> {
         match purpose {

@@ -19,6 +19,8 @@ use crate::{
     templates::Locale,
 };
 
+/// How many rows a statement names at most.
+const AT_ONCE: usize = 1_000;
 /// The id of the only row of the policy.
 const POLICY: i32 = 1;
 
@@ -114,7 +116,15 @@ pub async fn save_policy(tx: &WriteTx, of: &SendingPolicy) -> Result<(), StoreEr
 
 /// Sets what a customer said last about a topic.
 pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consent) -> Result<(), StoreError> {
-    let row = consent::ActiveModel {
+    put_consents(tx, [(customer_id, consent)]).await
+}
+
+/// Sets what customers said last about topics; about each topic once.
+pub async fn put_consents<'a>(
+    tx: &WriteTx,
+    said: impl IntoIterator<Item = (CustomerId, &'a Consent)>,
+) -> Result<(), StoreError> {
+    let row = |(customer_id, consent): (CustomerId, &'a Consent)| consent::ActiveModel {
         customer_id: Set(customer_id),
         topic_id: Set(consent.topic_id.clone()),
         channel: Set(consent.channel),
@@ -140,7 +150,11 @@ pub async fn put_consent(tx: &WriteTx, customer_id: CustomerId, consent: &Consen
             consent::Column::RecordId,
         ])
         .to_owned();
-    consent::Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
+    let rows: Vec<_> = said.into_iter().map(row).collect();
+    for some in rows.chunks(AT_ONCE) {
+        let insert = consent::Entity::insert_many(some.iter().cloned()).on_conflict(known.clone());
+        insert.exec_without_returning(tx).await?;
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod entity;
 mod etag;
 mod fault;
 mod guard;
+mod json;
 mod labels;
 mod mask;
 mod page;
@@ -21,6 +22,7 @@ pub use self::{
     etag::{check_etag, etag},
     fault::{Fault, Reason, Refusal},
     guard::GuardLayer,
+    json::to_json,
     mask::Mask,
     page::{Page, PageOf, PageTokens},
     requests::{Answered, Answers, Reply, RequestKey, forget_requests, forget_requests_about, oldest_request},

@@ -19,6 +19,8 @@ mod errors;
 mod events;
 mod exits;
 mod export;
+mod files;
+mod imports;
 mod inbound;
 mod journeys;
 mod ledger;

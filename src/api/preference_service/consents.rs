@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How far the clocks of callers may be ahead of ours when a customer says something.
-const AHEAD: TimeDelta = TimeDelta::minutes(5);
+pub const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// How long an evidence may be, in characters.
 pub const LONGEST_EVIDENCE: usize = 2_000;
 const LONGEST_WORDING: usize = 5_000;

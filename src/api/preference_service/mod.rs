@@ -7,11 +7,11 @@ use chrono::{SubsecRound, TimeDelta};
 use tonic::{Request, Response, Status, async_trait};
 
 use self::{
-    consents::{LONGEST_EVIDENCE, encode_consent},
+    consents::encode_consent,
     policy::{caps, encode_policy, quiet_hours},
 };
 pub(super) use self::{
-    consents::{encode_preferences, encode_record, encode_wording},
+    consents::{AHEAD, LONGEST_EVIDENCE, encode_preferences, encode_record, encode_wording},
     suppressions::encode as encode_suppression,
 };
 use super::{Api, answer, decode, encode, open};

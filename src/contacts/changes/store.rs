@@ -171,9 +171,9 @@ pub async fn resolve(
 }
 
 /// The waiting contacts of a customer that are planned by the wall clock.
-pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Contact>, StoreError> {
+pub async fn waiting_by_wall_clock(tx: &WriteTx, customers: &[CustomerId]) -> Result<Vec<Contact>, StoreError> {
     let rows = contact::Entity::find()
-        .filter(contact::Column::CustomerId.eq(customer))
+        .filter(contact::Column::CustomerId.is_in(customers.iter().copied()))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
         .filter(contact::Column::DueLocalTime.is_not_null())
         .order_by_asc(contact::Column::ContactId)
@@ -206,11 +206,15 @@ pub async fn replan(
     Ok(())
 }
 
-/// Has what a customer's snooze, quiet hours or caps put off asked about again, from the moment on for which it was planned.
-pub async fn ask_again(tx: &WriteTx, customer: CustomerId) -> Result<(), StoreError> {
+/// Has what a pending consent, snooze, quiet hours or caps put off for these customers asked about again, from the moment on for
+/// which it was planned.
+pub async fn ask_again(tx: &WriteTx, customers: &[CustomerId]) -> Result<(), StoreError> {
+    if customers.is_empty() {
+        return Ok(());
+    }
     contact::Entity::update_many()
         .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
-        .filter(contact::Column::CustomerId.eq(customer))
+        .filter(contact::Column::CustomerId.is_in(customers.iter().copied()))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
         .filter(contact::Column::BlockReason.is_in([
             BlockReason::ConsentPending,

@@ -7,6 +7,7 @@ use sea_orm::{
 
 use super::super::{
     CustomerKey,
+    bulk::resolve_each,
     entity::{address, customer, external_id},
     store::{corrupt, email_key},
 };
@@ -48,31 +49,7 @@ pub async fn lock(tx: &WriteTx, key: &CustomerKey) -> Result<Option<Locked>, Sto
 /// Keeps the plans of all whom keys name from others until this transaction ends, in one order for everybody and in a query for
 /// each kind of key. Answers in the order of the keys.
 pub async fn lock_each(tx: &WriteTx, keys: &[&CustomerKey]) -> Result<Vec<Option<Locked>>, StoreError> {
-    let external_ids: Vec<&str> = keys
-        .iter()
-        .filter_map(|key| if let CustomerKey::ExternalId(id) = key { Some(id.as_str()) } else { None })
-        .collect();
-    let emails: Vec<String> = keys
-        .iter()
-        .filter_map(|key| if let CustomerKey::Email(email) = key { Some(email_key(email)) } else { None })
-        .collect();
-    let mut owners: HashMap<String, CustomerId> = HashMap::new();
-    if !external_ids.is_empty() {
-        let query = external_id::Entity::find().filter(external_id::Column::ExternalId.is_in(external_ids));
-        owners.extend(query.all(tx).await?.into_iter().map(|row| (row.external_id, row.customer_id)));
-    }
-    let mut residents: HashMap<String, CustomerId> = HashMap::new();
-    if !emails.is_empty() {
-        let query = address::Entity::find().filter(address::Column::LivingKey.is_in(emails));
-        let rows = query.all(tx).await?.into_iter();
-        residents.extend(rows.filter_map(|row| Some((row.living_key?, row.customer_id))));
-    }
-    let id_of = |key: &CustomerKey| match key {
-        CustomerKey::Id(id) => Some(*id),
-        CustomerKey::ExternalId(id) => owners.get(id).copied(),
-        CustomerKey::Email(email) => residents.get(&email_key(email)).copied(),
-    };
-    let ids: Vec<Option<CustomerId>> = keys.iter().map(|key| id_of(key)).collect();
+    let ids = resolve_each(tx, keys).await?;
     let named = customer::Column::CustomerId.is_in(ids.iter().flatten().copied());
     let locked: HashMap<CustomerId, Locked> =
         lock_named(tx, named).await?.into_iter().map(|one| (one.customer_id, one)).collect();

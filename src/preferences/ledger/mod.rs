@@ -79,9 +79,24 @@ impl PreferenceBook {
 /// Adds an entry, and what it rests on.
 pub async fn append(tx: &WriteTx, mut new: ConsentRecord, evidence: &Evidence) -> Result<ConsentRecord, StoreError> {
     new.evidence_digest = Some(evidence.digest());
-    store::insert(tx, &new).await?;
-    store::insert_evidence(tx, &new, evidence).await?;
+    store::insert_all(tx, &[(new.clone(), evidence.clone())]).await?;
     Ok(new)
+}
+
+/// Adds entries, each with what it rests on.
+pub async fn append_all(tx: &WriteTx, mut new: Vec<(ConsentRecord, Evidence)>) -> Result<(), StoreError> {
+    for (record, evidence) in &mut new {
+        record.evidence_digest = Some(evidence.digest());
+    }
+    store::insert_all(tx, &new).await
+}
+
+/// Which topics these wordings are about, as far as there are such wordings.
+pub async fn topics_of_wordings(
+    db: &impl Connection,
+    ids: impl IntoIterator<Item = WordingId>,
+) -> Result<HashMap<WordingId, TopicId>, StoreError> {
+    store::topics_of_wordings(db, ids.into_iter().collect()).await
 }
 
 /// One wording.

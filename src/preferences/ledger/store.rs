@@ -20,10 +20,29 @@ use crate::{
     templates::Locale,
 };
 
-/// Adds an entry.
-pub async fn insert(tx: &WriteTx, new: &ConsentRecord) -> Result<(), StoreError> {
+/// How many rows a statement names at most.
+const AT_ONCE: usize = 1_000;
+
+/// Adds entries, each with what it rests on.
+pub async fn insert_all(tx: &WriteTx, new: &[(ConsentRecord, Evidence)]) -> Result<(), StoreError> {
+    for some in new.chunks(AT_ONCE) {
+        record::Entity::insert_many(some.iter().map(|(new, _)| row(new))).exec_without_returning(tx).await?;
+        let evidence = some.iter().map(|(of, new)| evidence::ActiveModel {
+            record_id: Set(of.record_id),
+            customer_id: Set(of.customer_id),
+            actor: Set(new.actor.clone()),
+            evidence: Set(new.text.clone()),
+            salt: Set(new.salt.to_vec()),
+            create_time: Set(of.record_time),
+        });
+        evidence::Entity::insert_many(evidence).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+fn row(new: &ConsentRecord) -> record::ActiveModel {
     let (topic_id, channel) = new.scope.clone().unzip();
-    let row = record::ActiveModel {
+    record::ActiveModel {
         record_id: Set(new.record_id),
         customer_id: Set(new.customer_id),
         act: Set(new.act),
@@ -40,23 +59,22 @@ pub async fn insert(tx: &WriteTx, new: &ConsentRecord) -> Result<(), StoreError>
         evidence_digest: Set(new.evidence_digest.map(Vec::from)),
         expire_time: Set(new.expire_time),
         contact_id: Set(new.contact_id),
-    };
-    record::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+    }
 }
 
-/// Keeps what an entry rests on.
-pub async fn insert_evidence(tx: &WriteTx, of: &ConsentRecord, new: &Evidence) -> Result<(), StoreError> {
-    let row = evidence::ActiveModel {
-        record_id: Set(of.record_id),
-        customer_id: Set(of.customer_id),
-        actor: Set(new.actor.clone()),
-        evidence: Set(new.text.clone()),
-        salt: Set(new.salt.to_vec()),
-        create_time: Set(of.record_time),
-    };
-    evidence::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+/// Which topics these wordings are about.
+pub async fn topics_of_wordings(
+    db: &impl ConnectionTrait,
+    ids: Vec<WordingId>,
+) -> Result<HashMap<WordingId, TopicId>, StoreError> {
+    let mut topics = HashMap::new();
+    for some in ids.chunks(AT_ONCE) {
+        let query = wording::Entity::find().select_only();
+        let query = query.column(wording::Column::WordingId).column(wording::Column::TopicId);
+        let query = query.filter(wording::Column::WordingId.is_in(some.iter().copied()));
+        topics.extend(query.into_tuple::<(WordingId, TopicId)>().all(db).await?);
+    }
+    Ok(topics)
 }
 
 /// Removes what shows that a customer said anything; answers how many entries that concerns.
