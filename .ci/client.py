@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client in Python, made from proto/ by grpcio-tools: sets a follow-up up, reports an event, and reads what comes of it.
+"""A client in Python, made from proto/ by grpcio-tools: sets a follow-up up, reports an event, reads what comes of it, and streams.
 
 Usage: client.py PROGRAM
   PROGRAM  the built rapport
@@ -147,6 +147,48 @@ def read_an_error(api):
     assert all(violation.description for violation in wrong.field_violations), wrong
 
 
+def stream_customers_and_events(api):
+    """Two thousand customers and their events go in by streams, whose answers come while they are sent; the same again does nothing."""
+    count = 2_000
+
+    def rows():
+        yield api.ImportCustomersRequest(options=api.ImportOptions(update_existing=True))
+        for number in range(1, count + 1):
+            address = api.Address(value=f"guest-{number}@example.com" if number != 7 else "nobody")
+            customer = api.Customer(external_ids=[f"member-{number}"], addresses=[address])
+            yield api.ImportCustomersRequest(row=api.ImportRow(row=number, customer=customer))
+
+    for expected in [(count - 1, 0), (0, count - 1)]:
+        answers = list(api.CustomerService.ImportCustomers(rows(), timeout=3 * LONGEST_CALL))
+        last = answers[-1]
+        assert len(answers) > 1 and last.last_row == last.received == count and last.rejected == 1, last
+        assert (last.created, last.unchanged) == expected, last
+        [wrong] = [error for answer in answers for error in answer.errors]
+        assert (wrong.row, wrong.field, wrong.reason) == (7, "customer.addresses[0].value", "INVALID_FIELDS"), wrong
+
+    def events():
+        for number in range(300):
+            event = api.Event(
+                source="reception",
+                source_event_id=f"stay-{number}",
+                customer=api.CustomerRef(external_id=f"member-{number + 1}"),
+                event_type="stay.booked",
+            )
+            event.occur_time.FromDatetime(datetime(2026, 1, 1, tzinfo=timezone.utc))
+            yield api.StreamEventsRequest(event=event)
+
+    for expected in [(299, 0), (0, 299)]:
+        answers = list(api.EventService.StreamEvents(events(), timeout=3 * LONGEST_CALL))
+        last = answers[-1]
+        assert last.received == 300 and (last.recorded, last.duplicates, last.rejected) == (*expected, 1), last
+        [rejected] = [one for answer in answers for one in answer.rejections]
+        assert (rejected.index, rejected.reason) == (6, "CUSTOMER_NOT_FOUND"), rejected
+    named = [api.CustomerRef(external_id=f"member-{number}") for number in [9, 7, 8]]
+    found = api.CustomerService.BatchGetCustomers(api.BatchGetCustomersRequest(customers=named), timeout=LONGEST_CALL)
+    assert [customer.external_ids[0] for customer in found.customers] == ["member-9", "member-8"], found
+    assert [missing.external_id for missing in found.missing] == ["member-7"], found
+
+
 def detail(status, kind):
     """The one detail of a kind."""
     [found] = [packed for packed in status.details if packed.Is(kind.DESCRIPTOR)]
@@ -162,7 +204,7 @@ def main():
         grpc.insecure_channel(address) as channel,
     ):
         api = Api(folder, channel)
-        for act in [set_up, follow_a_customer, read_an_error]:
+        for act in [set_up, follow_a_customer, read_an_error, stream_customers_and_events]:
             act(api)
             print(f"ok     {act.__name__.replace('_', ' ')}")
 

@@ -1,8 +1,8 @@
 //! What the engine can do, as tables: what a letter costs, throughput beside Postfix's load generator, the cost of a contact in short and long
-//! queues, lateness under load and at rest, memory.
+//! queues, imports, lateness under load and at rest, memory.
 //!
-//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, lateness) those of one kind; `--full` adds a
-//! million waiting contacts to the shape. Each is measured on real `rapport serve` processes over a real SQLite file and, where
+//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, import, lateness) those of one kind; `--full` adds a
+//! million waiting contacts to the shape, and imports a million customers. Each is measured on real `rapport serve` processes over a real SQLite file and, where
 //! `RAPPORT_TEST_POSTGRES` names a server on which databases may be made, over a database of its own there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on ends there")]
@@ -17,6 +17,7 @@
 )]
 
 mod claims;
+mod imports;
 mod lateness;
 mod letters;
 mod machine;
@@ -63,6 +64,9 @@ async fn main() {
     }
     if wanted("claims") {
         claims::measure(&mut bench).await;
+    }
+    if wanted("import") {
+        imports::measure(&mut bench).await;
     }
     if wanted("lateness") {
         lateness::measure(&mut bench).await;

@@ -20,6 +20,8 @@ const MEMORY: u64 = 150;
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// Where its API is.
+    pub address: String,
     pub channel: Channel,
 }
 
@@ -45,7 +47,7 @@ impl Process {
         };
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL").tcp_nodelay(true);
         let channel = endpoint.connect().await.expect("it listens");
-        Self { child, log, channel }
+        Self { child, log, address, channel }
     }
 
     /// What all its threads have used.

@@ -139,9 +139,9 @@ impl Columns {
     }
 
     /// The columns that say nothing.
-    pub fn left_out(&self) -> Vec<&str> {
+    pub fn left_out(&self) -> Vec<String> {
         let nothing = self.names.iter().zip(&self.says).filter(|(_, says)| **says == Says::Nothing);
-        nothing.map(|(name, _)| name.as_str()).collect()
+        nothing.map(|(name, _)| name.clone()).collect()
     }
 
     /// The name of a column, by its place.

@@ -125,8 +125,11 @@ impl Failed {
 pub async fn run(of: Import) -> ExitCode {
     let file = of.file.display().to_string();
     match import(of).await {
-        Ok((told, errors)) => {
+        Ok((told, errors, left_out)) => {
             say(&told.sentence(&file, &errors));
+            if !left_out.is_empty() {
+                say(&format!("left out: {}", left_out.join(", ")));
+            }
             if told.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(EX_DATAERR) }
         }
         Err(failed) => {
@@ -144,8 +147,11 @@ fn say(sentence: &str) {
     println!("{sentence}");
 }
 
-async fn import(of: Import) -> Result<(Told, PathBuf), Failed> {
-    let unreadable = |error: io::Error| Failed::Unreadable(of.file.display().to_string(), error);
+async fn import(of: Import) -> Result<(Told, PathBuf, Vec<String>), Failed> {
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::InvalidData => Failed::Columns(vec![error.to_string()]),
+        _ => Failed::Unreadable(of.file.display().to_string(), error),
+    };
     let delimiter = of.delimiter.map(|one| u8::try_from(one).ok().filter(u8::is_ascii).ok_or(Failed::Delimiter));
     let delimiter = delimiter.transpose()?;
     let options = options(&of)?;
@@ -155,10 +161,10 @@ async fn import(of: Import) -> Result<(Told, PathBuf), Failed> {
     let mut records =
         Records::open(BufReader::with_capacity(1 << 16, bar.wrap_read(file)), delimiter).map_err(unreadable)?;
     let columns = Arc::new(columns(records.next().map_err(unreadable)?, &of.maps)?);
-    bar.println(format!("columns: {}", columns.describe()));
-    if !columns.left_out().is_empty() {
-        bar.println(format!("left out: {}", columns.left_out().join(", ")));
+    if of.dry_run {
+        bar.suspend(|| say(&format!("columns: {}", columns.describe())));
     }
+    let left_out = columns.left_out();
     let errors = of.errors.clone().unwrap_or_else(|| beside(&of.file, "errors.csv"));
     let report = Report::open(&of.file, &metadata, asked(&of), &errors, of.restart, of.dry_run)?;
     if report.line() > 0 {
@@ -166,7 +172,7 @@ async fn import(of: Import) -> Result<(Told, PathBuf), Failed> {
     }
     let told = upload(&of, options, records, columns, report, &bar).await;
     bar.finish_and_clear();
-    Ok((told?, errors))
+    Ok((told?, errors, left_out))
 }
 
 /// Sends rows and reads answers until both are at an end.
@@ -195,7 +201,8 @@ async fn upload(
         loop {
             tokio::select! {
                 answer = answers.message() => match answer? {
-                    Some(answer) => report.answered(&answer, &columns)?,
+                    // Those before its last row were read before that was sent.
+                    Some(answer) => report.answered(&answer, &columns, &aside.before(answer.last_row))?,
                     None => break,
                 },
                 () = aside.wait(), if aside.first.is_none() => {}
@@ -250,6 +257,19 @@ impl Aside {
             Some(bad) => self.first = Some(bad),
             None => std::future::pending().await,
         }
+    }
+
+    /// Those that stand before a line.
+    fn before(&mut self, line: i64) -> Vec<Bad> {
+        let mut bads = Vec::new();
+        while let Some(bad) = self.first.take().or_else(|| self.bads.try_recv().ok()) {
+            if bad.line > line {
+                self.first = Some(bad);
+                break;
+            }
+            bads.push(bad);
+        }
+        bads
     }
 
     fn pass_on(&mut self, report: &mut Report) -> Result<(), Failed> {

@@ -42,6 +42,8 @@ pub struct Records<R> {
     ends: Vec<usize>,
     /// The line that is read next.
     line: u64,
+    /// The last byte was a carriage return: a line feed that follows ends the same line.
+    is_returned: bool,
 }
 
 impl<R: BufRead> Records<R> {
@@ -55,7 +57,7 @@ impl<R: BufRead> Records<R> {
         let delimiter = delimiter.unwrap_or_else(|| most_common_delimiter(&start[mark..]));
         input.consume(mark);
         let core = ReaderBuilder::new().delimiter(delimiter).build();
-        Ok(Self { input, core, output: vec![0; 4_096], ends: vec![0; 64], line: 1 })
+        Ok(Self { input, core, output: vec![0; 4_096], ends: vec![0; 64], line: 1, is_returned: false })
     }
 
     /// The next record that is not an empty line.
@@ -67,7 +69,7 @@ impl<R: BufRead> Records<R> {
             let input = self.input.fill_buf()?;
             let (result, read, written, ends) =
                 self.core.read_record(input, &mut self.output[filled..], &mut self.ends[ended..]);
-            self.line += memchr::memchr_iter(b'\n', &input[..read]).count() as u64;
+            (self.line, self.is_returned) = count_lines(&input[..read], self.line, self.is_returned);
             self.input.consume(read);
             filled += written;
             ended += ends;
@@ -103,11 +105,22 @@ impl<R: BufRead> Records<R> {
 
     fn skip_empty_lines(&mut self) -> io::Result<()> {
         while let Some(&byte @ (b'\n' | b'\r')) = self.input.fill_buf()?.first() {
-            self.line += u64::from(byte == b'\n');
+            (self.line, self.is_returned) = count_lines(&[byte], self.line, self.is_returned);
             self.input.consume(1);
         }
         Ok(())
     }
+}
+
+/// The line after these bytes, and whether a line feed would belong to the last.
+fn count_lines(bytes: &[u8], mut line: u64, mut is_returned: bool) -> (u64, bool) {
+    let mut next = 0;
+    for place in memchr::memchr2_iter(b'\n', b'\r', bytes) {
+        let belongs = bytes[place] == b'\n' && is_returned && place == next;
+        line += u64::from(!belongs);
+        (is_returned, next) = (bytes[place] == b'\r', place + 1);
+    }
+    (line, is_returned && next == bytes.len())
 }
 
 /// What parts the cells of a first line, quoted ones aside.
@@ -154,6 +167,10 @@ mod tests {
         ];
         assert_eq!(all(file), expected);
         assert_eq!(all(b"a\tb\n1,5\t2"), vec![(1, texts(&["a", "b"])), (2, texts(&["1,5", "2"]))]);
+        assert_eq!(
+            all(b"a\rb\r\rc\r\nd"),
+            [(1, "a"), (2, "b"), (4, "c"), (5, "d")].map(|(line, cell)| (line, texts(&[cell])))
+        );
         assert_eq!(all(b""), vec![]);
         assert_eq!(all(b"\n\r\n"), vec![]);
         assert!(Records::open(&b"\xFF\xFEa\0"[..], None).is_err());

@@ -158,11 +158,22 @@ impl Report {
         self.state.told
     }
 
-    /// Keeps what an answer says.
-    pub fn answered(&mut self, answer: &ImportCustomersResponse, columns: &Columns) -> Result<(), Failed> {
-        for error in &answer.errors {
-            self.write(error.row, &columns.column_of(&error.field), &error.description)?;
+    /// Keeps what an answer says, and what is wrong with rows between those that it is about.
+    pub fn answered(
+        &mut self,
+        answer: &ImportCustomersResponse,
+        columns: &Columns,
+        bads: &[Bad],
+    ) -> Result<(), Failed> {
+        let told = answer.errors.iter().map(|one| (one.row, columns.column_of(&one.field), one.description.as_str()));
+        let unread = bads.iter().flat_map(|bad| bad.wrong.iter().map(|cell| (bad.line, cell)));
+        let unread = unread.map(|(line, cell)| (line, cell.column.clone(), cell.sentence.as_str()));
+        let mut errors: Vec<_> = told.chain(unread).collect();
+        errors.sort_by_key(|(line, ..)| *line);
+        for (line, column, sentence) in errors {
+            self.write(line, &column, sentence)?;
         }
+        self.state.told.unread += i64::try_from(bads.len()).unwrap_or(i64::MAX);
         self.received = answer.received;
         self.state.line = answer.last_row;
         self.state.told = Told { unread: self.state.told.unread, ..self.before + answer };
