@@ -134,7 +134,7 @@ impl Intake {
                 enrollments::replan(tx, step.enrollment_id, planned.instant).await?;
             }
         }
-        enrollments::replan_timers(tx, id, zone).await?;
+        enrollments::replan_timers(tx, zones).await?;
         Ok(())
     }
 }

@@ -75,11 +75,14 @@ pub async fn replan(tx: &WriteTx, id: EnrollmentId, due: Timestamp) -> Result<()
     store::replan(tx, id, due).await
 }
 
-/// Plans the steps without a contact that wait by the wall clock for another zone; answers when the first of them is due.
-pub async fn replan_timers(tx: &WriteTx, customer: CustomerId, zone: Zone) -> Result<Option<Timestamp>, StoreError> {
-    let mut waiting = store::waiting_by_wall_clock(tx, customer).await?;
+/// Plans the steps without a contact that wait by the wall clock for the zones where customers live now; answers when the first of them
+/// is due.
+pub async fn replan_timers(tx: &WriteTx, zones: &HashMap<CustomerId, Zone>) -> Result<Option<Timestamp>, StoreError> {
+    let ids: Vec<CustomerId> = zones.keys().copied().collect();
+    let mut waiting = store::waiting_by_wall_clock(tx, &ids).await?;
     for one in &mut waiting {
-        one.next_time = one.next_local.map(|local| Planned::local(local, zone).instant);
+        let planned = one.next_local.zip(zones.get(&one.customer_id));
+        one.next_time = planned.map(|(local, zone)| Planned::local(local, *zone).instant);
     }
     store::save(tx, &waiting).await?;
     Ok(waiting.iter().filter_map(|one| one.next_time).min())

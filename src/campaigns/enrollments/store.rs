@@ -286,9 +286,9 @@ pub async fn first_due(db: &impl ConnectionTrait) -> Result<Option<Timestamp>, S
 }
 
 /// The enrollments of a customer whose step without a contact waits by the wall clock.
-pub async fn waiting_by_wall_clock(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Enrollment>, StoreError> {
+pub async fn waiting_by_wall_clock(tx: &WriteTx, customers: &[CustomerId]) -> Result<Vec<Enrollment>, StoreError> {
     let query = enrollment::Entity::find()
-        .filter(enrollment::Column::CustomerId.eq(customer))
+        .filter(enrollment::Column::CustomerId.is_in(customers.iter().copied()))
         .filter(is_active())
         .filter(enrollment::Column::NextLocalTime.is_not_null())
         .order_by_asc(enrollment::Column::EnrollmentId)

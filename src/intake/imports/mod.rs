@@ -115,6 +115,7 @@ impl Intake {
         database::commit(tx).await?;
         if granted || moved {
             self.dispatcher.ring();
+            self.journeys.ring();
         }
         Ok(outcomes)
     }
