@@ -157,6 +157,7 @@ class Draw:
             },
             "circuit_open_until": self.maybe(trouble, self.near, now),
             "sender_looked_at": self.maybe(trouble, self.near, now),
+            "held_out": self.chance(trouble),
         }
 
 
@@ -195,6 +196,9 @@ class Model:
             yield "expired", "expire"
         if contact["enrollment"] == "exited":
             yield "exited", "cancel"
+        # "A holdout never gets a message; what is transactional is exempt."
+        if self.case["held_out"] and not self.transactional:
+            yield "holdout", "suppress"
         if self.address() is None:
             yield "no_address", "suppress"
         for cause in CAUSES:

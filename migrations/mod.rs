@@ -22,6 +22,7 @@ mod m20261128_000017_add_breakers;
 mod m20261128_000018_add_tracked_links;
 mod m20261128_000019_add_runs;
 mod m20261128_000021_add_journeys;
+mod m20261128_000022_add_experiments;
 
 /// Knows every step.
 pub struct Migrator;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000018_add_tracked_links::Migration),
             Box::new(m20261128_000019_add_runs::Migration),
             Box::new(m20261128_000021_add_journeys::Migration),
+            Box::new(m20261128_000022_add_experiments::Migration),
         ]
     }
 }

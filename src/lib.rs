@@ -19,7 +19,7 @@
 //! | mail; its channels are columns | `delivery` |
 //! | links to the pages | `links` |
 //! | the record | `database` |
-//! | ground | `migrations`, `tokens`, `ids`, `clock`, `config`, `telemetry`, `metrics` |
+//! | ground | `migrations`, `tokens`, `split`, `ids`, `clock`, `config`, `telemetry`, `metrics`, `share` |
 
 pub mod admin;
 pub mod api;
@@ -48,6 +48,8 @@ pub mod privacy;
 pub mod rpc;
 pub mod senders;
 pub mod service;
+pub mod share;
+pub mod split;
 pub mod telemetry;
 pub mod templates;
 pub mod tokens;

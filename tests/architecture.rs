@@ -22,7 +22,8 @@ const ROWS: &[&[&str]] = &[
     &["filter", "calendar", "workers", "rpc"],
     &["delivery", "links"],
     &["database"],
-    &["tokens", "ids", "clock", "config", "telemetry", "metrics", "migrations"],
+    &["tokens", "split"],
+    &["ids", "clock", "config", "telemetry", "metrics", "migrations", "share"],
 ];
 
 /// The only inner modules that others may see, each with the reason.

@@ -17,7 +17,7 @@ use rapport::{
     contacts::{Block, HandOver, Purpose},
     customers::{Customer, CustomerChange, NewAddress},
     delivery::Channel,
-    gate::{Case, Verdict, decide, pauses::Pause},
+    gate::{Case, HeldOut, Verdict, decide, pauses::Pause},
     ids::{ConsentRecordId, PauseId, SuppressionId},
     preferences::{AddressKey, Consent, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Suppression},
     senders::NotReady,
@@ -68,6 +68,7 @@ fn answer(case: &Value) -> Value {
         caps: each(&case["policy"]["caps"]).map(cap).collect(),
         time_zone: zone(&case["policy"]["zone"]).unwrap(),
         default_locale: "en".parse().unwrap(),
+        holdout_percent: 0,
         revision: 0,
     };
     let suppressed = suppressed(&case["suppressions"], &customer, &clock);
@@ -96,6 +97,7 @@ fn answer(case: &Value) -> Value {
             channel: Channel::Email,
             only_to: None,
             expire_time: clock.at(&contact["expires"]),
+            held_out: (case["held_out"] == true).then_some(HeldOut::OfCampaign(10)),
             enrollment: enrollment(contact),
             run: None,
             waits_for_room: contact["waits_for_room"] == true,

@@ -207,6 +207,7 @@ impl World {
             caps: Vec::new(),
             time_zone: Zone::UTC,
             default_locale: "en".parse().unwrap(),
+            holdout_percent: 0,
             revision: 0,
         };
         let preferences = Preferences::none(customer.customer_id);
@@ -232,6 +233,7 @@ impl World {
             channel: Channel::Email,
             only_to: None,
             expire_time: None,
+            held_out: None,
             enrollment: None,
             run: None,
             waits_for_room: true,

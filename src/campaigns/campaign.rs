@@ -10,7 +10,7 @@ use super::{
 use crate::{
     calendar::{Planned, Zone},
     clock::Timestamp,
-    contacts::{NewContact, Origin, Purpose, RunOf, StepOf},
+    contacts::{Contact, NewContact, Origin, Purpose, RunOf, StepOf},
     database::text_enum,
     ids::{CampaignId, CustomerId, TemplateId, TopicId},
 };
@@ -91,6 +91,9 @@ pub struct Plan {
     /// From when to when it acts.
     #[serde(default)]
     pub active_range: ActiveRange,
+    /// How many of a hundred customers never get anything of it.
+    #[serde(default)]
+    pub holdout_percent: u8,
 }
 
 /// How often the same customer may enter.
@@ -191,10 +194,11 @@ impl Plan {
     /// The templates that it sends.
     pub fn template_ids(&self) -> Vec<TemplateId> {
         let sent = |step: &Step| match &step.action {
-            Action::Send { template_id, .. } => Some(template_id.clone()),
-            Action::Wait(_) | Action::Update(_) => None,
+            Action::Send { template_id, variants, .. } if variants.is_empty() => vec![template_id.clone()],
+            Action::Send { variants, .. } => variants.iter().map(|variant| variant.template_id.clone()).collect(),
+            Action::Wait(_) | Action::Update(_) => Vec::new(),
         };
-        let mut ids: Vec<TemplateId> = self.steps.iter().filter_map(sent).collect();
+        let mut ids: Vec<TemplateId> = self.steps.iter().flat_map(sent).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -258,11 +262,19 @@ impl Plan {
     }
 
     /// The contact of a step that sends something at a moment; none of another step.
-    pub fn contact(&self, step: &Step, purpose: Purpose, place: &Place<'_>, planned: Planned) -> Option<NewContact> {
-        let Action::Send { template_id, channel } = &step.action else {
+    pub fn contact(
+        &self,
+        step: &Step,
+        purpose: Purpose,
+        place: &Place<'_>,
+        planned: Planned,
+        now: Timestamp,
+    ) -> Option<Contact> {
+        let Action::Send { channel, .. } = &step.action else {
             return None;
         };
-        Some(NewContact {
+        let (template_id, variant_id) = step.message_for(place.campaign_id, place.customer_id)?;
+        let new = NewContact {
             customer_id: place.customer_id,
             origin: Origin::Step(StepOf {
                 campaign_id: place.campaign_id.clone(),
@@ -280,7 +292,8 @@ impl Plan {
             expire_time: planned.instant + self.patience(),
             planned,
             zone: place.zone,
-        })
+        };
+        Some(Contact { variant_id: variant_id.map(str::to_owned), ..new.plan(now) })
     }
 }
 
@@ -309,6 +322,8 @@ pub struct PlanChange {
     pub max_per_minute: Option<Option<NonZeroU32>>,
     /// From when to when it acts.
     pub active_range: Option<ActiveRange>,
+    /// How many of a hundred customers never get anything of it.
+    pub holdout_percent: Option<u8>,
 }
 
 impl Plan {
@@ -330,5 +345,6 @@ impl Plan {
         set(&mut self.expire_after_hours, change.expire_after_hours);
         set(&mut self.max_per_minute, change.max_per_minute);
         set(&mut self.active_range, change.active_range);
+        set(&mut self.holdout_percent, change.holdout_percent);
     }
 }

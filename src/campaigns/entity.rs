@@ -32,6 +32,11 @@ pub mod campaign {
         pub active_from: Option<DateTimeUtc>,
         /// Of the current plan.
         pub active_until: Option<DateTimeUtc>,
+        /// Of the current plan.
+        #[sea_orm(column_type = "Text", nullable)]
+        pub goal_type: Option<String>,
+        /// Of the current plan; none = nobody.
+        pub holdout_percent: Option<i32>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,

@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     delivery::Channel,
     ids::{CampaignId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
+    split::{self, Draw},
 };
 
 /// One step.
@@ -56,15 +57,29 @@ pub enum IfPast {
 pub enum Action {
     /// Sends a message.
     Send {
-        /// What it says.
+        /// What it says where there are no variants.
         template_id: TemplateId,
         /// Of the template.
         channel: Channel,
+        /// What it says to which share of the customers.
+        #[serde(default)]
+        variants: Vec<Variant>,
     },
     /// Waits for something to happen.
     Wait(Wait),
     /// Changes the customer.
     Update(Update),
+}
+
+/// What a message says to a share of the customers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Unique in its step.
+    pub variant_id: String,
+    /// What it says.
+    pub template_id: TemplateId,
+    /// How large its share is beside the others.
+    pub weight: u32,
 }
 
 /// Waits for something to happen, or until it is too late.
@@ -164,6 +179,17 @@ impl Step {
             IfPast::Skip => Due::Never,
             IfPast::SendNow => Due::At(Planned { instant: now, local: None }),
         }
+    }
+
+    /// What it says to a customer: the template, and the variant where there are several.
+    pub fn message_for(&self, campaign: &CampaignId, customer: CustomerId) -> Option<(&TemplateId, Option<&str>)> {
+        let Action::Send { template_id, variants, .. } = &self.action else { return None };
+        let draw = Draw::Step(campaign.as_str(), &self.step_id);
+        let drawn = split::share(draw, customer, variants.iter().map(|variant| variant.weight));
+        Some(match drawn.and_then(|place| variants.get(place)) {
+            Some(variant) => (&variant.template_id, Some(&variant.variant_id)),
+            None => (template_id, None),
+        })
     }
 
     /// Whether its contact can be planned as soon as it is its turn, without anything being judged when it is due.

@@ -132,20 +132,56 @@ pub async fn plans(
         .collect()
 }
 
-/// The campaigns that an event of this type starts: with the version for new enrollments.
-pub async fn triggered_by(tx: &WriteTx, event_type: &str) -> Result<Vec<(CampaignId, i32, Purpose)>, StoreError> {
-    let rows = campaign::Entity::find()
+/// A campaign that an event concerns as its trigger or its goal.
+#[derive(Debug, Clone)]
+pub struct Concerned {
+    /// Which.
+    pub campaign_id: CampaignId,
+    /// The version for new enrollments.
+    pub version: i32,
+    /// Of its topic.
+    pub purpose: Purpose,
+    /// It starts the campaign.
+    pub starts: bool,
+    /// It is what the campaign is for.
+    pub is_goal: bool,
+}
+
+/// The campaigns that an event of this type starts, or that are for it.
+pub async fn concerned_by(tx: &WriteTx, event_type: &str) -> Result<Vec<Concerned>, StoreError> {
+    let rows: Vec<(CampaignId, i32, Purpose, String, Option<String>, CampaignState)> = campaign::Entity::find()
         .select_only()
         .column(campaign::Column::CampaignId)
         .column(campaign::Column::Version)
         .column(campaign::Column::Purpose)
-        .filter(campaign::Column::EventType.eq(event_type))
-        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .column(campaign::Column::EventType)
+        .column(campaign::Column::GoalType)
+        .column(campaign::Column::State)
+        .filter(campaign::Column::EventType.eq(event_type).or(campaign::Column::GoalType.eq(event_type)))
+        .filter(campaign::Column::State.ne(CampaignState::Draft))
         .order_by_asc(campaign::Column::CampaignId)
         .into_tuple()
         .all(tx)
         .await?;
-    Ok(rows)
+    let concerned = |(campaign_id, version, purpose, own_type, goal, state): (_, _, _, String, Option<String>, _)| {
+        let acts = matches!(state, CampaignState::Active | CampaignState::Paused);
+        let (starts, is_goal) = (acts && own_type == event_type, goal.as_deref() == Some(event_type));
+        Concerned { campaign_id, version, purpose, starts, is_goal }
+    };
+    Ok(rows.into_iter().map(concerned).collect())
+}
+
+/// How many of a hundred customers the campaigns hold out that do.
+pub async fn holdouts(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, u32>, StoreError> {
+    let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .column(campaign::Column::HoldoutPercent)
+        .filter(campaign::Column::HoldoutPercent.is_not_null())
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, percent)| Some((id, u32::try_from(percent).ok()?))).collect())
 }
 
 /// The campaigns that send nothing now.
@@ -200,6 +236,8 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         fire_time: Set(of.fire_time),
         active_from: Set(of.plan.active_range.start),
         active_until: Set(of.plan.active_range.end),
+        goal_type: Set(of.plan.goal.as_ref().map(|goal| goal.event_type.clone())),
+        holdout_percent: Set(Some(i32::from(of.plan.holdout_percent)).filter(|percent| *percent > 0)),
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),
         revision: Set(of.revision),

@@ -100,6 +100,8 @@ text_enum! {
         CampaignEnded = "campaign_ended",
         /// Its enrollment ended.
         Exited = "exited",
+        /// The customer is in a share that gets nothing, to compare with.
+        Holdout = "holdout",
         /// There is nowhere to send it.
         NoAddress = "no_address",
         /// The law forbids to write to the address.
@@ -207,6 +209,8 @@ pub struct Contact {
     pub template_id: TemplateId,
     /// Which version of that; known once it was decided to send.
     pub template_version: Option<i32>,
+    /// Which variant of the step that is, where there are several.
+    pub variant_id: Option<String>,
     /// What the caller gave for the template.
     pub data: Map<String, Value>,
     /// The caller's key: one contact for ever.
@@ -229,6 +233,8 @@ pub struct Contact {
     pub send_time: Option<Timestamp>,
     /// What became of it, as far as anybody said.
     pub delivery: Option<Delivery>,
+    /// When the goal of its campaign was reached by it.
+    pub convert_time: Option<Timestamp>,
     /// When it was planned.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -366,6 +372,7 @@ impl NewContact {
             address_id: self.address_id,
             template_id: self.template_id,
             template_version: None,
+            variant_id: None,
             data: self.data,
             dedupe_key: self.dedupe_key,
             due_time: self.planned.instant,
@@ -377,6 +384,7 @@ impl NewContact {
             attempt_count: 0,
             send_time: None,
             delivery: None,
+            convert_time: None,
             create_time: now,
             update_time: now,
             revision: 1,

@@ -62,6 +62,9 @@ pub mod contact {
         pub send_time: Option<DateTimeUtc>,
         #[sea_orm(column_type = "Text", nullable)]
         pub delivery: Option<Delivery>,
+        #[sea_orm(column_type = "Text", nullable)]
+        pub variant_id: Option<String>,
+        pub convert_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,

@@ -7,6 +7,7 @@ mod contact;
 mod deliveries;
 mod entity;
 mod erasure;
+mod experiments;
 mod hand_overs;
 mod lane;
 mod returned;
@@ -29,6 +30,7 @@ pub use self::{
         insert as insert_deliveries, known as known_deliveries, past as past_deliveries, show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},
+    experiments::{Results, convert},
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     returned::{Returned, accepted_since, returned_since},
@@ -116,6 +118,11 @@ impl Contacts {
     ) -> Result<(HashMap<ContactId, Vec<Attempt>>, HashMap<ContactId, Vec<Decision>>), StoreError> {
         let db = self.db.reader();
         Ok((store::attempts_of(db, ids).await?, store::decisions_of(db, ids).await?))
+    }
+
+    /// What came of a campaign's messages, step by step and variant by variant, and of those who were held out.
+    pub async fn results(&self, campaign_id: &CampaignId) -> Result<Vec<Results>, StoreError> {
+        experiments::results(self.db.reader(), campaign_id).await
     }
 
     /// What became of a campaign's contacts.

@@ -3,18 +3,19 @@ use std::collections::HashMap;
 use chrono::TimeDelta;
 
 use super::{
-    Case,
+    Case, HeldOut,
     pauses::{self, Pause},
 };
 use crate::{
-    campaigns::{CampaignState, EndCause, EnrollmentState, RunState, enrollments, runs},
+    campaigns::{self, CampaignState, EndCause, EnrollmentState, RunState, enrollments, runs},
     clock::Timestamp,
     contacts::{self, BlockReason, Contact, HandOver, Origin, Purpose},
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
-    ids::{CustomerId, EnrollmentId, RunId, TopicId},
+    ids::{CampaignId, CustomerId, EnrollmentId, RunId, TopicId},
     preferences::{self, CONFIRMATION, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
     senders::Readiness,
+    split::{Draw, is_held_out},
     templates::Tracking,
     tokens::SecretKey,
 };
@@ -31,6 +32,7 @@ pub struct Facts {
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
     runs: HashMap<RunId, (RunState, CampaignState)>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
+    holdouts: HashMap<CampaignId, u32>,
     readiness: Readiness,
 }
 
@@ -85,6 +87,7 @@ impl Facts {
             standings: enrollments::standings(db, &keys.enrollments).await?,
             runs: runs::standings(db, &keys.runs).await?,
             handed_over: HashMap::new(),
+            holdouts: campaigns::holdouts(db).await?,
             readiness: Readiness::default(),
         };
         let held = contacts.iter().filter(|contact| contact.purpose != Purpose::Transactional);
@@ -135,6 +138,11 @@ impl Facts {
         }
     }
 
+    fn holdout_of<'a>(&self, contact: &'a Contact) -> Option<(&'a CampaignId, u32)> {
+        let campaign = contact.campaign_id()?;
+        Some((campaign, *self.holdouts.get(campaign)?))
+    }
+
     /// The case of one of the contacts.
     pub fn case<'a>(&'a self, contact: &'a Contact, template_error: Option<&'a str>) -> Result<Case<'a>, StoreError> {
         let missing = |table| StoreError::Corrupt { table, detail: format!("nothing for {}", contact.contact_id) };
@@ -162,6 +170,7 @@ impl Facts {
                 Origin::AdHoc => !contact.purpose.needs_consent(),
                 Origin::Run(_) => false,
             },
+            held_out: held_out(&self.policy, self.holdout_of(contact), contact.customer_id),
             template_error,
             sender_not_ready: self.readiness.trouble(contact.purpose),
             circuit_open_until: None,
@@ -169,6 +178,20 @@ impl Facts {
             back_off: failed.and_then(|block| block.retry_time),
         })
     }
+}
+
+/// Whether a customer is held out, from a campaign that holds some out or from everything.
+pub(super) fn held_out(
+    policy: &SendingPolicy,
+    of_campaign: Option<(&CampaignId, u32)>,
+    customer: CustomerId,
+) -> Option<HeldOut> {
+    let percent = u32::from(policy.holdout_percent);
+    if is_held_out(Draw::Everybody, customer, percent) {
+        return Some(HeldOut::OfEverything(percent));
+    }
+    let (campaign, percent) = of_campaign?;
+    is_held_out(Draw::Campaign(campaign.as_str()), customer, percent).then_some(HeldOut::OfCampaign(percent))
 }
 
 fn concerning<'a>(caps: &'a [FrequencyCap], contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {

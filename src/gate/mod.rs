@@ -11,7 +11,7 @@ pub use self::{
     breakers::WatchSenders,
     explain::{Explained, Explanation},
     facts::Facts,
-    rules::{Case, RULES, Rule, Verdict, checks, decide, instant},
+    rules::{Case, HeldOut, RULES, Rule, Verdict, checks, decide, instant},
 };
 use std::sync::Arc;
 
@@ -105,6 +105,7 @@ impl Gate {
             channel,
             only_to: None,
             expire_time: None,
+            held_out: facts::held_out(&policy, None, customer_id),
             enrollment: None,
             run: None,
             // The question is when there is room.

@@ -44,6 +44,8 @@ pub struct Case<'a> {
     pub only_to: Option<AddressId>,
     /// When it is too late; none for a question without a contact.
     pub expire_time: Option<Timestamp>,
+    /// Of which shares of customers one gets nothing, to compare with, and this customer is in it.
+    pub held_out: Option<HeldOut>,
     /// Where its enrollment and campaign stand; none for an ad-hoc message.
     pub enrollment: Option<(EnrollmentState, Option<EndCause>, CampaignState)>,
     /// Where its run and campaign stand; none for what no run has planned.
@@ -60,6 +62,15 @@ pub struct Case<'a> {
     pub throttled_until: Option<Timestamp>,
     /// When its next attempt may be made, after one that failed.
     pub back_off: Option<Timestamp>,
+}
+
+/// Who is held out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldOut {
+    /// So many of a hundred, from one campaign.
+    OfCampaign(u32),
+    /// So many of a hundred, from everything but what is transactional.
+    OfEverything(u32),
 }
 
 impl Case<'_> {
@@ -130,13 +141,14 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 28] = [
+pub const RULES: [Rule; 29] = [
     Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_canceled", reason: BlockReason::Canceled, check: not_canceled },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "campaign_open", reason: BlockReason::CampaignEnded, check: campaign_open },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
+    Rule { name: "not_held_out", reason: BlockReason::Holdout, check: not_held_out },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
     Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
     Rule { name: "address_not_erased", reason: BlockReason::AddressErased, check: address_not_erased },
@@ -277,6 +289,14 @@ fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     let (state, cause, _) = case.enrollment.filter(|(state, ..)| over(*state))?;
     let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
     Some(block(BlockReason::Exited, Effect::Cancel, format!("its enrollment is {state}{cause}")))
+}
+
+fn not_held_out(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    let detail = match case.held_out.filter(|_| case.purpose != Purpose::Transactional)? {
+        HeldOut::OfCampaign(percent) => format!("the customer is of the {percent} % who get nothing of this campaign"),
+        HeldOut::OfEverything(percent) => format!("the customer is of the {percent} % who get only transactional mail"),
+    };
+    suppress(BlockReason::Holdout, detail)
 }
 
 fn address_known(case: &Case<'_>, _: Timestamp) -> Option<Block> {
@@ -491,7 +511,14 @@ mod tests {
 
     fn policy() -> SendingPolicy {
         let default_locale = "en".parse().unwrap();
-        SendingPolicy { quiet_hours: None, caps: Vec::new(), time_zone: Zone::UTC, default_locale, revision: 0 }
+        SendingPolicy {
+            quiet_hours: None,
+            caps: Vec::new(),
+            time_zone: Zone::UTC,
+            default_locale,
+            holdout_percent: 0,
+            revision: 0,
+        }
     }
 
     /// What is wrong with somebody who agreed to offers, and what the gate says to a message of a purpose at ten.
@@ -515,6 +542,7 @@ mod tests {
             channel: Channel::Email,
             only_to: None,
             expire_time: Some(at(82)),
+            held_out: None,
             enrollment: None,
             run: None,
             waits_for_room: !purpose.needs_consent(),
@@ -637,6 +665,7 @@ mod tests {
                 channel: Channel::Email,
                 only_to: None,
                 expire_time: None,
+                held_out: None,
                 enrollment: None,
                 run: None,
                 waits_for_room: true,

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use chrono::TimeDelta;
+
 use super::{
     Intake, called_off,
     journeys::{Travelled, Zones},
@@ -9,7 +11,7 @@ use super::{
 use crate::{
     calendar::{LocalTime, Zone},
     campaigns::{
-        self, EndCause, Enrollment, EnrollmentState, Plan,
+        self, Concerned as Concerns, EndCause, Enrollment, EnrollmentState, Goal, Plan,
         enrollments::{self, Applicant, Concerned, Entry},
     },
     clock::Timestamp,
@@ -46,11 +48,19 @@ impl Intake {
         zone: Zone,
         now: Timestamp,
     ) -> Result<Vec<EventEffect>, Fault> {
-        let triggered = campaigns::triggered_by(tx, &event.body.event_type).await?;
-        let started = self.plans.load(tx, triggered.iter().map(|(id, version, _)| (id.clone(), *version))).await?;
-        let entering: Vec<_> =
-            started.iter().map(|((campaign_id, _), plan)| (campaign_id.clone(), plan.reentry)).collect();
         let body = &event.body;
+        let concerned = campaigns::concerned_by(tx, &body.event_type).await?;
+        let keys = concerned.iter().map(|one| (one.campaign_id.clone(), one.version));
+        let current = self.plans.load(tx, keys).await?;
+        let plan_of = |one: &Concerns| current.get(&(one.campaign_id.clone(), one.version));
+        let starting = concerned.iter().filter(|one| one.starts);
+        let entering: Vec<_> =
+            starting.clone().filter_map(|one| Some((one.campaign_id.clone(), plan_of(one)?.reentry))).collect();
+        for one in concerned.iter().filter(|one| one.is_goal) {
+            if let Some(goal) = plan_of(one).and_then(|plan| plan.goal.as_ref()) {
+                reach(tx, event, &one.campaign_id, goal).await?;
+            }
+        }
         let mut related =
             enrollments::related(tx, event.customer_id, &body.event_type, applicant(event), &entering).await?;
         let followed = related.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
@@ -61,11 +71,11 @@ impl Intake {
         effects.extend(self.end_waits(tx, event, &mut related, &followed, &zones, now).await?);
         let mut entries = Entries::default();
         let first_entry = effects.len();
-        for (campaign_id, version, purpose) in &triggered {
-            let Some(plan) = started.get(&(campaign_id.clone(), *version)) else {
+        for one in starting {
+            let Some(plan) = plan_of(one) else {
                 continue;
             };
-            let campaign = Started { campaign_id, version: *version, purpose: *purpose, plan };
+            let campaign = Started { campaign_id: &one.campaign_id, version: one.version, purpose: one.purpose, plan };
             effects.push(enter(tx, &campaign, event, &related, now, &mut entries).await?);
         }
         let detail = format!("{} {} started it again", body.event_type, event.event_id);
@@ -118,6 +128,13 @@ impl Intake {
         };
         Ok(ended.filter_map(effect).collect())
     }
+}
+
+/// Notes that the goal of a campaign was reached by its messages before.
+async fn reach(tx: &WriteTx, event: &Event, campaign: &CampaignId, goal: &Goal) -> Result<(), Fault> {
+    let at = event.body.occur_time;
+    contacts::convert(tx, event.customer_id, campaign, at - TimeDelta::days(goal.window_days.into()), at).await?;
+    Ok(())
 }
 
 /// Says what comes next in the enrollment of an effect, and when.

@@ -79,6 +79,7 @@ pub mod policy {
         pub time_zone: String,
         #[sea_orm(column_type = "Text")]
         pub default_locale: String,
+        pub holdout_percent: i32,
         pub revision: i32,
     }
 

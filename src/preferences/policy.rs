@@ -15,6 +15,8 @@ pub struct SendingPolicy {
     pub time_zone: Zone,
     /// What customers read of whom that is not known.
     pub default_locale: Locale,
+    /// How many of a hundred customers get nothing but transactional mail, to compare with.
+    pub holdout_percent: u8,
     /// Counts its changes.
     pub revision: i32,
 }
@@ -30,6 +32,8 @@ pub struct PolicyChange {
     pub time_zone: Option<Zone>,
     /// The locale.
     pub default_locale: Option<Locale>,
+    /// How many of a hundred customers get nothing but transactional mail.
+    pub holdout_percent: Option<u8>,
 }
 
 impl SendingPolicy {
@@ -43,6 +47,7 @@ impl SendingPolicy {
         if let Some(locale) = change.default_locale {
             self.default_locale = locale;
         }
+        self.holdout_percent = change.holdout_percent.unwrap_or(self.holdout_percent);
         self.revision += 1;
     }
 }

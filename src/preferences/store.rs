@@ -108,6 +108,7 @@ pub async fn save_policy(tx: &WriteTx, of: &SendingPolicy) -> Result<(), StoreEr
         caps: Set(caps(&of.caps)?),
         time_zone: Set(of.time_zone.name().to_owned()),
         default_locale: Set(of.default_locale.to_string()),
+        holdout_percent: Set(of.holdout_percent.into()),
         revision: Set(of.revision),
     };
     policy::Entity::update(row).exec(tx).await?;
@@ -174,6 +175,7 @@ fn domain_policy(row: Option<policy::Model>) -> Result<SendingPolicy, StoreError
         caps: parsed("sending_policy", row.caps)?.unwrap_or_default(),
         time_zone: row.time_zone.parse().map_err(|_| wrong("time_zone"))?,
         default_locale: Locale::from_stored(row.default_locale),
+        holdout_percent: u8::try_from(row.holdout_percent).map_err(|_| wrong("holdout_percent"))?,
         revision: row.revision,
     })
 }

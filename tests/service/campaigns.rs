@@ -278,7 +278,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         campaign_id: "Not A Slug".into(),
         trigger: None,
         reentry: Some(Reentry { mode: Mode::Once.into(), cooldown_days: -1 }),
-        policy: Some(CampaignPolicy { expire_after_hours: 100_000, max_per_minute: -1 }),
+        policy: Some(CampaignPolicy { expire_after_hours: 100_000, max_per_minute: -1, holdout_percent: 91 }),
         steps: vec![
             step("a", after_hours(-1), "offer"),
             step("a", after_days(1, "25:00"), "offer"),
@@ -295,6 +295,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         "campaign.event",
         "campaign.exits[0].eventType",
         "campaign.policy.expireAfterHours",
+        "campaign.policy.holdoutPercent",
         "campaign.policy.maxPerMinute",
         "campaign.reentry.cooldownDays",
         "campaign.steps[0].delay.elapsed.hours",

@@ -576,7 +576,7 @@ pub fn campaign(id: &str, topic: &str, steps: Vec<proto::Step>) -> Campaign {
 
 /// A step that sends a template.
 pub fn step(id: &str, delay: proto::Delay, template: &str) -> proto::Step {
-    let send = proto::SendAction { template_id: template.to_owned() };
+    let send = proto::SendAction { template_id: template.to_owned(), ..Default::default() };
     proto::Step { step_id: id.to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) }
 }
 

@@ -18,6 +18,7 @@ mod erasure;
 mod errors;
 mod events;
 mod exits;
+mod experiments;
 mod export;
 mod files;
 mod imports;

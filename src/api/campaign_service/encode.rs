@@ -5,9 +5,9 @@ use crate::{
     calendar::Delay,
     campaigns::{
         Action, Anchor, Campaign, CampaignState, EndCause, Enrollment, EnrollmentState, Exit, Goal, IfPast, PassedStep,
-        ReentryMode, Step, StepOutcome, Trigger, Update, Wait, Waits,
+        ReentryMode, Step, StepOutcome, Trigger, Update, Variant, Wait, Waits,
     },
-    contacts::{BlockReason, ContactState, Tally},
+    contacts::{BlockReason, ContactState, Results, Tally},
     rpc::{
         etag,
         proto::{self, block, delay, reentry},
@@ -47,6 +47,7 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         policy: Some(proto::CampaignPolicy {
             expire_after_hours: of.plan.expire_after_hours,
             max_per_minute: of.plan.max_per_minute.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
+            holdout_percent: of.plan.holdout_percent.into(),
         }),
         state: state.into(),
         state_note: of.state_note,
@@ -84,14 +85,24 @@ fn step(of: Step) -> proto::Step {
         IfPast::SendNow => delay::IfPast::SendNow,
     };
     let action = match of.action {
-        Action::Send { template_id, .. } => {
-            proto::step::Action::Send(proto::SendAction { template_id: template_id.to_string() })
+        Action::Send { template_id, variants, .. } => {
+            let template_id = if variants.is_empty() { template_id.to_string() } else { String::new() };
+            let variants = variants.into_iter().map(variant).collect();
+            proto::step::Action::Send(proto::SendAction { template_id, variants })
         }
         Action::Wait(of) => proto::step::Action::Wait(wait(of)),
         Action::Update(of) => proto::step::Action::Update(update(of)),
     };
     let delay = proto::Delay { length: Some(length), anchor: anchor.into(), field, if_past: if_past.into() };
     proto::Step { step_id: of.step_id, delay: Some(delay), action: Some(action) }
+}
+
+fn variant(of: Variant) -> proto::Variant {
+    proto::Variant {
+        variant_id: of.variant_id,
+        template_id: of.template_id.to_string(),
+        weight: i32::try_from(of.weight).unwrap_or(i32::MAX),
+    }
 }
 
 fn wait(of: Wait) -> proto::WaitAction {
@@ -170,7 +181,7 @@ fn passed_step(of: PassedStep) -> proto::PassedStep {
 }
 
 /// What became of a campaign's contacts.
-pub(super) fn stats(tally: &Tally) -> proto::CampaignStats {
+pub(super) fn stats(tally: &Tally, results: Vec<Results>) -> proto::CampaignStats {
     let ended = |state: ContactState| match state {
         ContactState::Suppressed => Some(block::Effect::Suppress),
         ContactState::Expired => Some(block::Effect::Expire),
@@ -183,6 +194,7 @@ pub(super) fn stats(tally: &Tally) -> proto::CampaignStats {
     };
     let mut blocks: Vec<proto::BlockCount> = tally.counts.iter().filter_map(block).collect();
     blocks.sort_by_key(|block| (block.effect, block.reason));
+    let (sent, mut held_out): (Vec<Results>, Vec<Results>) = results.into_iter().partition(|one| one.step_id.is_some());
     proto::CampaignStats {
         audience: tally.total(),
         scheduled: tally.of(ContactState::Scheduled),
@@ -194,5 +206,21 @@ pub(super) fn stats(tally: &Tally) -> proto::CampaignStats {
         canceled: tally.of(ContactState::Canceled),
         unknown_outcome: tally.of(ContactState::UnknownOutcome),
         blocks,
+        converted: sent.iter().map(|one| one.converted).sum(),
+        variants: sent.into_iter().filter(|one| one.variant_id.is_some()).map(results_of).collect(),
+        holdout: held_out.pop().map(results_of),
+    }
+}
+
+fn results_of(of: Results) -> proto::VariantStats {
+    let share = of.conversion();
+    proto::VariantStats {
+        step_id: of.step_id.unwrap_or_default(),
+        variant_id: of.variant_id.unwrap_or_default(),
+        sent: of.sent,
+        converted: of.converted,
+        conversion: share.share,
+        conversion_low: share.low,
+        conversion_high: share.high,
     }
 }

@@ -139,7 +139,8 @@ impl CampaignService for Api {
         let id = id(&message.campaign_id, violations)?;
         self.0.campaigns.get(&id).await?;
         let tally = self.0.contacts.tally(&id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetCampaignStatsResponse { stats: Some(encode::stats(&tally)) }))
+        let results = self.0.contacts.results(&id).await.map_err(Fault::from)?;
+        Ok(Response::new(GetCampaignStatsResponse { stats: Some(encode::stats(&tally, results)) }))
     }
 
     async fn list_enrollments(

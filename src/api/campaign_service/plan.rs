@@ -65,6 +65,9 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
         let path = "campaign.policy.maxPerMinute";
         let most = decode::between(violations, path, policy.max_per_minute, 0, MOST_PER_MINUTE);
         change.max_per_minute = Some(u32::try_from(most).ok().and_then(NonZeroU32::new));
+        let path = "campaign.policy.holdoutPercent";
+        let percent = decode::between(violations, path, policy.holdout_percent, 0, 90);
+        change.holdout_percent = Some(u8::try_from(percent).unwrap_or(0));
     }
     change
 }
@@ -83,6 +86,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         expire_after_hours: change.expire_after_hours?,
         max_per_minute: change.max_per_minute?,
         active_range: change.active_range.unwrap_or_default(),
+        holdout_percent: change.holdout_percent?,
     })
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     calendar::{Delay, parse_time_of_day},
-    campaigns::{Action, Anchor, IfPast, Step, Update, Wait},
+    campaigns::{Action, Anchor, IfPast, Step, Update, Variant, Wait},
     delivery::Channel,
     ids::is_slug,
     rpc::{
@@ -17,6 +17,7 @@ use crate::{
 
 const MOST_STEPS: usize = 50;
 const MOST_TAGS: usize = 20;
+const MOST_VARIANTS: usize = 10;
 /// Ten years.
 const LONGEST_TIMEOUT: i32 = 87_600;
 
@@ -47,10 +48,7 @@ pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<S
 
 fn action(violations: &mut Violations, path: &str, of: Option<&step::Action>) -> Option<Action> {
     match of {
-        Some(step::Action::Send(send)) => {
-            let template_id = decode::parse(violations, format_args!("{path}.send.templateId"), &send.template_id);
-            template_id.map(|template_id| Action::Send { template_id, channel: Channel::Email })
-        }
+        Some(step::Action::Send(of)) => send(violations, &format!("{path}.send"), of),
         Some(step::Action::Wait(of)) => Some(Action::Wait(wait(violations, &format!("{path}.wait"), of))),
         Some(step::Action::Update(of)) => Some(Action::Update(update(violations, &format!("{path}.update"), of))),
         None => {
@@ -58,6 +56,46 @@ fn action(violations: &mut Violations, path: &str, of: Option<&step::Action>) ->
             None
         }
     }
+}
+
+fn send(violations: &mut Violations, path: &str, of: &proto::SendAction) -> Option<Action> {
+    let variants = variants(violations, &format!("{path}.variants"), &of.variants);
+    let template_id = match variants.first() {
+        None => decode::parse(violations, format_args!("{path}.templateId"), &of.template_id)?,
+        Some(first) => {
+            if !of.template_id.is_empty() {
+                violations.add(format!("{path}.templateId"), "must be empty where there are variants");
+            }
+            first.template_id.clone()
+        }
+    };
+    Some(Action::Send { template_id, channel: Channel::Email, variants })
+}
+
+fn variants(violations: &mut Violations, path: &str, of: &[proto::Variant]) -> Vec<Variant> {
+    if of.len() == 1 || of.len() > MOST_VARIANTS {
+        violations.add(path, format!("must be none, or 2 to {MOST_VARIANTS}"));
+    }
+    let mut decoded: Vec<Variant> = Vec::new();
+    for (place, of) in of.iter().enumerate().take(MOST_VARIANTS) {
+        let at = |name: &str| format!("{path}[{place}].{name}");
+        if !is_slug(&of.variant_id, 1) {
+            violations.add(at("variantId"), "must be 1 to 63 characters of a-z, 0-9 and \"-\"");
+        } else if decoded.iter().any(|earlier| earlier.variant_id == of.variant_id) {
+            violations.add(at("variantId"), "comes twice");
+        }
+        let weight = decode::between(violations, at("weight"), of.weight, 0, 1_000);
+        let template_id = decode::parse(violations, at("templateId"), &of.template_id);
+        decoded.extend(template_id.map(|template_id| Variant {
+            variant_id: of.variant_id.clone(),
+            template_id,
+            weight: u32::try_from(weight).unwrap_or(0),
+        }));
+    }
+    if !of.is_empty() && of.iter().all(|variant| variant.weight == 0) {
+        violations.add(path, "must have weights of which one is more than 0");
+    }
+    decoded
 }
 
 fn wait(violations: &mut Violations, path: &str, of: &proto::WaitAction) -> Wait {

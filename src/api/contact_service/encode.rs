@@ -26,6 +26,7 @@ impl Api {
             run_id,
             enrollment_id,
             step_id,
+            variant_id: of.variant_id.unwrap_or_default(),
             topic_id: of.topic_id.to_string(),
             purpose: encode::purpose(of.purpose).into(),
             channel: proto::Channel::Email.into(),

@@ -14,7 +14,7 @@ use crate::{
     templates::Locale,
 };
 
-const CAN_CHANGE: &[&str] = &["quiet_hours", "caps", "time_zone", "default_locale"];
+const CAN_CHANGE: &[&str] = &["quiet_hours", "caps", "time_zone", "default_locale", "holdout_percent"];
 const MOST_CAPS: usize = 20;
 const MOST_CONTACTS: i32 = 1_000;
 /// A year.
@@ -27,7 +27,8 @@ pub(super) fn change(violations: &mut Violations, message: UpdateSendingPolicyRe
         "quiet_hours" => new.quiet_hours.is_some(),
         "caps" => !new.caps.is_empty(),
         "time_zone" => !new.time_zone.is_empty(),
-        _ => !new.default_locale.is_empty(),
+        "default_locale" => !new.default_locale.is_empty(),
+        _ => new.holdout_percent != 0,
     };
     let mask = Mask::decode(message.update_mask, CAN_CHANGE, &["etag"], is_set, violations);
     let quiet = new.quiet_hours.and_then(|hours| quiet_hours(violations, "policy.quietHours", &hours));
@@ -35,11 +36,13 @@ pub(super) fn change(violations: &mut Violations, message: UpdateSendingPolicyRe
     let or = |text: &str, cleared: &str| if text.is_empty() { cleared.to_owned() } else { text.to_owned() };
     let time_zone: Option<Zone> = decode::parse(violations, "policy.timeZone", &or(&new.time_zone, "UTC"));
     let locale: Option<Locale> = decode::parse(violations, "policy.defaultLocale", &or(&new.default_locale, "en"));
+    let holdout = decode::between(violations, "policy.holdoutPercent", new.holdout_percent, 0, 50);
     let change = PolicyChange {
         quiet_hours: mask.pick("quiet_hours", quiet),
         caps: mask.pick("caps", caps),
         time_zone: mask.pick("time_zone", time_zone).flatten(),
         default_locale: mask.pick("default_locale", locale).flatten(),
+        holdout_percent: mask.pick("holdout_percent", u8::try_from(holdout).unwrap_or(0)),
     };
     (change, new.etag)
 }
@@ -90,6 +93,7 @@ pub(super) fn encode_policy(of: SendingPolicy) -> proto::SendingPolicy {
         caps: of.caps.into_iter().map(encode_cap).collect(),
         time_zone: of.time_zone.name().to_owned(),
         default_locale: of.default_locale.to_string(),
+        holdout_percent: of.holdout_percent.into(),
         etag: etag(of.revision),
     }
 }
