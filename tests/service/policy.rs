@@ -48,7 +48,7 @@ async fn the_policy_is_utc_and_english_until_it_is_changed_by_mask_and_etag() {
         default_locale: "englishman".into(),
         ..SendingPolicy::default()
     };
-    let fields = wrong_fields(ask(&["etag", "holdout_percent"], wrong).await);
+    let fields = wrong_fields(ask(&["etag", "surprise"], wrong).await);
     let expected = [
         "updateMask",
         "policy.quietHours.start",
