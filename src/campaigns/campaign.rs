@@ -10,7 +10,7 @@ use super::{
 use crate::{
     calendar::{Planned, Zone},
     clock::Timestamp,
-    contacts::{Contact, NewContact, Origin, Purpose, RunOf, StepOf},
+    contacts::{NewContact, Origin, Purpose, RunOf, StepOf},
     database::text_enum,
     ids::{CampaignId, CustomerId, TemplateId, TopicId},
 };
@@ -165,7 +165,8 @@ impl Plan {
     /// The contact of a run with a customer who is reached at `due`.
     pub fn contact_of_run(&self, run: &Run, customer_id: CustomerId, due: Timestamp, zone: Zone) -> Option<NewContact> {
         let step = self.steps.first()?;
-        let Action::Send { template_id, channel } = &step.action else { return None };
+        let Action::Send { channel, .. } = &step.action else { return None };
+        let (template_id, variant_id) = step.message_for(&run.campaign_id, customer_id)?;
         Some(NewContact {
             customer_id,
             origin: Origin::Run(RunOf {
@@ -178,6 +179,7 @@ impl Plan {
             channel: *channel,
             address_id: None,
             template_id: template_id.clone(),
+            variant_id: variant_id.map(str::to_owned),
             data: serde_json::Map::new(),
             dedupe_key: None,
             planned: Planned { instant: due, local: run.local },
@@ -262,19 +264,12 @@ impl Plan {
     }
 
     /// The contact of a step that sends something at a moment; none of another step.
-    pub fn contact(
-        &self,
-        step: &Step,
-        purpose: Purpose,
-        place: &Place<'_>,
-        planned: Planned,
-        now: Timestamp,
-    ) -> Option<Contact> {
+    pub fn contact(&self, step: &Step, purpose: Purpose, place: &Place<'_>, planned: Planned) -> Option<NewContact> {
         let Action::Send { channel, .. } = &step.action else {
             return None;
         };
         let (template_id, variant_id) = step.message_for(place.campaign_id, place.customer_id)?;
-        let new = NewContact {
+        Some(NewContact {
             customer_id: place.customer_id,
             origin: Origin::Step(StepOf {
                 campaign_id: place.campaign_id.clone(),
@@ -287,13 +282,13 @@ impl Plan {
             channel: *channel,
             address_id: None,
             template_id: template_id.clone(),
+            variant_id: variant_id.map(str::to_owned),
             data: serde_json::Map::new(),
             dedupe_key: None,
             expire_time: planned.instant + self.patience(),
             planned,
             zone: place.zone,
-        };
-        Some(Contact { variant_id: variant_id.map(str::to_owned), ..new.plan(now) })
+        })
     }
 }
 

@@ -18,9 +18,9 @@ pub use self::{
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
     runs::{Run, RunState},
-    trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
     store::{Concerned, concerned_by, holdouts, limits, paused},
+    trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{
     clock::Clock,

@@ -347,6 +347,8 @@ pub struct NewContact {
     pub address_id: Option<AddressId>,
     /// What it says.
     pub template_id: TemplateId,
+    /// Which variant of the step that is, where there are several.
+    pub variant_id: Option<String>,
     /// What the caller gave for the template.
     pub data: Map<String, Value>,
     /// The caller's key.
@@ -372,7 +374,7 @@ impl NewContact {
             address_id: self.address_id,
             template_id: self.template_id,
             template_version: None,
-            variant_id: None,
+            variant_id: self.variant_id,
             data: self.data,
             dedupe_key: self.dedupe_key,
             due_time: self.planned.instant,

@@ -166,6 +166,7 @@ impl Batch {
             channel,
             address_id: None,
             template_id: new.template_id.clone(),
+            variant_id: None,
             data: new.data.clone(),
             dedupe_key: new.dedupe_key.clone(),
             planned,

@@ -292,6 +292,7 @@ async fn ask_to_confirm(
         channel: statement.channel,
         address_id: address_id.or_else(primary),
         template_id: TemplateId::from_stored(CONFIRMATION.to_owned()),
+        variant_id: None,
         data: Map::from_iter([
             ("topic".to_owned(), Value::from(topic.name(locale))),
             ("wording".to_owned(), Value::from(words)),

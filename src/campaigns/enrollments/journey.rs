@@ -110,14 +110,9 @@ impl<'a> Journey<'a> {
                     self.wait_at(step, Waits::Delay, planned.instant);
                     self.of.next_local = planned.local;
                     if step.is_planned_ahead() {
-                        let contact = self.known.plan.contact(
-                            step,
-                            self.of.purpose,
-                            &self.of.place(self.known.zone),
-                            planned,
-                            self.now,
-                        );
-                        self.plan(contact);
+                        let contact =
+                            self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned);
+                        self.plan(contact.map(|contact| contact.plan(self.now)));
                     }
                     return;
                 }
@@ -131,9 +126,8 @@ impl<'a> Journey<'a> {
         match &step.action {
             Action::Send { .. } => {
                 let planned = crate::calendar::Planned { instant: due, local: self.of.next_local };
-                let contact =
-                    self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned, self.now);
-                self.plan(contact);
+                let contact = self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned);
+                self.plan(contact.map(|contact| contact.plan(self.now)));
             }
             Action::Wait(wait) => self.wait_at(step, Waits::Event, due + wait.timeout()),
             Action::Update(update) => {

@@ -434,6 +434,7 @@ fn plan(customer_id: CustomerId, purpose: Purpose, now: Timestamp, minutes: i64)
         channel: Channel::Email,
         address_id: None,
         template_id: "a-template".parse().unwrap(),
+        variant_id: None,
         data: serde_json::Map::new(),
         dedupe_key: None,
         planned: Planned { instant: due, local: None },
