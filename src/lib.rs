@@ -15,7 +15,7 @@
 //! | what customers want | `preferences` |
 //! | who they are, what happened, who writes to them | `customers`, `events`, `senders` |
 //! | planned messages, their texts | `contacts`, `templates` |
-//! | foundations | `calendar`, `workers`, `rpc` |
+//! | foundations | `filter`, `calendar`, `workers`, `rpc` |
 //! | mail; its channels are columns | `delivery` |
 //! | links to the pages | `links` |
 //! | the record | `database` |
@@ -34,6 +34,7 @@ pub mod database;
 pub mod delivery;
 pub mod dispatch;
 pub mod events;
+pub mod filter;
 pub mod gate;
 pub mod ids;
 pub mod inbound;

@@ -7,6 +7,7 @@ use super::{
     upload::Answers,
 };
 use crate::{
+    campaigns,
     customers::{CustomerChange, NewAddress},
     intake::UpdateOptions,
     privacy::{Erasure, ErasureOrder},
@@ -105,13 +106,15 @@ impl CustomerService for Api {
     ) -> Result<Response<ListCustomersResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
+        let wanted = self.wanted(&mut violations, &message.filter, campaigns::customer_fields());
         violations.check()?;
-        let selection = ListCustomersRequest { show_deleted: message.show_deleted, ..Default::default() };
+        let (show_deleted, filter) = (message.show_deleted, message.filter);
+        let selection = ListCustomersRequest { show_deleted, filter, ..Default::default() };
         let page = self.0.pages.open("ListCustomers", &selection, page_size, &message.page_token)?;
-        let found = self.0.customers.list(message.show_deleted, &page).await.map_err(Fault::from)?;
+        let found = self.0.customers.list(show_deleted, &wanted, &page).await.map_err(Fault::from)?;
         let next_page_token = self.0.pages.seal("ListCustomers", &selection, found.next.as_deref());
         let total_size = match message.include_total {
-            true => self.0.customers.count(message.show_deleted).await.map_err(Fault::from)?,
+            true => self.0.customers.count(show_deleted, &wanted).await.map_err(Fault::from)?,
             false => 0,
         };
         Ok(Response::new(ListCustomersResponse {

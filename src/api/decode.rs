@@ -11,9 +11,10 @@ use crate::{
     clock::Timestamp,
     customers::CustomerKey,
     delivery::{Channel, breaks_headers},
+    filter::{Filter, FilterError, Problem, Schema},
     preferences::LocalizedText,
     rpc::{
-        Caller, RequestKey, Violations,
+        Caller, Reason, RequestKey, Violations,
         proto::{self, CustomerRef, customer_ref::Key},
     },
 };
@@ -246,6 +247,23 @@ fn number(violations: &mut Violations, path: &str, number: f64) -> Value {
         },
         Value::Number,
     )
+}
+
+/// A filter over the fields of a place; none where it is empty.
+pub fn filter(violations: &mut Violations, path: impl fmt::Display, text: &str, schema: &Schema) -> Option<Filter> {
+    if text.trim().is_empty() {
+        return None;
+    }
+    let wrong = |wrong: FilterError| {
+        let reason = match wrong.problem {
+            Problem::Syntax => Reason::FilterSyntax,
+            Problem::Unknown => Reason::FilterUnknownField,
+            Problem::Type => Reason::FilterWrongType,
+            Problem::TooLarge => Reason::FilterTooLarge,
+        };
+        violations.add_because(reason, path.to_string(), wrong.to_string());
+    };
+    Filter::parse(text, schema).map_err(wrong).ok()
 }
 
 /// Who is meant: exactly one key.

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{Api, decode, encode, open};
 use crate::{
     clock::Timestamp,
-    contacts::{DeliveryEvent, DeliveryKind, Which},
+    contacts::{DeliveryEvent, DeliveryKind, Which, delivery_fields},
     delivery::Weight,
     inbound::{Classification, Found, Reading},
     rpc::{
@@ -54,6 +54,7 @@ impl DeliveryService for Api {
         if contact.is_some() && message.customer.is_some() {
             violations.add("customer", "must be absent where contactId is given");
         }
+        let wanted = self.wanted(&mut violations, &message.filter, delivery_fields());
         let page_size = decode::page_size(&mut violations, message.page_size);
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
         let which = match (contact, customer) {
@@ -62,7 +63,7 @@ impl DeliveryService for Api {
             (None, None) => Which::All,
         };
         let page = self.0.pages.open("ListDeliveryEvents", &paged, page_size, &message.page_token)?;
-        let found = self.0.contacts.deliveries(&which, &page).await.map_err(Fault::from)?;
+        let found = self.0.contacts.deliveries(&which, &wanted, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListDeliveryEventsResponse {
             next_page_token: self.0.pages.seal("ListDeliveryEvents", &paged, found.next.as_deref()),
             events: found.rows.into_iter().map(encode_event).collect(),

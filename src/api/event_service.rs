@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    events::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Money},
+    events::{self, EffectOutcome, Event, EventBody, EventEffect, LineItem, Money},
     intake::{NewEvent, Recorded},
     rpc::{
         Fault, Violations,
@@ -99,10 +99,12 @@ impl EventService for Api {
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
-        let selection = ListEventsRequest { customer: message.customer.clone(), ..Default::default() };
+        let wanted = self.wanted(&mut violations, &message.filter, events::fields());
+        let (customer, filter) = (message.customer.clone(), message.filter);
+        let selection = ListEventsRequest { customer, filter, ..Default::default() };
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
         let page = self.0.pages.open("ListEvents", &selection, page_size, &message.page_token)?;
-        let found = self.0.events.list(customer, &page).await.map_err(Fault::from)?;
+        let found = self.0.events.list(customer, &wanted, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEventsResponse {
             next_page_token: self.0.pages.seal("ListEvents", &selection, found.next.as_deref()),
             events: found.rows.into_iter().map(encode_event).collect(),

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     contacts::{Selection, Which},
     database::StoreError,
+    filter::Wanted,
     ids::{CustomerId, TemplateId, WordingId},
     rpc::{Fault, Page, proto::ExportCustomerResponse, to_json},
 };
@@ -118,7 +119,7 @@ impl Reading {
     async fn events(&self) -> Result<(), Broken> {
         let (events, mut page) = (&self.api.0.events, first_page());
         while let Some(asked) = page {
-            let found = events.list(Some(self.customer_id), &asked).await?;
+            let found = events.list(Some(self.customer_id), &Wanted::default(), &asked).await?;
             let ids: Vec<_> = found.rows.iter().map(|event| event.event_id).collect();
             let mut effects = events.effects_of(&ids).await?;
             for event in found.rows {
@@ -134,9 +135,9 @@ impl Reading {
     }
 
     async fn enrollments(&self) -> Result<(), Broken> {
-        let mut page = first_page();
+        let (all, mut page) = (Wanted::default(), first_page());
         while let Some(asked) = page {
-            let found = self.api.0.campaigns.enrollments(None, Some(self.customer_id), &asked).await?;
+            let found = self.api.0.campaigns.enrollments(None, Some(self.customer_id), &all, &asked).await?;
             for one in self.api.0.enrollments(found.rows).await? {
                 self.tell("enrollments", record("Enrollment", &one)?).await?;
             }
@@ -182,9 +183,9 @@ impl Reading {
 
     /// What came back for messages.
     async fn deliveries(&self) -> Result<(), Broken> {
-        let mut page = first_page();
+        let (all, mut page) = (Wanted::default(), first_page());
         while let Some(asked) = page {
-            let found = self.api.0.contacts.deliveries(&Which::Customer(self.customer_id), &asked).await?;
+            let found = self.api.0.contacts.deliveries(&Which::Customer(self.customer_id), &all, &asked).await?;
             for one in found.rows {
                 self.tell("delivery_events", record("DeliveryEvent", &delivery_service::encode_event(one))?).await?;
             }

@@ -27,6 +27,7 @@ use crate::{
     customers::Customers,
     dispatch::Dispatcher,
     events::Events,
+    filter::{Schema, Wanted},
     gate::Gate,
     ids::{CampaignId, CustomerId},
     inbound::Inbound,
@@ -146,6 +147,11 @@ impl Api {
             None => violations.check().map(|()| None),
             some => self.resolve(some, path, violations).await.map(Some),
         }
+    }
+
+    /// What a list is asked for by a filter; collects what is wrong with it.
+    fn wanted(&self, violations: &mut Violations, filter: &str, schema: &Schema) -> Wanted {
+        Wanted::at(decode::filter(violations, "filter", filter, schema), self.0.clock.now())
     }
 
     /// Refuses to select by a campaign that is not there.

@@ -14,7 +14,9 @@ use crate::{
             preview_template_request::Source, template, template_problem, template_service_server::TemplateService,
         },
     },
-    templates::{Content, Locale, NewTemplate, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
+    templates::{
+        self, Content, Locale, NewTemplate, Problem, Severity, Template, TemplateChange, TemplateState, Variant,
+    },
 };
 
 const CAN_CHANGE: &[&str] = &["display_name", "variants", "sample_data"];
@@ -68,10 +70,11 @@ impl TemplateService for Api {
     ) -> Result<Response<ListTemplatesResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
+        let wanted = self.wanted(&mut violations, &message.filter, templates::fields());
         violations.check()?;
-        let selection = ListTemplatesRequest::default();
+        let selection = ListTemplatesRequest { filter: message.filter, ..Default::default() };
         let page = self.0.pages.open("ListTemplates", &selection, page_size, &message.page_token)?;
-        let found = self.0.templates.list(&page).await?;
+        let found = self.0.templates.list(&wanted, &page).await?;
         Ok(Response::new(ListTemplatesResponse {
             next_page_token: self.0.pages.seal("ListTemplates", &selection, found.next.as_deref()),
             templates: found.rows.into_iter().map(|template| encode_template(template, false)).collect(),

@@ -1,8 +1,10 @@
 //! Campaigns: plans and their versions, and the customers inside them.
 
+mod audience;
 mod campaign;
 pub mod enrollments;
 mod entity;
+mod fields;
 pub mod runs;
 mod step;
 mod store;
@@ -15,8 +17,10 @@ use std::{
 
 use self::store::PlanIs;
 pub use self::{
+    audience::{audience_fields, customer_fields},
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
+    fields::{enrollment_fields, fields},
     runs::{Run, RunState},
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
     store::{Concerned, concerned_by, holdouts, limits, paused},
@@ -26,6 +30,7 @@ use crate::{
     clock::Clock,
     contacts::Purpose,
     database::{self, Connection, Database, StoreError, WriteTx},
+    filter::Wanted,
     ids::{CampaignId, CustomerId, EnrollmentId},
     preferences,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
@@ -137,8 +142,8 @@ impl Campaigns {
     }
 
     /// A page by id.
-    pub async fn list(&self, page: &Page) -> Result<PageOf<Campaign>, StoreError> {
-        let rows = store::list(self.db.reader(), page).await?;
+    pub async fn list(&self, wanted: &Wanted, page: &Page) -> Result<PageOf<Campaign>, StoreError> {
+        let rows = store::list(self.db.reader(), wanted, page).await?;
         Ok(PageOf::from_rows(rows, page, |campaign| campaign.campaign_id.to_string()))
     }
 
@@ -202,9 +207,10 @@ impl Campaigns {
         &self,
         campaign_id: Option<&CampaignId>,
         customer: Option<CustomerId>,
+        wanted: &Wanted,
         page: &Page,
     ) -> Result<PageOf<Enrollment>, StoreError> {
-        let rows = enrollments::page_of(self.db.reader(), campaign_id, customer, page).await?;
+        let rows = enrollments::page_of(self.db.reader(), campaign_id, customer, wanted, page).await?;
         Ok(PageOf::from_rows(rows, page, |enrollment| enrollment.enrollment_id.to_string()))
     }
 

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     contacts::Purpose,
     database::{StoreError, WriteTx},
+    filter::Wanted,
     ids::CampaignId,
     rpc::Page,
 };
@@ -77,8 +78,11 @@ pub async fn lock(tx: &WriteTx, id: &CampaignId) -> Result<Option<Campaign>, Sto
 }
 
 /// Campaigns by id, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Campaign>, StoreError> {
-    let mut query = campaign::Entity::find().order_by_asc(campaign::Column::CampaignId).limit(page.size + 1);
+pub async fn list(db: &impl ConnectionTrait, wanted: &Wanted, page: &Page) -> Result<Vec<Campaign>, StoreError> {
+    let mut query = campaign::Entity::find()
+        .filter(wanted.condition(db))
+        .order_by_asc(campaign::Column::CampaignId)
+        .limit(page.size + 1);
     if let Some(after) = &page.after {
         query = query.filter(campaign::Column::CampaignId.gt(after.as_str()));
     }

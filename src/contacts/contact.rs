@@ -7,6 +7,7 @@ use crate::{
     clock::Timestamp,
     database::text_enum,
     delivery::Channel,
+    filter::Wanted,
     ids::{
         AddressId, CampaignId, ConsentRecordId, ContactId, CustomerId, EnrollmentId, EventId, RunId, TemplateId,
         TopicId,
@@ -464,4 +465,6 @@ pub struct Selection {
     pub due_from: Option<Timestamp>,
     /// Due before this moment.
     pub due_before: Option<Timestamp>,
+    /// Which a filter matches.
+    pub wanted: Wanted,
 }

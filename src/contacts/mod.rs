@@ -8,6 +8,7 @@ mod deliveries;
 mod entity;
 mod erasure;
 mod experiments;
+mod fields;
 mod hand_overs;
 mod lane;
 mod returned;
@@ -26,16 +27,18 @@ pub use self::{
         Origin, PATIENCE, Purpose, RunOf, Selection, StepOf,
     },
     deliveries::{
-        Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, forget as forget_deliveries,
-        insert as insert_deliveries, known as known_deliveries, past as past_deliveries, show as show_delivery,
+        Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, delivery_fields,
+        forget as forget_deliveries, insert as insert_deliveries, known as known_deliveries, past as past_deliveries,
+        show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},
     experiments::{Results, convert},
+    fields::fields,
     hand_overs::hand_overs,
     lane::{Lane, Queue},
     returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
-    store::{attempts, count, decisions, find_latest, insert, known, last_sent_to},
+    store::{attempts, contacted, count, decisions, find_latest, insert, known, last_sent_to},
     tracked::{TrackedLink, keep as keep_links},
     verdict::Verdict,
 };

@@ -1,9 +1,11 @@
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+    sea_query::{CaseStatement, Expr, ExprTrait, Func, LockType, OnConflict, Query, SimpleExpr},
 };
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
+    filter::{Call, Function, Kind, Parameter},
     ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId, RunId},
     rpc::Page,
 };
@@ -54,8 +57,10 @@ pub async fn known(tx: &WriteTx, ids: Vec<ContactId>, keys: Vec<String>) -> Resu
 
 /// Contacts in the order in which they were planned, one more than the page holds.
 pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> Result<Vec<Contact>, StoreError> {
-    let mut query =
-        contact::Entity::find().filter(condition(which)).order_by_asc(contact::Column::ContactId).limit(page.size + 1);
+    let mut query = contact::Entity::find()
+        .filter(condition(db, which))
+        .order_by_asc(contact::Column::ContactId)
+        .limit(page.size + 1);
     if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<ContactId>().ok()) {
         query = query.filter(contact::Column::ContactId.gt(after));
     }
@@ -64,7 +69,7 @@ pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> 
 
 /// How many contacts are meant.
 pub async fn count(db: &impl ConnectionTrait, which: &Selection) -> Result<u64, StoreError> {
-    Ok(contact::Entity::find().filter(condition(which)).count(db).await?)
+    Ok(contact::Entity::find().filter(condition(db, which)).count(db).await?)
 }
 
 /// The contact between a campaign and a customer that was planned last.
@@ -166,14 +171,49 @@ pub async fn decisions_of(
 }
 
 /// Those that are meant.
-pub(super) fn condition(which: &Selection) -> Condition {
+pub(super) fn condition(db: &impl ConnectionTrait, which: &Selection) -> Condition {
     Condition::all()
+        .add(which.wanted.condition(db))
         .add_option(which.customer_id.map(|id| contact::Column::CustomerId.eq(id)))
         .add_option(which.campaign_id.clone().map(|id| contact::Column::CampaignId.eq(id)))
         .add_option(which.run_id.map(|id| contact::Column::RunId.eq(id)))
         .add_option((!which.states.is_empty()).then(|| contact::Column::State.is_in(which.states.iter().copied())))
         .add_option(which.due_from.map(|from| contact::Column::DueTime.gte(from)))
         .add_option(which.due_before.map(|before| contact::Column::DueTime.lt(before)))
+}
+
+/// Why a contact did not go out, as far as that is told.
+pub fn block_reason(_: DbBackend) -> SimpleExpr {
+    let reason = || Expr::col((contact::Entity, contact::Column::BlockReason));
+    CaseStatement::new()
+        .case(reason().eq(BlockReason::AddressErased), BlockReason::CustomerErased)
+        .finally(reason())
+        .into()
+}
+
+/// Whether a customer got a message about a topic, or for a purpose, in the last days.
+pub fn contacted() -> Function {
+    let sql = |call: &Call, customer: SimpleExpr, now: Timestamp| {
+        let since = now - TimeDelta::days(call.days(1).into());
+        let own = |column: contact::Column| Expr::col((contact::Entity, column));
+        let handed_over = [ContactState::Sending, ContactState::Sent, ContactState::UnknownOutcome];
+        let sent = Func::coalesce([own(contact::Column::SendTime), own(contact::Column::UpdateTime)]);
+        let mut contacts = Query::select();
+        contacts
+            .expr(Expr::val(1))
+            .from(contact::Entity)
+            .and_where(own(contact::Column::CustomerId).eq(customer))
+            .and_where(own(contact::Column::State).is_in(handed_over))
+            .cond_where(
+                Condition::any()
+                    .add(own(contact::Column::TopicId).eq(call.text(0)))
+                    .add(own(contact::Column::Purpose).eq(call.text(0))),
+            )
+            .and_where(Expr::from(sent).gt(since));
+        Expr::exists(contacts)
+    };
+    let parameters = &[Parameter::Text("topic or purpose"), Parameter::Days];
+    Function { name: "contacted", parameters, kind: Kind::Bool, sql }
 }
 
 /// A row as the domain knows it.

@@ -7,6 +7,7 @@ mod audience;
 mod bulk;
 mod customer;
 mod entity;
+mod fields;
 mod locks;
 mod store;
 
@@ -14,12 +15,14 @@ pub use self::{
     audience::{Residents, audience, count_audience, inhabited_zones},
     bulk::{CustomerBatch, Described, MatchBy},
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
+    fields::{profile_fields, with_reach},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     store::{deleted_before, erase, load, profiles, reach, zones},
 };
 use crate::{
     clock::{Clock, Timestamp},
     database::{self, Connection, Database, StoreError, WriteTx},
+    filter::Wanted,
     ids::{AddressId, CustomerId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
 };
@@ -167,14 +170,14 @@ impl Customers {
     }
 
     /// A page in the order of creation.
-    pub async fn list(&self, show_deleted: bool, page: &Page) -> Result<PageOf<Customer>, StoreError> {
-        let rows = store::list(self.db.reader(), show_deleted, page).await?;
+    pub async fn list(&self, show_deleted: bool, wanted: &Wanted, page: &Page) -> Result<PageOf<Customer>, StoreError> {
+        let rows = store::list(self.db.reader(), show_deleted, wanted, page).await?;
         Ok(PageOf::from_rows(rows, page, |customer| customer.customer_id.to_string()))
     }
 
     /// How many there are.
-    pub async fn count(&self, show_deleted: bool) -> Result<u64, StoreError> {
-        store::count(self.db.reader(), show_deleted).await
+    pub async fn count(&self, show_deleted: bool, wanted: &Wanted) -> Result<u64, StoreError> {
+        store::count(self.db.reader(), show_deleted, wanted).await
     }
 
     /// Whom a key names.

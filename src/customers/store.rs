@@ -16,6 +16,7 @@ use crate::{
     clock::Timestamp,
     database::{Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
+    filter::Wanted,
     ids::{AddressId, CustomerId},
     rpc::Page,
 };
@@ -112,8 +113,16 @@ async fn addresses(
 }
 
 /// Customers in the order of their creation, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, deleted: bool, page: &Page) -> Result<Vec<Customer>, StoreError> {
-    let mut query = customer::Entity::find().order_by_asc(customer::Column::CustomerId).limit(page.size + 1);
+pub async fn list(
+    db: &impl ConnectionTrait,
+    deleted: bool,
+    wanted: &Wanted,
+    page: &Page,
+) -> Result<Vec<Customer>, StoreError> {
+    let mut query = customer::Entity::find()
+        .filter(wanted.condition(db))
+        .order_by_asc(customer::Column::CustomerId)
+        .limit(page.size + 1);
     if !deleted {
         query = query.filter(customer::Column::DeleteTime.is_null());
     }
@@ -125,8 +134,8 @@ pub async fn list(db: &impl ConnectionTrait, deleted: bool, page: &Page) -> Resu
 }
 
 /// How many customers there are.
-pub async fn count(db: &impl ConnectionTrait, deleted: bool) -> Result<u64, StoreError> {
-    let mut query = customer::Entity::find();
+pub async fn count(db: &impl ConnectionTrait, deleted: bool, wanted: &Wanted) -> Result<u64, StoreError> {
+    let mut query = customer::Entity::find().filter(wanted.condition(db));
     if !deleted {
         query = query.filter(customer::Column::DeleteTime.is_null());
     }

@@ -9,6 +9,10 @@ macro_rules! text_enum {
         }
 
         impl $name {
+            /// All of them as they are stored.
+            #[allow(dead_code, reason = "not everything that is stored is filtered by")]
+            pub const STORED: &'static [&'static str] = &[$($text,)*];
+
             /// As it is stored.
             pub const fn as_str(self) -> &'static str {
                 match self {

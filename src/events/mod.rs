@@ -2,20 +2,24 @@
 
 mod entity;
 mod event;
+mod fields;
 mod money;
 mod store;
 
 pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Occurrence},
+    fields::fields,
     money::{Money, MoneyError},
     store::{
-        effects, erase, find_by_key, happened_since, insert, insert_effects, latest_effect, load, occurrences_after,
+        effects, erase, event_count, find_by_key, happened_since, insert, insert_effects, last_event, latest_effect,
+        load, occurrences_after,
     },
 };
 use std::collections::HashMap;
 
 use crate::{
     database::{Database, StoreError},
+    filter::Wanted,
     ids::{CustomerId, EventId},
     rpc::{Fault, Page, PageOf, Reason},
 };
@@ -53,8 +57,13 @@ impl Events {
     }
 
     /// A page in the order in which they were recorded.
-    pub async fn list(&self, customer: Option<CustomerId>, page: &Page) -> Result<PageOf<Event>, StoreError> {
-        let rows = store::list(self.db.reader(), customer, page).await?;
+    pub async fn list(
+        &self,
+        customer: Option<CustomerId>,
+        wanted: &Wanted,
+        page: &Page,
+    ) -> Result<PageOf<Event>, StoreError> {
+        let rows = store::list(self.db.reader(), customer, wanted, page).await?;
         Ok(PageOf::from_rows(rows, page, |event| event.event_id.to_string()))
     }
 }

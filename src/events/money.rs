@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use iso_currency::Currency;
 use rust_decimal::Decimal;
@@ -41,10 +41,31 @@ impl Money {
         self.minor
     }
 
+    /// The amount as the nearest number.
+    pub fn as_number(self) -> f64 {
+        self.minor as f64 / 10_f64.powi(i32::try_from(digits(self.currency)).unwrap_or(0))
+    }
+
     /// Decimal text with all digits that the currency has.
     pub fn amount(self) -> String {
         Decimal::new(self.minor, digits(self.currency)).to_string()
     }
+}
+
+/// The codes of the currencies that have not two digits after the point, by how many they have.
+pub(super) fn odd_currencies() -> &'static BTreeMap<u32, Vec<&'static str>> {
+    static ODD: LazyLock<BTreeMap<u32, Vec<&'static str>>> = LazyLock::new(|| {
+        let letters = || 'A'..='Z';
+        let codes =
+            letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+        let mut odd: BTreeMap<u32, Vec<&'static str>> = BTreeMap::new();
+        for currency in codes.filter_map(|code| Currency::from_code(&code)) {
+            odd.entry(digits(currency)).or_default().push(currency.code());
+        }
+        odd.remove(&2);
+        odd
+    });
+    &ODD
 }
 
 fn digits(currency: Currency) -> u32 {

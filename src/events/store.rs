@@ -1,18 +1,23 @@
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, IntoIden, OnConflict, Query, TableRef, ValueTuple},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{
+        CaseStatement, Expr, ExprTrait, IntoIden, OnConflict, Query, SelectStatement, SimpleExpr, TableRef, ValueTuple,
+    },
 };
 
 use super::{
     Event, EventBody, EventEffect, Money, Occurrence,
     entity::{effect, event},
+    money::odd_currencies,
 };
 use crate::{
     clock::Timestamp,
     database::{Erased, StoreError, WriteTx},
+    filter::{Call, Function, Kind, Parameter, Wanted},
     ids::{CampaignId, CustomerId, EventId},
     rpc::Page,
 };
@@ -56,9 +61,11 @@ pub async fn load(db: &impl ConnectionTrait, ids: &[EventId]) -> Result<HashMap<
 pub async fn list(
     db: &impl ConnectionTrait,
     customer: Option<CustomerId>,
+    wanted: &Wanted,
     page: &Page,
 ) -> Result<Vec<Event>, StoreError> {
-    let mut query = event::Entity::find().order_by_asc(event::Column::EventId).limit(page.size + 1);
+    let mut query =
+        event::Entity::find().filter(wanted.condition(db)).order_by_asc(event::Column::EventId).limit(page.size + 1);
     if let Some(customer) = customer {
         query = query.filter(event::Column::CustomerId.eq(customer));
     }
@@ -212,6 +219,54 @@ async fn blank(tx: &WriteTx, ids: &[EventId]) -> Result<(), StoreError> {
         .to_owned();
     tx.execute(&update).await?;
     Ok(())
+}
+
+/// What an event was worth, as a number.
+pub fn amount(_: DbBackend) -> SimpleExpr {
+    let currency = || Expr::col((event::Entity, event::Column::ValueCurrency));
+    let scale = odd_currencies().iter().fold(CaseStatement::new(), |scale, (digits, codes)| {
+        scale.case(currency().is_in(codes.iter().copied()), 10_i64.pow(*digits))
+    });
+    let minor = Expr::col((event::Entity, event::Column::ValueMinor)).cast_as("double precision");
+    let scale: SimpleExpr = scale.finally(100).into();
+    minor.div(scale)
+}
+
+/// How often something happened to a customer in the last days.
+pub fn event_count() -> Function {
+    let sql = |call: &Call, customer: SimpleExpr, now: Timestamp| {
+        let since = now - TimeDelta::days(call.days(1).into());
+        let mut events = of_type(call, customer, now);
+        events.expr(Expr::col(event::Column::EventId).count()).and_where(event::Column::OccurTime.gt(since));
+        events.into()
+    };
+    Function {
+        name: "event_count",
+        parameters: &[Parameter::Text("event type"), Parameter::Days],
+        kind: Kind::Number,
+        sql,
+    }
+}
+
+/// When something happened to a customer last.
+pub fn last_event() -> Function {
+    let sql = |call: &Call, customer: SimpleExpr, now: Timestamp| {
+        let mut events = of_type(call, customer, now);
+        events.expr(Expr::col(event::Column::OccurTime).max());
+        events.into()
+    };
+    Function { name: "last_event", parameters: &[Parameter::Text("event type")], kind: Kind::Time, sql }
+}
+
+/// What is said to happen later does not count yet.
+fn of_type(call: &Call, customer: SimpleExpr, now: Timestamp) -> SelectStatement {
+    let mut events = Query::select();
+    events
+        .from(event::Entity)
+        .and_where(Expr::col((event::Entity, event::Column::CustomerId)).eq(customer))
+        .and_where(event::Column::EventType.eq(call.text(0)))
+        .and_where(event::Column::OccurTime.lte(now));
+    events
 }
 
 fn domain_effect(row: effect::Model) -> EventEffect {

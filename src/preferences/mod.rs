@@ -24,10 +24,10 @@ pub use self::{
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{load, policy, put_consent, put_consents, save},
+    store::{consented, load, policy, put_consent, put_consents, save},
     suppressions::{
         AddressKey, CameBack, Cause, NewSuppression, RecordedDeliveries, Suppressed, Suppression, Suppressions,
-        forget_addresses, lift_by_own_act, record_deliveries, suppressed_of,
+        forget_addresses, lift_by_own_act, record_deliveries, suppressed_of, suppression_fields,
     },
     topics::{
         CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,

@@ -2,19 +2,20 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{LockType, OnConflict},
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SimpleExpr},
 };
-
 use serde::de::DeserializeOwned;
 
 use super::{
-    Consent, FrequencyCap, Preferences, SendingPolicy,
+    Consent, ConsentState, DataUse, FrequencyCap, Preferences, SendingPolicy,
     entity::{consent, policy, preference},
 };
 use crate::{
     clock::Timestamp,
     database::{Erased, StoreError, WriteTx},
+    delivery::Channel,
+    filter::{Call, Function, Kind, Parameter},
     ids::CustomerId,
     templates::Locale,
 };
@@ -165,6 +166,30 @@ pub async fn erase(tx: &WriteTx, customer: CustomerId) -> Result<Erased, StoreEr
     let of_customer = consent::Column::CustomerId.eq(customer);
     let consents = consent::Entity::delete_many().filter(of_customer).exec(tx).await?;
     Ok(vec![("preferences", preferences.rows_affected), ("consents", consents.rows_affected)])
+}
+
+/// Whether a customer agreed to messages about a topic, and still does.
+pub fn consented() -> Function {
+    let sql = |call: &Call, customer: SimpleExpr, now: Timestamp| {
+        let own = |column: consent::Column| Expr::col((consent::Entity, column));
+        let mut grants = Query::select();
+        grants
+            .expr(Expr::val(1))
+            .from(consent::Entity)
+            .and_where(own(consent::Column::CustomerId).eq(customer))
+            .and_where(own(consent::Column::TopicId).eq(call.text(0)))
+            .and_where(own(consent::Column::Channel).eq(call.text(1)))
+            .and_where(own(consent::Column::DataUse).eq(DataUse::Messages))
+            .and_where(own(consent::Column::State).eq(ConsentState::Granted))
+            .cond_where(
+                Condition::any()
+                    .add(own(consent::Column::ExpireTime).is_null())
+                    .add(own(consent::Column::ExpireTime).gt(now)),
+            );
+        Expr::exists(grants)
+    };
+    let parameters = &[Parameter::Text("topic"), Parameter::Enum("CHANNEL_", Channel::STORED)];
+    Function { name: "consented", parameters, kind: Kind::Bool, sql }
 }
 
 fn domain_policy(row: Option<policy::Model>) -> Result<SendingPolicy, StoreError> {

@@ -50,7 +50,7 @@ impl Fault {
     /// The reason, where it is a refusal.
     pub fn reason(&self) -> Option<Reason> {
         match self {
-            Self::Invalid(_) => Some(Reason::InvalidFields),
+            Self::Invalid(violations) => Some(violations.reason()),
             Self::Refused(refusal) => Some(refusal.reason),
             Self::Store(_) => None,
         }

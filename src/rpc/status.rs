@@ -37,7 +37,7 @@ fn invalid(violations: &Violations) -> Status {
         .take(MOST_VIOLATIONS)
         .map(|violation| FieldViolation::new(cut(&violation.field), cut(&violation.description)))
         .collect();
-    let mut details = details(Reason::InvalidFields, [("violations", violations.len().to_string())]);
+    let mut details = details(violations.reason(), [("violations", violations.len().to_string())]);
     details.set_bad_request(fields);
     Status::with_error_details(Code::InvalidArgument, cut(&violations.to_string()), details)
 }
@@ -92,9 +92,14 @@ fn details(reason: Reason, metadata: impl IntoIterator<Item = (&'static str, Str
 
 fn code(reason: Reason) -> Code {
     match reason {
-        Reason::InvalidFields | Reason::RequestIdReused | Reason::PageTokenInvalid | Reason::PageTokenMismatch => {
-            Code::InvalidArgument
-        }
+        Reason::InvalidFields
+        | Reason::RequestIdReused
+        | Reason::PageTokenInvalid
+        | Reason::PageTokenMismatch
+        | Reason::FilterSyntax
+        | Reason::FilterUnknownField
+        | Reason::FilterWrongType
+        | Reason::FilterTooLarge => Code::InvalidArgument,
         Reason::CustomerNotFound
         | Reason::AddressNotFound
         | Reason::EventNotFound

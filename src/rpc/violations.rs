@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Fault;
+use super::{Fault, Reason};
 
 /// Everything that is wrong with the fields of a request, collected before anything happens.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -13,12 +13,19 @@ pub struct Violation {
     pub field: String,
     /// What is wrong and what is allowed; never the value of a personal field.
     pub description: String,
+    /// What a program branches on, where nothing else is wrong.
+    pub reason: Reason,
 }
 
 impl Violations {
     /// Notes a wrong field.
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.0.push(Violation { field: field.into(), description: description.into() });
+        self.add_because(Reason::InvalidFields, field, description);
+    }
+
+    /// Notes a field that is wrong in a way with a name of its own.
+    pub fn add_because(&mut self, reason: Reason, field: impl Into<String>, description: impl Into<String>) {
+        self.0.push(Violation { field: field.into(), description: description.into(), reason });
     }
 
     /// The value, or nothing and a note about the field.
@@ -37,6 +44,12 @@ impl Violations {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(Fault::Invalid(self)),
         }
+    }
+
+    /// The reason of all of them, where they have the same one.
+    pub fn reason(&self) -> Reason {
+        let first = self.0.first().map_or(Reason::InvalidFields, |first| first.reason);
+        if self.0.iter().all(|violation| violation.reason == first) { first } else { Reason::InvalidFields }
     }
 
     /// How many were noted.

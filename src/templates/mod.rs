@@ -1,6 +1,7 @@
 //! Templates: drafts, immutable published versions, rendering, and the problems that authors should look at.
 
 mod entity;
+mod fields;
 mod inspect;
 mod locale;
 mod markup;
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use self::{
+    fields::fields,
     inspect::{inspect, sample_of},
     locale::Locale,
     markup::{end_of_body, escape, write_value},
@@ -27,6 +29,7 @@ use crate::{
     clock::Clock,
     database::{self, Connection, Database, StoreError, WriteTx},
     delivery::Channel,
+    filter::Wanted,
     ids::TemplateId,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
 };
@@ -100,8 +103,8 @@ impl Templates {
     }
 
     /// A page of latest versions by id.
-    pub async fn list(&self, page: &Page) -> Result<PageOf<Template>, Fault> {
-        let rows = store::list(self.db.reader(), page).await?;
+    pub async fn list(&self, wanted: &Wanted, page: &Page) -> Result<PageOf<Template>, Fault> {
+        let rows = store::list(self.db.reader(), wanted, page).await?;
         Ok(PageOf::from_rows(rows, page, |template| template.template_id.to_string()))
     }
 

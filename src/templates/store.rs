@@ -13,6 +13,7 @@ use super::{
 use crate::{
     database::{StoreError, WriteTx},
     delivery::Channel,
+    filter::Wanted,
     ids::TemplateId,
     rpc::Page,
 };
@@ -94,8 +95,11 @@ pub async fn find(db: &impl ConnectionTrait, id: &TemplateId, number: i32) -> Re
 }
 
 /// Latest versions by id, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, page: &Page) -> Result<Vec<Template>, StoreError> {
-    let mut query = template::Entity::find().order_by_asc(template::Column::TemplateId).limit(page.size + 1);
+pub async fn list(db: &impl ConnectionTrait, wanted: &Wanted, page: &Page) -> Result<Vec<Template>, StoreError> {
+    let mut query = template::Entity::find()
+        .filter(wanted.condition(db))
+        .order_by_asc(template::Column::TemplateId)
+        .limit(page.size + 1);
     if let Some(after) = &page.after {
         query = query.filter(template::Column::TemplateId.gt(after.as_str()));
     }

@@ -221,7 +221,7 @@ async fn a_customers_events_are_listed_in_the_order_in_which_they_were_recorded(
     let mut subjects = Vec::new();
     let mut page_token = String::new();
     loop {
-        let request = ListEventsRequest { customer: by_name("anna"), page_size: 2, page_token };
+        let request = ListEventsRequest { customer: by_name("anna"), page_size: 2, page_token, ..Default::default() };
         let answer = world.events.list_events(request).await.unwrap().into_inner();
         subjects.extend(answer.events.into_iter().map(|event| event.subject));
         page_token = answer.next_page_token;

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, Parts, answer, decode, open};
 use crate::{
-    campaigns::Enrollment,
+    campaigns::{self, Enrollment},
     ids::CampaignId,
     rpc::{
         Fault, Mask, Violations,
@@ -65,10 +65,11 @@ impl CampaignService for Api {
     ) -> Result<Response<ListCampaignsResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
+        let wanted = self.wanted(&mut violations, &message.filter, campaigns::fields());
         violations.check()?;
-        let selection = ListCampaignsRequest::default();
+        let selection = ListCampaignsRequest { filter: message.filter, ..Default::default() };
         let page = self.0.pages.open("ListCampaigns", &selection, page_size, &message.page_token)?;
-        let found = self.0.campaigns.list(&page).await.map_err(Fault::from)?;
+        let found = self.0.campaigns.list(&wanted, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListCampaignsResponse {
             next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
             campaigns: found.rows.into_iter().map(encode::campaign).collect(),
@@ -151,14 +152,17 @@ impl CampaignService for Api {
         let selection = ListEnrollmentsRequest {
             campaign_id: message.campaign_id.clone(),
             customer: message.customer.clone(),
+            filter: message.filter.clone(),
             ..Default::default()
         };
+        let wanted = self.wanted(&mut violations, &message.filter, campaigns::enrollment_fields());
         let campaign: Option<CampaignId> = decode::parse_optional(&mut violations, "campaignId", &message.campaign_id);
         let page_size = decode::page_size(&mut violations, message.page_size);
         let customer = self.resolve_optional(message.customer, "customer", violations).await?;
         self.check_campaign(campaign.as_ref()).await?;
         let page = self.0.pages.open("ListEnrollments", &selection, page_size, &message.page_token)?;
-        let found = self.0.campaigns.enrollments(campaign.as_ref(), customer, &page).await.map_err(Fault::from)?;
+        let found =
+            self.0.campaigns.enrollments(campaign.as_ref(), customer, &wanted, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListEnrollmentsResponse {
             next_page_token: self.0.pages.seal("ListEnrollments", &selection, found.next.as_deref()),
             enrollments: self.0.enrollments(found.rows).await?,

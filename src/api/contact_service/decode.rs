@@ -113,8 +113,8 @@ pub(super) fn batch_cancel(violations: &mut Violations, of: &BatchCancelContacts
         }
     }
     let in_range = of.due_range.as_ref().is_some_and(|range| range.start_time.is_some() || range.end_time.is_some());
-    if of.customer.is_none() && of.campaign_id.is_empty() && !in_range {
-        violations.add("customer", "one of customer, campaignId and dueRange is required");
+    if of.customer.is_none() && of.campaign_id.is_empty() && of.filter.trim().is_empty() && !in_range {
+        violations.add("customer", "one of customer, campaignId, dueRange and filter is required");
     }
     match of.expected_count {
         None if !of.validate_only => {

@@ -14,7 +14,7 @@ use super::{
     open,
 };
 use crate::{
-    contacts::ContactState,
+    contacts::{self, ContactState},
     dispatch::NewMessage,
     rpc::{
         Fault, Reply, Violations,
@@ -103,6 +103,7 @@ impl ContactService for Api {
             ListContactsRequest { page_size: 0, page_token: String::new(), include_total: false, ..message.clone() };
         let mut which =
             decode::selection(&mut violations, &message.campaign_id, &message.states, message.due_range.as_ref());
+        which.wanted = self.wanted(&mut violations, &message.filter, contacts::fields());
         let page_size = page_size(&mut violations, message.page_size);
         which.customer_id = self.resolve_optional(message.customer, "customer", violations).await?;
         self.check_campaign(which.campaign_id.as_ref()).await?;
@@ -138,6 +139,7 @@ impl ContactService for Api {
         let request_id = std::mem::take(&mut message.request_id);
         let key = request_key(&mut violations, "requestId", &caller, "BatchCancelContacts", &request_id, &message);
         let mut batch = decode::batch_cancel(&mut violations, &message);
+        batch.which.wanted = self.wanted(&mut violations, &message.filter, contacts::fields());
         batch.which.customer_id = self.resolve_optional(message.customer, "customer", violations).await?;
         self.check_campaign(batch.which.campaign_id.as_ref()).await?;
         let key = key.filter(|_| !batch.validate_only);

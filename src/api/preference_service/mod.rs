@@ -18,7 +18,7 @@ use super::{Api, answer, decode, encode, open};
 use crate::{
     ids::TopicId,
     intake::{Said, Unsubscription},
-    preferences::{ConsentRecord, Evidence, PreferenceChange},
+    preferences::{ConsentRecord, Evidence, PreferenceChange, suppression_fields},
     rpc::{
         Fault, Mask, Reason, Violations,
         proto::{
@@ -311,10 +311,12 @@ impl PreferenceService for Api {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
         let address = decode::parse_optional(&mut violations, "address", &message.address);
+        let wanted = self.wanted(&mut violations, &message.filter, suppression_fields());
         violations.check()?;
-        let selection = ListSuppressionsRequest { address: message.address, ..Default::default() };
+        let (address_text, filter) = (message.address, message.filter);
+        let selection = ListSuppressionsRequest { address: address_text, filter, ..Default::default() };
         let page = self.0.pages.open("ListSuppressions", &selection, page_size, &message.page_token)?;
-        let found = self.0.suppressions.list(address.as_ref(), &page).await.map_err(Fault::from)?;
+        let found = self.0.suppressions.list(address.as_ref(), &wanted, &page).await.map_err(Fault::from)?;
         Ok(Response::new(ListSuppressionsResponse {
             next_page_token: self.0.pages.seal("ListSuppressions", &selection, found.next.as_deref()),
             suppressions: found.rows.into_iter().map(suppressions::encode).collect(),

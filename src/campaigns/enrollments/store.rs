@@ -18,6 +18,7 @@ use crate::{
     clock::Timestamp,
     contacts::Purpose,
     database::{Erased, StoreError, WriteTx},
+    filter::Wanted,
     ids::{CampaignId, CustomerId, EnrollmentId, TopicId},
     rpc::Page,
 };
@@ -116,9 +117,13 @@ pub async fn list(
     db: &impl ConnectionTrait,
     campaign_id: Option<&CampaignId>,
     customer: Option<CustomerId>,
+    wanted: &Wanted,
     page: &Page,
 ) -> Result<Vec<Enrollment>, StoreError> {
-    let mut query = enrollment::Entity::find().order_by_asc(enrollment::Column::EnrollmentId).limit(page.size + 1);
+    let mut query = enrollment::Entity::find()
+        .filter(wanted.condition(db))
+        .order_by_asc(enrollment::Column::EnrollmentId)
+        .limit(page.size + 1);
     if let Some(campaign_id) = campaign_id {
         query = query.filter(enrollment::Column::CampaignId.eq(campaign_id.clone()));
     }

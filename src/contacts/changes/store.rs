@@ -57,7 +57,7 @@ pub async fn cancel_all(
     block: &Block,
     now: Timestamp,
 ) -> Result<(i64, Vec<StepOf>), StoreError> {
-    let mut update = calling_off(block, now).filter(condition(which)).into_query();
+    let mut update = calling_off(block, now).filter(condition(tx, which)).into_query();
     update.returning(Query::returning().columns([
         contact::Column::CampaignId,
         contact::Column::EnrollmentId,
@@ -94,7 +94,7 @@ pub async fn customers_of(tx: &WriteTx, which: &Selection) -> Result<Vec<Custome
         .select_only()
         .column(contact::Column::CustomerId)
         .distinct()
-        .filter(condition(which))
+        .filter(condition(tx, which))
         .order_by_asc(contact::Column::CustomerId);
     // They may be a great many: their rows are not held in memory all at once.
     Ok(query.into_tuple::<CustomerId>().stream(tx).await?.try_collect().await?)
@@ -105,7 +105,7 @@ pub async fn first_ids(tx: &WriteTx, which: &Selection, most: u64) -> Result<Vec
     let query = contact::Entity::find()
         .select_only()
         .column(contact::Column::ContactId)
-        .filter(condition(which))
+        .filter(condition(tx, which))
         .order_by_asc(contact::Column::ContactId)
         .limit(most);
     Ok(query.into_tuple().all(tx).await?)

@@ -11,6 +11,7 @@ use crate::{
     clock::Timestamp,
     contacts::{ContactState, entity::contact},
     database::{StoreError, WriteTx},
+    filter::Wanted,
     ids::{ContactId, CustomerId, DeliveryEventId},
     rpc::Page,
 };
@@ -118,8 +119,16 @@ pub async fn forget(tx: &WriteTx, before: Timestamp, most: u64) -> Result<u64, S
 }
 
 /// Events in the order in which they were recorded, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, which: &Which, page: &Page) -> Result<Vec<DeliveryEvent>, StoreError> {
-    let mut query = entity::Entity::find().order_by_asc(entity::Column::DeliveryEventId).limit(page.size + 1);
+pub async fn list(
+    db: &impl ConnectionTrait,
+    which: &Which,
+    wanted: &Wanted,
+    page: &Page,
+) -> Result<Vec<DeliveryEvent>, StoreError> {
+    let mut query = entity::Entity::find()
+        .filter(wanted.condition(db))
+        .order_by_asc(entity::Column::DeliveryEventId)
+        .limit(page.size + 1);
     query = match which {
         Which::Contact(id) => query.filter(entity::Column::ContactId.eq(*id)),
         Which::Customer(id) => query.filter(entity::Column::CustomerId.eq(*id)),

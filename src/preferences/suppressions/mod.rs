@@ -1,12 +1,14 @@
 //! Addresses that are not written to, whoever has them: kept as keyed hashes, so that they outlive the customer.
 
 mod entity;
+mod fields;
 mod returned;
 mod store;
 mod suppression;
 
 use std::collections::HashMap;
 
+pub use self::fields::suppression_fields;
 pub use self::returned::{CameBack, RecordedDeliveries, record_deliveries};
 use self::store::Lift;
 pub use self::suppression::{AddressKey, Cause, NewSuppression, Suppressed, Suppression};
@@ -15,6 +17,7 @@ use crate::{
     customers::{self, Address, Customer, CustomerKey},
     database::{self, Connection, Database, Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
+    filter::Wanted,
     ids::{AddressId, SuppressionId},
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
     tokens::SecretKey,
@@ -76,9 +79,14 @@ impl Suppressions {
     }
 
     /// A page of those that hold, the oldest first; of one address, or of all.
-    pub async fn list(&self, address: Option<&EmailAddress>, page: &Page) -> Result<PageOf<Suppression>, StoreError> {
+    pub async fn list(
+        &self,
+        address: Option<&EmailAddress>,
+        wanted: &Wanted,
+        page: &Page,
+    ) -> Result<PageOf<Suppression>, StoreError> {
         let key = address.map(|address| AddressKey::of(&self.key, Channel::Email, address));
-        let rows = store::list(self.db.reader(), key, page, self.clock.now()).await?;
+        let rows = store::list(self.db.reader(), key, wanted, page, self.clock.now()).await?;
         Ok(PageOf::from_rows(rows, page, |one| one.suppression_id.to_string()))
     }
 }

@@ -10,6 +10,7 @@ use super::{AddressKey, Suppression, entity::suppression};
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
+    filter::Wanted,
     ids::SuppressionId,
     rpc::Page,
 };
@@ -107,6 +108,7 @@ pub async fn load(
 pub async fn list(
     db: &impl ConnectionTrait,
     address: Option<AddressKey>,
+    wanted: &Wanted,
     page: &Page,
     now: Timestamp,
 ) -> Result<Vec<Suppression>, StoreError> {
@@ -115,6 +117,7 @@ pub async fn list(
         .filter(holding(now))
         .filter(
             Condition::all()
+                .add(wanted.condition(db))
                 .add_option(address.map(|key| suppression::Column::AddressKey.eq(key.into_bytes())))
                 .add_option(after.map(|after| suppression::Column::SuppressionId.gt(after))),
         )
