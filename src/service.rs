@@ -301,7 +301,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),
         intake,
-        inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), !senders.all_have_return_paths()),
+        inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), intake.clone(), !senders.all_have_return_paths()),
         gate: Gate::new(db.clone(), clock.clone(), key.clone(), senders.clone(), Arc::clone(&breaker)),
         dispatcher,
         senders: senders.clone(),

@@ -62,7 +62,7 @@ impl CustomerService for Api {
         };
         violations.check()?;
         let key = key.filter(|_| !message.validate_only);
-        let reply = self.0.customers.create(change, key.as_ref(), message.validate_only).await?;
+        let reply = self.0.intake.create_customer(change, key.as_ref(), message.validate_only).await?;
         Ok(answer(reply, |customer| CreateCustomerResponse { customer: Some(encode::customer(customer)) }))
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    events::{self, EffectOutcome, Event, EventBody, EventEffect, LineItem, Money},
+    events::{self, EffectOutcome, Event, EventBody, EventEffect, LineItem, Money, OWN_SOURCE},
     intake::{NewEvent, Recorded},
     rpc::{
         Fault, Violations,
@@ -208,6 +208,10 @@ fn new_event(violations: &mut Violations, path: &str, event: proto::Event, now: 
     let at = |name: &str| format!("{path}.{name}");
     let customer = decode::customer_key(violations, &at("customer"), event.customer);
     let source = decode::required(violations, at("source"), &event.source, 64);
+    if source == OWN_SOURCE {
+        violations
+            .add(at("source"), format!("must not be {OWN_SOURCE:?}: that is what happens inside the service itself"));
+    }
     let source_event_id = decode::required(violations, at("sourceEventId"), &event.source_event_id, 128);
     let event_type = event_type(violations, &at("eventType"), &event.event_type);
     let occur_time = match decode::time(violations, at("occurTime"), event.occur_time) {

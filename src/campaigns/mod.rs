@@ -23,7 +23,7 @@ pub use self::{
     fields::{enrollment_fields, fields},
     runs::{Run, RunState},
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
-    store::{Concerned, concerned_by, holdouts, limits, paused},
+    store::{Concerned, concerned_by, holdouts, is_heard, limits, paused},
     trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{

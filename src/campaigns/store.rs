@@ -175,6 +175,19 @@ pub async fn concerned_by(tx: &WriteTx, event_type: &str) -> Result<Vec<Concerne
     Ok(rows.into_iter().map(concerned).collect())
 }
 
+/// Whether an event of this type does something to any campaign or enrollment.
+pub async fn is_heard(tx: &WriteTx, event_type: &str) -> Result<bool, StoreError> {
+    let acting = campaign::Entity::find()
+        .filter(campaign::Column::EventType.eq(event_type).or(campaign::Column::GoalType.eq(event_type)))
+        .filter(campaign::Column::State.ne(CampaignState::Draft));
+    if acting.limit(1).one(tx).await?.is_some() {
+        return Ok(true);
+    }
+    // "_" stands for any letter here, so one may be found too many; the plan decides.
+    let versions = version::Entity::find().filter(version::Column::ExitTypes.like(format!("%|{event_type}|%")));
+    Ok(versions.limit(1).one(tx).await?.is_some())
+}
+
 /// How many of a hundred customers the campaigns hold out that do.
 pub async fn holdouts(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, u32>, StoreError> {
     let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()

@@ -19,8 +19,8 @@ mod verdict;
 
 pub use self::{
     changes::{
-        CallOff, ask_again, ask_again_after_pause, cancel, cancel_all, customers_of, first_ids, replan, reschedule,
-        resolve, waiting_by_wall_clock,
+        CallOff, ask_again, ask_again_after_pause, cancel, cancel_all, customers_of, first_ids, lock_waiting, replan,
+        replan_all, reschedule, resolve, waiting_by_wall_clock,
     },
     contact::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,

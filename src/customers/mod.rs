@@ -51,32 +51,6 @@ impl Customers {
         Self { db, clock }
     }
 
-    /// Creates a customer.
-    pub async fn create(
-        &self,
-        new: CustomerChange,
-        key: Option<&RequestKey>,
-        validate_only: bool,
-    ) -> Result<Reply<Customer>, Fault> {
-        let now = self.clock.now();
-        let tx = self.db.begin_write().await?;
-        if let Some(key) = key
-            && let Some(first) = key.begin(&tx, now).await?
-        {
-            return Ok(Reply::replayed(read_back(&tx, &first.resource).await?));
-        }
-        let customer = insert(&tx, new, now).await?;
-        if let Some(key) = key {
-            key.finish(&tx, customer.customer_id, &[]).await?;
-        }
-        if validate_only {
-            database::rollback(tx).await?
-        } else {
-            database::commit(tx).await?
-        }
-        Ok(Reply::fresh(customer))
-    }
-
     /// Adds an address; the same address again changes nothing but who is primary.
     pub async fn add_address(
         &self,

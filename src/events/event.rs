@@ -8,6 +8,9 @@ use crate::{
     ids::{CampaignId, ContactId, CustomerId, EnrollmentId, EventId},
 };
 
+/// The source of what happens inside the service; nobody else reports under it.
+pub const OWN_SOURCE: &str = "rapport";
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {

@@ -7,7 +7,7 @@ mod money;
 mod store;
 
 pub use self::{
-    event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, Occurrence},
+    event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, OWN_SOURCE, Occurrence},
     fields::fields,
     money::{Money, MoneyError},
     store::{

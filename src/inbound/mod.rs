@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     database::{self, Database},
     ids::ContactId,
+    intake::Intake,
     rpc::Fault,
     tokens::SecretKey,
 };
@@ -40,6 +41,7 @@ pub struct Inbound {
     db: Database,
     clock: Clock,
     key: SecretKey,
+    intake: Intake,
     by_address: bool,
     /// Reading is work for a core: no more than a few messages are read at a time.
     reading: Arc<Semaphore>,
@@ -59,8 +61,8 @@ pub struct Tally {
 impl Inbound {
     /// Records into a database, with the key of Message-IDs and return paths. `by_address` says whether mail goes out without a
     /// return path of its own, so that what comes back may name nothing but an address.
-    pub fn new(db: Database, clock: Clock, key: SecretKey, by_address: bool) -> Self {
-        Self { db, clock, key, by_address, reading: Arc::new(Semaphore::new(READERS)) }
+    pub fn new(db: Database, clock: Clock, key: SecretKey, intake: Intake, by_address: bool) -> Self {
+        Self { db, clock, key, intake, by_address, reading: Arc::new(Semaphore::new(READERS)) }
     }
 
     /// The contact that a Message-ID, with or without its angle brackets, was made for.
@@ -95,7 +97,7 @@ impl Inbound {
 
     async fn try_record(&self, found: &[Found]) -> Result<Vec<Fate>, Fault> {
         let tx = self.db.begin_write().await?;
-        let fates = record::record(&tx, &self.key, found, self.clock.now()).await?;
+        let fates = record::record(&tx, &self.key, &self.intake, found, self.clock.now()).await?;
         database::commit(tx).await?;
         Ok(fates)
     }

@@ -7,7 +7,7 @@ use crate::{
     database::WriteTx,
     delivery::{EmailAddress, Weight},
     ids::{ContactId, CustomerId, DeliveryEventId},
-    intake::{self, Said},
+    intake::{self, Intake, Said},
     preferences::{self, CameBack, ConsentMethod, Evidence},
     rpc::Fault,
     tokens::SecretKey,
@@ -74,7 +74,13 @@ struct About {
 }
 
 /// Records what was found, with all that follows from it.
-pub(super) async fn record(tx: &WriteTx, key: &SecretKey, found: &[Found], now: Timestamp) -> Result<Vec<Fate>, Fault> {
+pub(super) async fn record(
+    tx: &WriteTx,
+    key: &SecretKey,
+    intake: &Intake,
+    found: &[Found],
+    now: Timestamp,
+) -> Result<Vec<Fate>, Fault> {
     let (abouts, customers) = match_all(tx, found).await?;
     let mut by_source: BTreeMap<&str, Vec<CameBack>> = BTreeMap::new();
     for (found, about) in found.iter().zip(&abouts) {
@@ -86,7 +92,7 @@ pub(super) async fn record(tx: &WriteTx, key: &SecretKey, found: &[Found], now: 
     let mut recorded: HashMap<(String, String), DeliveryEvent> = HashMap::new();
     for came in by_source.into_values() {
         for event in preferences::record_deliveries(tx, key, came, now).await?.events {
-            follow(tx, key, &event, &abouts, &customers, now).await?;
+            follow(tx, intake, &event, &abouts, &customers, now).await?;
             recorded.insert((event.source.clone(), event.source_event_id.clone()), event);
         }
     }
@@ -174,7 +180,7 @@ fn event(found: &Found, about: &About, now: Timestamp) -> DeliveryEvent {
 /// What a customer says with it.
 async fn follow(
     tx: &WriteTx,
-    key: &SecretKey,
+    intake: &Intake,
     event: &DeliveryEvent,
     abouts: &[Option<About>],
     customers: &HashMap<CustomerId, Customer>,
@@ -182,6 +188,8 @@ async fn follow(
 ) -> Result<(), Fault> {
     let living = customers.get(&event.customer_id).filter(|customer| customer.delete_time.is_none());
     let (Some(customer), false) = (living, event.automated) else { return Ok(()) };
+    let mut contacts = abouts.iter().flatten().filter_map(|about| about.contact.as_ref());
+    let contact = contacts.find(|contact| Some(contact.contact_id) == event.contact_id);
     let said = |method| Said {
         method,
         evidence: Evidence::new(&event.source, &event.source_event_id),
@@ -190,18 +198,16 @@ async fn follow(
     };
     match event.kind {
         DeliveryKind::Complained => {
-            intake::object_to_marketing(tx, customer, &said(ConsentMethod::Complaint), now).await
+            intake::object_to_marketing(tx, customer, &said(ConsentMethod::Complaint), now).await?
         }
         DeliveryKind::Unsubscribed => {
-            let contacts = abouts.iter().flatten().filter_map(|about| about.contact.as_ref());
-            let contact = contacts.into_iter().find(|contact| Some(contact.contact_id) == event.contact_id);
-            match contact {
-                Some(contact) => {
-                    intake::opt_out(tx, key, customer, &contact.topic_id, &said(ConsentMethod::OneClick), now).await
-                }
-                None => Ok(()),
+            if let Some(contact) = contact {
+                let said = said(ConsentMethod::OneClick);
+                intake.opt_out(tx, customer, &contact.topic_id, &said, now).await?;
             }
         }
-        _ => Ok(()),
+        _ => {}
     }
+    let step = contact.and_then(|contact| contact.step.as_ref());
+    intake.tell_delivery(tx, customer, event, step, now).await
 }

@@ -1,5 +1,6 @@
 use super::{
     Intake,
+    happenings::Starts,
     statement::{Said, Statement, state},
 };
 use crate::{
@@ -33,12 +34,14 @@ impl Intake {
         let wording_id = request.wording_id;
         let statement = Statement { wording_id, ..Statement::grant(topic_id, channel, said) };
         let stated = state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+        self.tell_said(&tx, &customer, &statement.said, &stated, Starts::Everything, now).await?;
         let confirmed = customer.addresses.iter().find(|address| Some(address.address_id) == request.address_id);
         if let Some(address) = confirmed {
             customers::verify_locked(&tx, &customer, address.address_id, now).await?;
         }
         database::commit(tx).await?;
         self.dispatcher.ring();
+        self.journeys.ring();
         Ok(stated.consent)
     }
 

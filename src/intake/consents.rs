@@ -1,5 +1,6 @@
 use super::{
     Intake,
+    happenings::Starts,
     statement::{Said, Stated, Statement, object, state},
 };
 use crate::{
@@ -56,18 +57,21 @@ impl Intake {
                 consent: consent.ok_or_else(|| preferences::topic_not_found(&statement.topic_id))?,
                 canceled: count(0),
                 confirmation_planned: count(1) == 1,
+                news: None,
             }));
         }
         let customer = customers::lock(&tx, customer_id).await?;
         let topic = preferences::find_topic(&tx, &statement.topic_id).await?;
         let preferences = preferences::of(&tx, customer_id).await?;
         let stated = state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+        self.tell_said(&tx, &customer, &statement.said, &stated, Starts::Everything, now).await?;
         if let Some(key) = key {
             key.finish(&tx, customer_id, &[stated.canceled, i64::from(stated.confirmation_planned)]).await?;
         }
         database::commit(tx).await?;
         if stated.confirmation_planned || stated.consent.state == ConsentState::Granted {
             self.dispatcher.ring();
+            self.journeys.ring();
         }
         Ok(Reply::fresh(stated))
     }
@@ -96,6 +100,7 @@ impl Intake {
                     }
                     let statement = Statement::withdrawal(topic_id.clone(), channel, said.clone());
                     let stated = state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+                    self.tell_said(&tx, &customer, said, &stated, Starts::Everything, now).await?;
                     canceled += stated.canceled;
                 }
                 canceled
@@ -134,7 +139,7 @@ impl Intake {
                 match state(&tx, &self.key, &customer, &topic, &preferences, &statement, now).await {
                     // What cannot be granted any more keeps nobody from withdrawing the rest.
                     Err(Fault::Refused(_)) if wanted => {}
-                    done => drop(done?),
+                    done => self.tell_said(&tx, &customer, said, &done?, Starts::Everything, now).await?,
                 }
             }
         }
@@ -144,6 +149,7 @@ impl Intake {
         preferences::change(&tx, customer_id, choices.change, now).await?;
         database::commit(tx).await?;
         self.dispatcher.ring();
+        self.journeys.ring();
         Ok(())
     }
 }

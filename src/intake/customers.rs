@@ -46,6 +46,35 @@ pub struct UpdateOptions {
 }
 
 impl Intake {
+    /// Creates a customer.
+    pub async fn create_customer(
+        &self,
+        new: CustomerChange,
+        key: Option<&RequestKey>,
+        validate_only: bool,
+    ) -> Result<Reply<Customer>, Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        if let Some(key) = key
+            && let Some(first) = key.begin(&tx, now).await?
+        {
+            return Ok(Reply::replayed(customers::read_back(&tx, &first.resource).await?));
+        }
+        let customer = customers::insert(&tx, new, now).await?;
+        self.tell_created(&tx, customer.customer_id, customer.time_zone, now).await?;
+        if let Some(key) = key {
+            key.finish(&tx, customer.customer_id, &[]).await?;
+        }
+        if validate_only {
+            database::rollback(tx).await?
+        } else {
+            database::commit(tx).await?;
+            self.dispatcher.ring();
+            self.journeys.ring();
+        }
+        Ok(Reply::fresh(customer))
+    }
+
     /// Changes a customer. A new zone plans what waits by the wall clock again: the same time of day, where the customer is now.
     pub async fn update_customer(
         &self,
@@ -77,7 +106,11 @@ impl Intake {
                 }
                 Updated { customer: after, created: false }
             }
-            None if options.allow_missing => create(&tx, target, change, now).await?,
+            None if options.allow_missing => {
+                let created = create(&tx, target, change, now).await?;
+                self.tell_created(&tx, created.customer.customer_id, created.customer.time_zone, now).await?;
+                created
+            }
             None => return Err(customers::not_found(target)),
         };
         if let Some(key) = key {

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::{
     Intake, called_off,
+    happenings::Starts,
     journeys::{Travelled, Zones},
 };
 use crate::{
@@ -45,6 +46,7 @@ impl Intake {
         &self,
         tx: &WriteTx,
         event: &Event,
+        starts: &Starts,
         zone: Zone,
         now: Timestamp,
     ) -> Result<Vec<EventEffect>, Fault> {
@@ -53,7 +55,7 @@ impl Intake {
         let keys = concerned.iter().map(|one| (one.campaign_id.clone(), one.version));
         let current = self.plans.load(tx, keys).await?;
         let plan_of = |one: &Concerns| current.get(&(one.campaign_id.clone(), one.version));
-        let starting = concerned.iter().filter(|one| one.starts);
+        let starting = concerned.iter().filter(|one| one.starts && starts.allows(&one.campaign_id));
         let entering: Vec<_> =
             starting.clone().filter_map(|one| Some((one.campaign_id.clone(), plan_of(one)?.reentry))).collect();
         for one in concerned.iter().filter(|one| one.is_goal) {

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Intake, TRIES};
+use super::{Intake, TRIES, happenings::Starts};
 use crate::{
     calendar::Zone,
     clock::Timestamp,
@@ -108,7 +108,7 @@ impl Intake {
         // Each in one order, so that two batches with the same customers wait for each other and do not get stuck.
         if create {
             for new in missing.into_values() {
-                create_missing(&tx, new, self.clock.now()).await?;
+                self.create_missing(&tx, new, self.clock.now()).await?;
             }
         }
         customers::lock_all(&tx, customers).await?;
@@ -152,9 +152,23 @@ impl Intake {
             let first = first.filter(|_| !created).ok_or(StoreError::Raced)?;
             return duplicate(tx, first, Some(customer_id), body).await;
         }
-        let effects = self.act_on(tx, &event, zone, now).await?;
+        if created {
+            self.tell_created(tx, customer_id, Some(zone), now).await?;
+        }
+        let effects = self.act_on(tx, &event, &Starts::Everything, zone, now).await?;
         events::insert_effects(tx, event.event_id, &effects).await?;
         Ok(Recorded { event, duplicate: false, effects })
+    }
+
+    /// Creates the customer of an event, unless the event will be refused.
+    async fn create_missing(&self, tx: &WriteTx, new: &NewEvent, now: Timestamp) -> Result<(), Fault> {
+        let body = &new.body;
+        let known = events::find_by_key(tx, &body.source, &body.source_event_id).await?.is_some();
+        if !known && known_by(&new.customer).is_some() {
+            let customer_id = create_bare(tx, &new.customer, now).await?;
+            self.tell_created(tx, customer_id, None, now).await?;
+        }
+        Ok(())
     }
 
     fn ring_for(&self, recorded: &Recorded) {
@@ -191,16 +205,6 @@ async fn duplicate(
     }
     let effects = events::effects(tx, first.event_id).await?;
     Ok(Recorded { event: first, duplicate: true, effects })
-}
-
-/// Creates the customer of an event, unless the event will be refused.
-async fn create_missing(tx: &WriteTx, new: &NewEvent, now: Timestamp) -> Result<(), Fault> {
-    let body = &new.body;
-    let known = events::find_by_key(tx, &body.source, &body.source_event_id).await?.is_some();
-    if !known && known_by(&new.customer).is_some() {
-        create_bare(tx, &new.customer, now).await?;
-    }
-    Ok(())
 }
 
 async fn create_bare(tx: &WriteTx, key: &CustomerKey, now: Timestamp) -> Result<CustomerId, Fault> {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Intake,
+    happenings::Starts,
     statement::{Said, Statement, state},
 };
 use crate::{
@@ -149,7 +150,8 @@ impl Intake {
             let preferences = preferences::of(tx, of.customer_id).await?;
             if preferences.opt_out(&of.topic_id, channel).is_none() {
                 let statement = Statement::withdrawal(of.topic_id.clone(), channel, said.clone());
-                state(tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+                let stated = state(tx, &self.key, &customer, &topic, &preferences, &statement, now).await?;
+                self.tell_said(tx, &customer, &said, &stated, Starts::Nothing, now).await?;
             }
         }
         Ok(())

@@ -10,7 +10,9 @@ mod customers;
 mod enroll;
 mod events;
 mod imports;
+mod happenings;
 mod journeys;
+mod replan;
 mod reschedule;
 mod resolve;
 mod returned;
@@ -26,7 +28,7 @@ pub use self::{
     events::{NewEvent, Recorded},
     imports::{ImportOptions, ImportRow, ImportedConsent, Noted, RowOutcome, Taken},
     journeys::AdvanceEnrollments,
-    returned::{object_to_marketing, opt_out},
+    returned::object_to_marketing,
     statement::{Said, Stated, Statement},
 };
 use crate::{

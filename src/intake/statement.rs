@@ -74,6 +74,8 @@ pub struct Stated {
     pub canceled: i64,
     /// A mail asks to confirm it.
     pub confirmation_planned: bool,
+    /// What was said that had not been so before; none = nothing new.
+    pub news: Option<ConsentAct>,
 }
 
 impl Statement {
@@ -160,7 +162,7 @@ pub(super) async fn state(
     // What nobody confirmed changes nothing of what was: not even since when it is so, which a withdrawal may ask for that comes late.
     let unconfirmed = statement.grant && !confirmed && to_state != ConsentState::Pending;
     if let (true, Some(current)) = (judgement == Judgement::Outdated || unconfirmed, current) {
-        return Ok(Stated { consent: current.clone(), canceled: 0, confirmation_planned });
+        return Ok(Stated { consent: current.clone(), canceled: 0, confirmation_planned, news: None });
     }
     let consent = Consent {
         topic_id: topic.topic_id.clone(),
@@ -176,7 +178,8 @@ pub(super) async fn state(
     };
     preferences::put_consent(tx, customer.customer_id, &consent).await?;
     let canceled = take_effect(tx, key, customer, topic, &consent, confirmed, now).await?;
-    Ok(Stated { consent, canceled, confirmation_planned })
+    let news = Some(act).filter(|_| from_state != Some(to_state));
+    Ok(Stated { consent, canceled, confirmation_planned, news })
 }
 
 /// What a statement is: a grant that a topic wants confirmed is only a request until it is, unless it holds already.

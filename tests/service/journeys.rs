@@ -336,3 +336,49 @@ async fn everything_that_is_wrong_with_steps_is_told_at_once() {
     ];
     assert_eq!(wrong, expected);
 }
+
+/// Changes the steps of the campaign, and has open enrollments follow; answers how many contacts were planned anew.
+async fn replan(world: &mut World, steps: Vec<proto::Step>, validate_only: bool) -> i64 {
+    let request = proto::UpdateCampaignRequest {
+        campaign: Some(proto::Campaign { campaign_id: "journey".into(), steps, ..Default::default() }),
+        replan_open: true,
+        validate_only,
+        ..Default::default()
+    };
+    world.campaigns.update_campaign(request).await.unwrap().into_inner().replanned_contacts
+}
+
+#[tokio::test]
+async fn open_enrollments_follow_a_new_version_only_where_that_is_asked_for() {
+    let steps = vec![step("thank", after_hours(24), "thanks"), step("nudge", after_hours(24), "nudge")];
+    let mut world = shop_with(steps).await;
+    let planned = only(&world.happens("order.placed", "anna", "o-1").await.effects).contact_id.clone();
+    let sooner = vec![step("thank", after_hours(2), "review"), step("nudge", after_hours(3), "nudge")];
+    assert_eq!(replan(&mut world, sooner.clone(), true).await, 1);
+    assert_eq!(shown(world.contact(&planned).await.due_time), "2026-02-03T09:00:00Z");
+    assert_eq!(replan(&mut world, sooner, false).await, 1);
+    let contact = world.contact(&planned).await;
+    assert_eq!(shown(contact.due_time), "2026-02-02T11:00:00Z");
+    assert_eq!((contact.template_id.as_str(), enrollment(&mut world).await.campaign_version), ("review", 2));
+    world.live_until("2026-02-02T11:00:00Z").await;
+    world.live_until("2026-02-02T14:00:00Z").await;
+    assert_eq!(world.subjects(), ["review for anna", "nudge for anna"]);
+}
+
+#[tokio::test]
+async fn a_wait_gets_its_new_timeout_from_when_it_began_and_a_step_that_is_gone_keeps_its_enrollment() {
+    let mut world = shop_with(delivery_journey()).await;
+    world.happens("order.placed", "anna", "o-1").await;
+    world.live_until("2026-02-03T09:00:00Z").await;
+    let mut patient = delivery_journey();
+    if let Some(proto::step::Action::Wait(wait)) = &mut patient[0].action {
+        wait.timeout_hours = 48;
+    }
+    assert_eq!(replan(&mut world, patient, false).await, 0);
+    let moved = enrollment(&mut world).await;
+    assert_eq!((moved.campaign_version, shown(moved.next_time)), (2, "2026-02-04T09:00:00Z".to_owned()));
+    assert_eq!(replan(&mut world, vec![step("ask", after_hours(1), "review")], false).await, 0);
+    assert_eq!(enrollment(&mut world).await.campaign_version, 2);
+    world.live_until("2026-02-04T11:00:00Z").await;
+    assert_eq!(world.subjects(), ["review for anna"]);
+}

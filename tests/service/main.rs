@@ -23,6 +23,7 @@ mod export;
 mod files;
 mod filters;
 mod imports;
+mod happenings;
 mod inbound;
 mod journeys;
 mod ledger;

@@ -89,7 +89,12 @@ impl CampaignService for Api {
         let change = plan::change(&mut violations, campaign, |path| mask.has(path));
         let id = violations.finish(id)?;
         let campaign = self.0.campaigns.update(&id, &etag, change, message.validate_only).await?;
-        Ok(Response::new(UpdateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        let replanned_contacts = match message.replan_open {
+            true => self.0.intake.replan_open(&campaign, message.validate_only).await?,
+            false => 0,
+        };
+        let campaign = Some(encode::campaign(campaign));
+        Ok(Response::new(UpdateCampaignResponse { campaign, replanned_contacts }))
     }
 
     async fn delete_campaign(

@@ -301,6 +301,29 @@ pub async fn waiting_by_wall_clock(tx: &WriteTx, customers: &[CustomerId]) -> Re
     query.all(tx).await?.into_iter().map(domain).collect()
 }
 
+/// The open enrollments of a campaign that follow a version before this one, and whose they are, in the order in which they began.
+pub async fn open_before(
+    db: &impl ConnectionTrait,
+    campaign_id: &CampaignId,
+    version: i32,
+    after: Option<EnrollmentId>,
+    most: u64,
+) -> Result<Vec<(EnrollmentId, CustomerId)>, StoreError> {
+    let mut query = enrollment::Entity::find()
+        .select_only()
+        .column(enrollment::Column::EnrollmentId)
+        .column(enrollment::Column::CustomerId)
+        .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
+        .filter(enrollment::Column::CampaignVersion.lt(version))
+        .filter(is_active())
+        .order_by_asc(enrollment::Column::EnrollmentId)
+        .limit(most);
+    if let Some(after) = after {
+        query = query.filter(enrollment::Column::EnrollmentId.gt(after));
+    }
+    Ok(query.into_tuple().all(db).await?)
+}
+
 /// One enrollment.
 pub async fn find(db: &impl ConnectionTrait, id: EnrollmentId) -> Result<Option<Enrollment>, StoreError> {
     enrollment::Entity::find_by_id(id).one(db).await?.map(domain).transpose()

@@ -1,7 +1,10 @@
+use std::collections::HashMap;
+
 use futures_util::TryStreamExt;
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, StreamTrait, UpdateMany,
-    sea_query::{Expr, ExprTrait, LockType, Query},
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, StreamTrait,
+    UpdateMany,
+    sea_query::{Expr, ExprTrait, IntoIden, LockType, Query, TableRef, ValueTuple},
 };
 
 use super::super::{
@@ -181,6 +184,73 @@ pub async fn waiting_by_wall_clock(tx: &WriteTx, customers: &[CustomerId]) -> Re
         .all(tx)
         .await?;
     rows.into_iter().map(domain).collect()
+}
+
+/// The contacts of these enrollments that wait, kept from others until the transaction ends.
+pub async fn lock_waiting(
+    tx: &WriteTx,
+    enrollments: &[EnrollmentId],
+) -> Result<HashMap<EnrollmentId, Contact>, StoreError> {
+    let rows = contact::Entity::find()
+        .filter(contact::Column::EnrollmentId.is_in(enrollments.iter().copied()))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .order_by_asc(contact::Column::ContactId)
+        .lock(LockType::Update)
+        .all(tx)
+        .await?;
+    rows.into_iter().filter_map(|row| Some((row.enrollment_id?, row))).map(|(id, row)| Ok((id, domain(row)?))).collect()
+}
+
+/// Plans waiting contacts anew, in a statement for all of them: when they are due, what they are about and what they say.
+pub async fn replan_all(tx: &WriteTx, changed: &[Contact], now: Timestamp) -> Result<(), StoreError> {
+    let given = |place: u8| Expr::col(("given", format!("column{place}")));
+    let own = |column: contact::Column| Expr::col((contact::Entity, column));
+    for some in changed.chunks(500) {
+        let row = |one: &Contact| {
+            let local = one.due_local.as_ref();
+            ValueTuple::Many(vec![
+                one.contact_id.into(),
+                one.due_time.into(),
+                local.map(|(time, _)| time.to_string()).into(),
+                local.map(|(_, zone)| zone.clone()).into(),
+                one.expire_time.into(),
+                one.topic_id.as_str().into(),
+                one.purpose.as_str().into(),
+                one.template_id.as_str().into(),
+                one.variant_id.clone().into(),
+                one.queue().to_string().into(),
+            ])
+        };
+        let columns = [
+            contact::Column::DueTime,
+            contact::Column::DueLocalTime,
+            contact::Column::DueZone,
+            contact::Column::ExpireTime,
+            contact::Column::TopicId,
+            contact::Column::Purpose,
+            contact::Column::TemplateId,
+            contact::Column::VariantId,
+            contact::Column::Queue,
+        ];
+        let mut update = Query::update();
+        update
+            .table(contact::Entity)
+            .from(TableRef::ValuesList(some.iter().map(row).collect(), "given".into_iden()))
+            .value(contact::Column::OriginalDueTime, given(2))
+            .value(contact::Column::BlockReason, Expr::val(None::<BlockReason>))
+            .value(contact::Column::BlockEffect, Expr::val(None::<Effect>))
+            .value(contact::Column::BlockDetail, Expr::val(None::<String>))
+            .value(contact::Column::BlockRetryTime, Expr::val(None::<Timestamp>))
+            .value(contact::Column::UpdateTime, now)
+            .value(contact::Column::Revision, own(contact::Column::Revision).add(1))
+            .and_where(own(contact::Column::ContactId).equals(("given", "column1")))
+            .and_where(own(contact::Column::State).eq(ContactState::Scheduled));
+        for (column, place) in columns.into_iter().zip(2..) {
+            update.value(column, given(place));
+        }
+        tx.execute(&update).await?;
+    }
+    Ok(())
 }
 
 /// Plans a waiting contact for another moment.
