@@ -23,6 +23,7 @@ mod m20261128_000018_add_tracked_links;
 mod m20261128_000019_add_runs;
 mod m20261128_000021_add_journeys;
 mod m20261128_000022_add_experiments;
+mod m20261128_000023_add_triggers;
 
 /// Knows every step.
 pub struct Migrator;
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000019_add_runs::Migration),
             Box::new(m20261128_000021_add_journeys::Migration),
             Box::new(m20261128_000022_add_experiments::Migration),
+            Box::new(m20261128_000023_add_triggers::Migration),
         ]
     }
 }

@@ -31,7 +31,7 @@ use crate::{
     events::Events,
     gate::{Gate, WatchSenders},
     inbound::Inbound,
-    intake::{AdvanceEnrollments, Intake},
+    intake::{AdvanceEnrollments, Intake, ScanTriggers},
     links::Links,
     metrics::Metrics,
     pages::{Guests, Look, Pages, Providers},
@@ -274,11 +274,12 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     let intake = Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell), Arc::clone(&journeys));
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 10] = [
+    let jobs: [(Arc<dyn Job>, Arc<_>); 11] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(AdvanceEnrollments(intake.clone())), journeys),
+        (Arc::new(ScanTriggers(intake.clone())), Arc::default()),
         (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
         (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
         (Arc::new(ForgetEvidence(privacy.clone())), Arc::default()),
@@ -300,8 +301,8 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         templates,
         campaigns: Campaigns::new(db.clone(), clock.clone()),
         contacts: Contacts::new(db.clone()),
-        intake,
         inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), intake.clone(), !senders.all_have_return_paths()),
+        intake,
         gate: Gate::new(db.clone(), clock.clone(), key.clone(), senders.clone(), Arc::clone(&breaker)),
         dispatcher,
         senders: senders.clone(),

@@ -66,6 +66,7 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::Expired => proto::BlockReason::Expired,
         BlockReason::CampaignEnded => proto::BlockReason::CampaignEnded,
         BlockReason::Exited => proto::BlockReason::Exited,
+        BlockReason::ConditionFalse => proto::BlockReason::ConditionFalse,
         BlockReason::Holdout => proto::BlockReason::Holdout,
         BlockReason::NoAddress => proto::BlockReason::NoAddress,
         BlockReason::Legal => proto::BlockReason::Legal,

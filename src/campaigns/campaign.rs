@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Action, Anchor, EndCause, Place, Step,
+    Action, Anchor, EndCause, Place, Step, hears,
     runs::Run,
     trigger::{ActiveRange, Firing, Trigger},
 };
@@ -12,6 +12,7 @@ use crate::{
     clock::Timestamp,
     contacts::{NewContact, Origin, Purpose, RunOf, StepOf},
     database::text_enum,
+    events::Event,
     ids::{CampaignId, CustomerId, TemplateId, TopicId},
 };
 
@@ -55,6 +56,8 @@ pub struct Campaign {
     pub purpose: Purpose,
     /// Of a newsletter that acts: when its next firing begins.
     pub fire_time: Option<Timestamp>,
+    /// Up to when what starts it was looked for; none = an event starts it, or it does not act yet.
+    pub scan_time: Option<Timestamp>,
     /// When it was created.
     pub create_time: Timestamp,
     /// When it last changed.
@@ -74,6 +77,9 @@ pub struct Plan {
     pub topic_id: TopicId,
     /// What starts it.
     pub trigger: Trigger,
+    /// A filter over customers: who enters at all; empty = everybody.
+    #[serde(default)]
+    pub audience_filter: String,
     /// How often the same customer may enter.
     pub reentry: Reentry,
     /// In order; at least one.
@@ -140,10 +146,20 @@ impl Exit {
 pub struct Goal {
     /// "noun.verb".
     pub event_type: String,
+    /// A filter over events that must match; empty = every event counts.
+    #[serde(default)]
+    pub event_filter: String,
     /// Within how many days after a message it counts as reached by it.
     pub window_days: u16,
     /// Reaching it ends the enrollment.
     pub exit: bool,
+}
+
+impl Goal {
+    /// Whether it is what happened.
+    pub fn is_reached(&self, event: &Event, now: Timestamp) -> bool {
+        self.event_type == event.body.event_type && hears(&self.event_filter, event, now)
+    }
 }
 
 impl Plan {
@@ -151,7 +167,7 @@ impl Plan {
     pub fn event_type(&self) -> &str {
         match &self.trigger {
             Trigger::Event { event_type } => event_type,
-            Trigger::OneOff(_) | Trigger::Recurring(_) => "",
+            Trigger::Date(_) | Trigger::Audience | Trigger::OneOff(_) | Trigger::Recurring(_) => "",
         }
     }
 
@@ -239,11 +255,12 @@ impl Plan {
     }
 
     /// Why something that happened ends an enrollment about `subject`; none = it does not.
-    pub fn ends_on(&self, subject: &str, event_type: &str, event_subject: &str) -> Option<EndCause> {
-        if self.exits.iter().any(|exit| exit.matches(subject, event_type, event_subject)) {
+    pub fn ends_on(&self, subject: &str, event: &Event, now: Timestamp) -> Option<EndCause> {
+        let (event_type, about) = (&event.body.event_type, &event.body.subject);
+        if self.exits.iter().any(|exit| exit.matches(subject, event_type, about)) {
             return Some(EndCause::ExitEvent);
         }
-        let reached = self.goal.as_ref().is_some_and(|goal| goal.exit && goal.event_type == event_type);
+        let reached = self.goal.as_ref().is_some_and(|goal| goal.exit && goal.is_reached(event, now));
         reached.then_some(EndCause::Goal)
     }
 
@@ -303,6 +320,8 @@ pub struct PlanChange {
     pub topic_id: Option<TopicId>,
     /// What starts it.
     pub trigger: Option<Trigger>,
+    /// Who enters at all.
+    pub audience_filter: Option<String>,
     /// How often the same customer may enter.
     pub reentry: Option<Reentry>,
     /// All steps.
@@ -333,6 +352,7 @@ impl Plan {
         set(&mut self.description, change.description);
         set(&mut self.topic_id, change.topic_id);
         set(&mut self.trigger, change.trigger);
+        set(&mut self.audience_filter, change.audience_filter);
         set(&mut self.reentry, change.reentry);
         set(&mut self.steps, change.steps);
         set(&mut self.exits, change.exits);

@@ -37,6 +37,8 @@ pub mod campaign {
         pub goal_type: Option<String>,
         /// Of the current plan; none = nobody.
         pub holdout_percent: Option<i32>,
+        /// Up to when what starts it was looked for.
+        pub scan_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,
         pub update_time: DateTimeUtc,
         pub revision: i32,
@@ -124,6 +126,26 @@ pub mod enrollment {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub mod member {
+    use super::*;
+    use crate::ids::{CampaignId, CustomerId};
+
+    #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+    #[sea_orm(table_name = "audience_members")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub campaign_id: CampaignId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub customer_id: CustomerId,
+        pub since_time: DateTimeUtc,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub mod passed_step {
     use super::*;
     use crate::{
@@ -162,6 +184,7 @@ mod tests {
         migrated.check(version::Entity).await;
         migrated.check(enrollment::Entity).await;
         migrated.check(passed_step::Entity).await;
+        migrated.check(member::Entity).await;
         migrated.end().await;
     }
 }

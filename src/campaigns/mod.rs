@@ -2,9 +2,12 @@
 
 mod audience;
 mod campaign;
+mod conditions;
+mod dates;
 pub mod enrollments;
 mod entity;
 mod fields;
+pub mod members;
 pub mod runs;
 mod step;
 mod store;
@@ -19,18 +22,20 @@ use self::store::PlanIs;
 pub use self::{
     audience::{audience_fields, customer_fields},
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
+    conditions::{Past, Seen, StepPast, condition_fields, hears},
+    dates::{DateTrigger, LeapDay, Recurrence, is_within_a_year},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
     fields::{enrollment_fields, fields},
     runs::{Run, RunState},
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
-    store::{Concerned, concerned_by, holdouts, is_heard, limits, paused},
+    store::{Concerned, Scanned, concerned_by, holdouts, is_heard, limits, note_scan, paused, scanned, still_acts},
     trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{
     clock::Clock,
     contacts::Purpose,
     database::{self, Connection, Database, StoreError, WriteTx},
-    filter::Wanted,
+    filter::{Filter, FilterError, Wanted},
     ids::{CampaignId, CustomerId, EnrollmentId},
     preferences,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
@@ -117,6 +122,7 @@ impl Campaigns {
             plan,
             purpose,
             fire_time: None,
+            scan_time: None,
             create_time: now,
             update_time: now,
             revision: 1,
@@ -156,12 +162,14 @@ impl Campaigns {
         validate_only: bool,
     ) -> Result<Campaign, Fault> {
         let (tx, mut campaign) = self.open(id, etag).await?;
+        let before = campaign.plan.clone();
         campaign.plan.apply(change);
         campaign.purpose = check_references(&tx, &campaign.plan).await?;
         let plan = if campaign.state == CampaignState::Draft { PlanIs::ChangedDraft } else { PlanIs::NewVersion };
         if plan == PlanIs::NewVersion {
             campaign.version += 1;
             templates::check_published(&tx, &campaign.plan.template_ids()).await?;
+            self.look_from_now(&tx, &mut campaign, Some(&before)).await?;
         }
         self.save(tx, &mut campaign, plan, validate_only).await?;
         Ok(campaign)
@@ -188,6 +196,7 @@ impl Campaigns {
         }
         templates::check_published(&tx, &campaign.plan.template_ids()).await?;
         campaign.state = CampaignState::Active;
+        self.look_from_now(&tx, &mut campaign, None).await?;
         self.save(tx, &mut campaign, PlanIs::Same, validate_only).await?;
         Ok(campaign)
     }
@@ -220,6 +229,24 @@ impl Campaigns {
         ids: &[EnrollmentId],
     ) -> Result<HashMap<EnrollmentId, Vec<PassedStep>>, StoreError> {
         enrollments::passed(self.db.reader(), ids).await
+    }
+
+    /// What starts a campaign is looked for from now on: who matches its audience already does not begin to.
+    async fn look_from_now(
+        &self,
+        tx: &WriteTx,
+        campaign: &mut Campaign,
+        before: Option<&Plan>,
+    ) -> Result<(), StoreError> {
+        let (plan, now) = (&campaign.plan, self.clock.now());
+        let same = |before: &Plan| before.trigger == plan.trigger && before.audience_filter == plan.audience_filter;
+        if !before.is_some_and(same) {
+            if plan.trigger == Trigger::Audience {
+                members::reseed(tx, &campaign.campaign_id, &audience(plan)?, now).await?;
+            }
+            campaign.scan_time = plan.trigger.is_looked_for().then_some(now);
+        }
+        Ok(())
     }
 
     async fn switch(
@@ -262,6 +289,12 @@ impl Campaigns {
         store::save(&tx, campaign, plan).await?;
         if validate_only { database::rollback(tx).await } else { database::commit(tx).await }
     }
+}
+
+/// Who enters a campaign at all.
+pub fn audience(plan: &Plan) -> Result<Filter, StoreError> {
+    let corrupt = |wrong: FilterError| StoreError::Corrupt { table: "campaign_versions", detail: wrong.to_string() };
+    Filter::parse(&plan.audience_filter, audience_fields()).map_err(corrupt)
 }
 
 /// A version of a campaign's plan.

@@ -4,10 +4,12 @@ use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::hears;
 use crate::{
     calendar::{Delay, LocalTime, Planned, Zone},
     clock::Timestamp,
     delivery::Channel,
+    events::Event,
     ids::{CampaignId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
     split::{self, Draw},
 };
@@ -24,6 +26,9 @@ pub struct Step {
     /// What happens where the moment that a field names is over before it is planned.
     #[serde(default)]
     pub if_past: IfPast,
+    /// A filter that must match when it is due, or the step is left out; empty = it always matches.
+    #[serde(default)]
+    pub condition: String,
     /// What it does.
     pub action: Action,
 }
@@ -87,6 +92,9 @@ pub struct Variant {
 pub struct Wait {
     /// "noun.verb".
     pub event_type: String,
+    /// A filter over events that must match; empty = every event counts.
+    #[serde(default)]
+    pub event_filter: String,
     /// Only an event about the same subject counts.
     pub same_subject: bool,
     /// How long it waits at most.
@@ -102,8 +110,11 @@ impl Wait {
     }
 
     /// Whether something that happened is what an enrollment about `subject` waits for.
-    pub fn matches(&self, subject: &str, event_type: &str, event_subject: &str) -> bool {
-        self.event_type == event_type && (!self.same_subject || (!subject.is_empty() && subject == event_subject))
+    pub fn matches(&self, subject: &str, event: &Event, now: Timestamp) -> bool {
+        let about = &event.body.subject;
+        self.event_type == event.body.event_type
+            && (!self.same_subject || (!subject.is_empty() && subject == about))
+            && hears(&self.event_filter, event, now)
     }
 }
 
@@ -194,7 +205,7 @@ impl Step {
 
     /// Whether its contact can be planned as soon as it is its turn, without anything being judged when it is due.
     pub fn is_planned_ahead(&self) -> bool {
-        matches!(self.action, Action::Send { .. })
+        matches!(self.action, Action::Send { .. }) && self.condition.is_empty()
     }
 }
 

@@ -11,8 +11,9 @@ use super::{
     entity::{campaign, version},
 };
 use crate::{
+    clock::Timestamp,
     contacts::Purpose,
-    database::{StoreError, WriteTx},
+    database::{Database, StoreError, WriteTx},
     filter::Wanted,
     ids::CampaignId,
     rpc::Page,
@@ -108,6 +109,7 @@ async fn complete(db: &impl ConnectionTrait, rows: Vec<campaign::Model>) -> Resu
                 plan,
                 purpose: row.purpose,
                 fire_time: row.fire_time,
+                scan_time: row.scan_time,
                 create_time: row.create_time,
                 update_time: row.update_time,
                 revision: row.revision,
@@ -188,6 +190,56 @@ pub async fn is_heard(tx: &WriteTx, event_type: &str) -> Result<bool, StoreError
     Ok(versions.limit(1).one(tx).await?.is_some())
 }
 
+/// A campaign whose beginning is looked for.
+#[derive(Debug, Clone)]
+pub struct Scanned {
+    /// Which.
+    pub campaign_id: CampaignId,
+    /// The version for new enrollments.
+    pub version: i32,
+    /// Of its topic.
+    pub purpose: Purpose,
+    /// Up to when it was looked for.
+    pub scan_time: Timestamp,
+}
+
+/// The campaigns whose beginning is looked for.
+pub async fn scanned(db: &impl ConnectionTrait) -> Result<Vec<Scanned>, StoreError> {
+    let rows: Vec<(CampaignId, i32, Purpose, Timestamp)> = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .column(campaign::Column::Version)
+        .column(campaign::Column::Purpose)
+        .column(campaign::Column::ScanTime)
+        .filter(campaign::Column::ScanTime.is_not_null())
+        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .order_by_asc(campaign::Column::CampaignId)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let scanned = |(campaign_id, version, purpose, scan_time)| Scanned { campaign_id, version, purpose, scan_time };
+    Ok(rows.into_iter().map(scanned).collect())
+}
+
+/// Whether a campaign still acts by a version.
+pub async fn still_acts(tx: &WriteTx, id: &CampaignId, version: i32) -> Result<bool, StoreError> {
+    let query = campaign::Entity::find_by_id(id.clone())
+        .filter(campaign::Column::Version.eq(version))
+        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]));
+    Ok(query.one(tx).await?.is_some())
+}
+
+/// Notes up to when was looked, unless somebody else has meanwhile.
+pub async fn note_scan(db: &Database, id: &CampaignId, from: Timestamp, to: Timestamp) -> Result<(), StoreError> {
+    campaign::Entity::update_many()
+        .col_expr(campaign::Column::ScanTime, to.into())
+        .filter(campaign::Column::CampaignId.eq(id.clone()))
+        .filter(campaign::Column::ScanTime.eq(from))
+        .exec(db.writer())
+        .await?;
+    Ok(())
+}
+
 /// How many of a hundred customers the campaigns hold out that do.
 pub async fn holdouts(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, u32>, StoreError> {
     let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()
@@ -255,6 +307,7 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         active_until: Set(of.plan.active_range.end),
         goal_type: Set(of.plan.goal.as_ref().map(|goal| goal.event_type.clone())),
         holdout_percent: Set(Some(i32::from(of.plan.holdout_percent)).filter(|percent| *percent > 0)),
+        scan_time: Set(of.scan_time),
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),
         revision: Set(of.revision),

@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
+use super::DateTrigger;
 use crate::{
     calendar::{Cron, LocalTime, Zone},
     clock::Timestamp,
@@ -16,6 +17,10 @@ pub enum Trigger {
         /// "noun.verb".
         event_type: String,
     },
+    /// A date in an attribute of the customer.
+    Date(DateTrigger),
+    /// That a customer begins to match the audience.
+    Audience,
     /// A newsletter that goes out once.
     OneOff(OneOff),
     /// A newsletter that comes again.
@@ -91,10 +96,15 @@ impl Trigger {
         matches!(self, Self::OneOff(_) | Self::Recurring(_))
     }
 
+    /// Whether what starts it is found by looking at customers.
+    pub fn is_looked_for(&self) -> bool {
+        matches!(self, Self::Date(_) | Self::Audience)
+    }
+
     /// The first of its times that begins after an instant.
     pub fn next_firing(&self, after: Timestamp) -> Option<Firing> {
         match self {
-            Self::Event { .. } => None,
+            Self::Event { .. } | Self::Date(_) | Self::Audience => None,
             Self::OneOff(once) => Some(once.firing()).filter(|firing| firing.start > after),
             Self::Recurring(Recurring { cron, zone: Some(zone), .. }) => {
                 Some(Firing { start: cron.next_in(*zone, after)?, local: None })

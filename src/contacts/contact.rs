@@ -101,6 +101,8 @@ text_enum! {
         CampaignEnded = "campaign_ended",
         /// Its enrollment ended.
         Exited = "exited",
+        /// The condition of its step did not hold.
+        ConditionFalse = "condition_false",
         /// The customer is in a share that gets nothing, to compare with.
         Holdout = "holdout",
         /// There is nowhere to send it.

@@ -28,8 +28,8 @@ pub use self::{
     },
     deliveries::{
         Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, delivery_fields,
-        forget as forget_deliveries, insert as insert_deliveries, known as known_deliveries, past as past_deliveries,
-        show as show_delivery,
+        forget as forget_deliveries, insert as insert_deliveries, known as known_deliveries, noticed,
+        past as past_deliveries, show as show_delivery,
     },
     erasure::{erase, forget_replies, ids_since},
     experiments::{Results, convert},
@@ -38,7 +38,10 @@ pub use self::{
     lane::{Lane, Queue},
     returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
-    store::{attempts, contacted, count, decisions, find_latest, insert, known, last_sent_to},
+    store::{
+        attempts, contacted, count, decisions, find_latest, insert, insert_decisions, known, last_sent_to,
+        of_enrollments,
+    },
     tracked::{TrackedLink, keep as keep_links},
     verdict::Verdict,
 };

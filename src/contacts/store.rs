@@ -36,6 +36,36 @@ pub async fn insert(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError
     Ok(())
 }
 
+/// Keeps what was decided about contacts that are planned only to say that they do not go out.
+pub async fn insert_decisions(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
+    let decision = |contact: &Contact| {
+        let block = contact.block.as_ref()?;
+        Some(decision::ActiveModel {
+            contact_id: Set(contact.contact_id),
+            revision: Set(contact.revision),
+            decide_time: Set(contact.create_time),
+            reason: Set(block.reason),
+            effect: Set(block.effect),
+            detail: Set(block.detail.clone()),
+            retry_time: Set(block.retry_time),
+        })
+    };
+    let decisions: Vec<_> = contacts.iter().filter_map(decision).collect();
+    for some in decisions.chunks(AT_ONCE) {
+        decision::Entity::insert_many(some.to_vec()).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+/// The contacts of these enrollments' steps.
+pub async fn of_enrollments(tx: &WriteTx, ids: &[EnrollmentId]) -> Result<Vec<Contact>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = contact::Entity::find().filter(contact::Column::EnrollmentId.is_in(ids.iter().copied()));
+    query.all(tx).await?.into_iter().map(domain).collect()
+}
+
 /// One contact.
 pub async fn find(db: &impl ConnectionTrait, id: ContactId) -> Result<Option<Contact>, StoreError> {
     contact::Entity::find_by_id(id).one(db).await?.map(domain).transpose()

@@ -9,6 +9,7 @@ mod customer;
 mod entity;
 mod fields;
 mod locks;
+mod matching;
 mod store;
 
 pub use self::{
@@ -17,6 +18,7 @@ pub use self::{
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
     fields::{profile_fields, with_reach},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
+    matching::{living, matching, matching_query},
     store::{deleted_before, erase, load, profiles, reach, zones},
 };
 use crate::{

@@ -133,19 +133,6 @@ pub struct EventEffect {
     pub due: Option<(Timestamp, String)>,
 }
 
-/// An earlier event that may end an enrollment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
-    /// Its id.
-    pub event_id: EventId,
-    /// "noun.verb".
-    pub event_type: String,
-    /// What it is about.
-    pub subject: String,
-    /// When it happened.
-    pub occur_time: Timestamp,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

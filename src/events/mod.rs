@@ -7,12 +7,12 @@ mod money;
 mod store;
 
 pub use self::{
-    event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, OWN_SOURCE, Occurrence},
+    event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, OWN_SOURCE},
     fields::fields,
     money::{Money, MoneyError},
     store::{
         effects, erase, event_count, find_by_key, happened_since, insert, insert_effects, last_event, latest_effect,
-        load, occurrences_after,
+        load,
     },
 };
 use std::collections::HashMap;

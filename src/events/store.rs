@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use super::{
-    Event, EventBody, EventEffect, Money, Occurrence,
+    Event, EventBody, EventEffect, Money,
     entity::{effect, event},
     money::odd_currencies,
 };
@@ -73,34 +73,6 @@ pub async fn list(
         query = query.filter(event::Column::EventId.gt(after));
     }
     query.all(db).await?.into_iter().map(domain).collect()
-}
-
-/// What happened to a customer after a moment, of these types; the earliest first.
-pub async fn occurrences_after(
-    tx: &WriteTx,
-    customer: CustomerId,
-    types: &[String],
-    after: Timestamp,
-) -> Result<Vec<Occurrence>, StoreError> {
-    if types.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<(EventId, String, String, Timestamp)> = event::Entity::find()
-        .select_only()
-        .column(event::Column::EventId)
-        .column(event::Column::EventType)
-        .column(event::Column::Subject)
-        .column(event::Column::OccurTime)
-        .filter(event::Column::CustomerId.eq(customer))
-        .filter(event::Column::EventType.is_in(types.iter().map(String::as_str)))
-        .filter(event::Column::OccurTime.gt(after))
-        .order_by_asc(event::Column::OccurTime)
-        .into_tuple()
-        .all(tx)
-        .await?;
-    let occurrence =
-        |(event_id, event_type, subject, occur_time)| Occurrence { event_id, event_type, subject, occur_time };
-    Ok(rows.into_iter().map(occurrence).collect())
 }
 
 /// What happened to these customers after a moment, of these types; the earliest first.

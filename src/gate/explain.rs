@@ -204,8 +204,10 @@ impl Told<'_> {
         let Some(block) = block else {
             return RULES.iter().map(|rule| Check { rule: rule.name, block: None }).collect();
         };
-        if block.reason == BlockReason::Canceled {
-            return vec![Check { rule: "not_canceled", block: Some(block) }];
+        match block.reason {
+            BlockReason::Canceled => return vec![Check { rule: "not_canceled", block: Some(block) }],
+            BlockReason::ConditionFalse => return vec![Check { rule: "condition_holds", block: Some(block) }],
+            _ => {}
         }
         let place = RULES.iter().position(|rule| rule.reason == block.reason).unwrap_or(0);
         let passed = RULES[..place].iter().map(|rule| Check { rule: rule.name, block: None });
@@ -257,6 +259,9 @@ fn never_met(campaign: &Campaign) -> String {
             format!(
                 "No run of {id} has planned anything for this customer: none has come to them, or it left them out."
             )
+        }
+        CampaignState::Active | CampaignState::Paused if campaign.plan.trigger.is_looked_for() => {
+            format!("This customer has not entered {id} since it was activated: nothing that starts it was found.")
         }
         CampaignState::Active | CampaignState::Paused => {
             format!("No {event_type} of this customer has been recorded since {id} was activated.")

@@ -208,6 +208,6 @@ async fn follow(
         }
         _ => {}
     }
-    let step = contact.and_then(|contact| contact.step.as_ref());
+    let step = contact.and_then(|contact| contact.step());
     intake.tell_delivery(tx, customer, event, step, now).await
 }

@@ -17,9 +17,11 @@ use crate::{
     },
     clock::Timestamp,
     contacts::{self, BlockReason, CallOff, ContactState, Purpose},
+    customers,
     database::WriteTx,
-    events::{self, EffectOutcome, Event, EventEffect, Occurrence},
-    ids::{CampaignId, EnrollmentId},
+    events::{self, EffectOutcome, Event, EventEffect},
+    filter::Facts,
+    ids::{CampaignId, CustomerId, EnrollmentId},
     rpc::Fault,
 };
 
@@ -59,7 +61,8 @@ impl Intake {
         let entering: Vec<_> =
             starting.clone().filter_map(|one| Some((one.campaign_id.clone(), plan_of(one)?.reentry))).collect();
         for one in concerned.iter().filter(|one| one.is_goal) {
-            if let Some(goal) = plan_of(one).and_then(|plan| plan.goal.as_ref()) {
+            let goal = plan_of(one).and_then(|plan| plan.goal.as_ref());
+            if let Some(goal) = goal.filter(|goal| goal.is_reached(event, now)) {
                 reach(tx, event, &one.campaign_id, goal).await?;
             }
         }
@@ -77,6 +80,10 @@ impl Intake {
             let Some(plan) = plan_of(one) else {
                 continue;
             };
+            if !is_in_audience(tx, plan, event.customer_id, now).await? {
+                effects.push(ignored(&one.campaign_id, "the customer is not in the audience"));
+                continue;
+            }
             let campaign = Started { campaign_id: &one.campaign_id, version: one.version, purpose: one.purpose, plan };
             effects.push(enter(tx, &campaign, event, &related, now, &mut entries).await?);
         }
@@ -165,7 +172,7 @@ async fn exit(
     let exits = |one: &Enrollment| {
         let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version))?;
         let is_after = one.state == EnrollmentState::Active && one.hears_from() < body.occur_time;
-        plan.ends_on(&one.subject, &body.event_type, &body.subject).filter(|_| is_after)
+        plan.ends_on(&one.subject, event, now).filter(|_| is_after)
     };
     let detail = format!("{} {} ended its enrollment", body.event_type, event.event_id);
     let (mut effects, mut ended) = (Vec::new(), HashMap::<_, Vec<EnrollmentId>>::new());
@@ -188,6 +195,28 @@ async fn exit(
     Ok(effects)
 }
 
+/// Whether a customer may enter at all.
+async fn is_in_audience(tx: &WriteTx, plan: &Plan, customer: CustomerId, now: Timestamp) -> Result<bool, Fault> {
+    if plan.audience_filter.is_empty() {
+        return Ok(true);
+    }
+    let audience = campaigns::audience(plan)?;
+    let facts = Facts::load(tx, [&audience], &[customer], now).await?;
+    let customer = customers::profiles(tx, &[customer]).await?.remove(&customer);
+    Ok(customer.is_some_and(|customer| audience.matches(&customer, &facts, now)))
+}
+
+fn ignored(campaign: &CampaignId, why: &str) -> EventEffect {
+    EventEffect {
+        campaign_id: campaign.clone(),
+        outcome: EffectOutcome::Ignored,
+        detail: why.to_owned(),
+        enrollment_id: None,
+        contact_id: None,
+        due: None,
+    }
+}
+
 /// Lets an event enter a campaign, or says why not.
 async fn enter(
     tx: &WriteTx,
@@ -197,14 +226,7 @@ async fn enter(
     now: Timestamp,
     entries: &mut Entries,
 ) -> Result<EventEffect, Fault> {
-    let mut effect = EventEffect {
-        campaign_id: campaign.campaign_id.clone(),
-        outcome: EffectOutcome::Ignored,
-        detail: String::new(),
-        enrollment_id: None,
-        contact_id: None,
-        due: None,
-    };
+    let mut effect = ignored(campaign.campaign_id, "");
     let earlier: Vec<&Enrollment> = related.iter().filter(|one| one.campaign_id == *campaign.campaign_id).collect();
     let entry_key = match campaign.plan.reentry.judge(applicant(event), &earlier) {
         Entry::Stay(why) => return Ok(EventEffect { detail: why, ..effect }),
@@ -216,9 +238,9 @@ async fn enter(
     let mut enrollment = begin(campaign, event, entry_key, now);
     effect.enrollment_id = Some(enrollment.enrollment_id);
     effect.outcome = EffectOutcome::Enrolled;
-    if let Some((exit, cause)) = earlier_exit(tx, campaign.plan, event).await? {
+    if let Some((exit, cause)) = earlier_exit(tx, campaign.plan, event, now).await? {
         enrollment.end(EnrollmentState::Exited, Some(cause), now);
-        effect.detail = format!("{} {} had arrived before it", exit.event_type, exit.event_id);
+        effect.detail = format!("{} {} had arrived before it", exit.body.event_type, exit.event_id);
         effect.outcome = EffectOutcome::Exited;
     }
     entries.enrollments.push(enrollment);
@@ -226,7 +248,7 @@ async fn enter(
 }
 
 fn applicant(event: &Event) -> Applicant<'_> {
-    Applicant { event_id: event.event_id, subject: &event.body.subject, occur_time: event.body.occur_time }
+    Applicant { event_id: Some(event.event_id), subject: &event.body.subject, occur_time: event.body.occur_time }
 }
 
 fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestamp) -> Enrollment {
@@ -253,18 +275,58 @@ fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestam
     }
 }
 
+/// An enrollment that a date or an audience begins.
+pub(super) fn begin_without_event(
+    of: &campaigns::Scanned,
+    plan: &Plan,
+    customer_id: CustomerId,
+    by: Applicant<'_>,
+    entry_key: String,
+    now: Timestamp,
+) -> Enrollment {
+    Enrollment {
+        enrollment_id: EnrollmentId::generate(),
+        campaign_id: of.campaign_id.clone(),
+        campaign_version: of.version,
+        customer_id,
+        event_id: None,
+        entry_key,
+        subject: by.subject.to_owned(),
+        topic_id: plan.topic_id.clone(),
+        purpose: of.purpose,
+        trigger_time: by.occur_time,
+        state: EnrollmentState::Active,
+        end_cause: None,
+        next_step_id: None,
+        next_time: None,
+        next_local: None,
+        waits: None,
+        previous_time: by.occur_time,
+        start_time: now,
+        end_time: None,
+    }
+}
+
 /// An exit that occurred after this trigger and arrived before it.
-async fn earlier_exit(tx: &WriteTx, plan: &Plan, event: &Event) -> Result<Option<(Occurrence, EndCause)>, Fault> {
-    let body = &event.body;
-    let later = events::occurrences_after(tx, event.customer_id, &plan.exit_types(), body.occur_time).await?;
-    let ends = |one: Occurrence| {
-        let cause = plan.ends_on(&body.subject, &one.event_type, &one.subject)?;
-        Some((one, cause))
-    };
+async fn earlier_exit(
+    tx: &WriteTx,
+    plan: &Plan,
+    trigger: &Event,
+    now: Timestamp,
+) -> Result<Option<(Event, EndCause)>, Fault> {
+    let body = &trigger.body;
+    let later = events::happened_since(tx, &[trigger.customer_id], &plan.exit_types(), body.occur_time).await?;
+    let ends = |one: Event| plan.ends_on(&body.subject, &one, now).map(|cause| (one, cause));
     Ok(later.into_iter().find_map(ends))
 }
 
-async fn end(tx: &WriteTx, ids: Vec<EnrollmentId>, cause: EndCause, detail: &str, now: Timestamp) -> Result<(), Fault> {
+pub(super) async fn end(
+    tx: &WriteTx,
+    ids: Vec<EnrollmentId>,
+    cause: EndCause,
+    detail: &str,
+    now: Timestamp,
+) -> Result<(), Fault> {
     enrollments::end(tx, Concerned::Ids(ids.clone()), cause, now).await?;
     contacts::cancel(tx, CallOff::Enrollments(ids), &called_off(BlockReason::Exited, detail), now).await?;
     Ok(())

@@ -16,15 +16,16 @@ use super::{
 use crate::{
     calendar::Zone,
     campaigns::{
-        Enrollment, EnrollmentState, PassedStep, Plan,
+        Enrollment, EnrollmentState, PassedStep, Past, Plan, StepPast,
         enrollments::{self, Known},
     },
     clock::Timestamp,
-    contacts::{self, Contact},
+    contacts::{self, Contact, DeliveryKind},
     customers::{self, Customer},
     database::{self, StoreError, WriteTx},
     events::{self, Event},
-    ids::{CampaignId, CustomerId, EventId, TopicId},
+    filter::{Facts, Filter},
+    ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
     preferences::{self, ConsentMethod, Evidence},
     rpc::Fault,
     workers::{Done, Job},
@@ -71,6 +72,8 @@ struct Reads {
     plans: HashMap<(CampaignId, i32), Arc<Plan>>,
     events: HashMap<EventId, Event>,
     heard: HashMap<CustomerId, Vec<Event>>,
+    past: HashMap<EnrollmentId, Past>,
+    facts: Facts,
 }
 
 impl Intake {
@@ -83,7 +86,7 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Travelled, StoreError> {
         let mut travelled = Travelled::default();
-        let reads = self.read(tx, &enrollments, &mut travelled.customers).await?;
+        let reads = self.read(tx, &enrollments, &mut travelled.customers, now).await?;
         for mut one in enrollments {
             if one.state != EnrollmentState::Active {
                 travelled.enrollments.push(one);
@@ -103,6 +106,7 @@ impl Intake {
         tx: &WriteTx,
         enrollments: &[Enrollment],
         customers: &mut HashMap<CustomerId, Customer>,
+        now: Timestamp,
     ) -> Result<Reads, StoreError> {
         let keys = enrollments.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
         let mut reads = Reads { plans: self.plans.load(tx, keys).await?, ..Reads::default() };
@@ -119,6 +123,12 @@ impl Intake {
         let since = judged.iter().map(|one| one.hears_from()).min().unwrap_or_default();
         *customers = customers::profiles(tx, &ids).await?;
         reads.events = events::load(tx, &distinct(judged.iter().filter_map(|one| one.event_id))).await?;
+        let conditions: Vec<Filter> =
+            judged.iter().filter_map(|one| plan_of(one)).flat_map(|plan| plan.conditions()).collect();
+        if !conditions.is_empty() {
+            reads.past = past(tx, &judged.iter().map(|one| one.enrollment_id).collect::<Vec<_>>()).await?;
+            reads.facts = Facts::load(tx, &conditions, &ids, now).await?;
+        }
         for event in events::happened_since(tx, &ids, &waited_for, since).await? {
             reads.heard.entry(event.customer_id).or_default().push(event);
         }
@@ -128,6 +138,7 @@ impl Intake {
     /// Writes what became of enrollments that went on, in the transaction in which they themselves have been written.
     pub(super) async fn arrive(&self, tx: &WriteTx, travelled: &Travelled, now: Timestamp) -> Result<(), Fault> {
         contacts::insert(tx, &travelled.contacts).await?;
+        contacts::insert_decisions(tx, &travelled.contacts).await?;
         enrollments::insert_passed(tx, &travelled.passed).await?;
         let changed: Vec<&Customer> = travelled.changed.iter().filter_map(|id| travelled.customers.get(id)).collect();
         customers::save_profiles(tx, &changed).await?;
@@ -200,6 +211,8 @@ impl Travelled {
             customer: self.customers.get_mut(&one.customer_id).filter(|_| !plan.is_plain()),
             zone: zones.of(one.customer_id),
             heard: reads.heard.get(&one.customer_id).map_or(&[], Vec::as_slice),
+            past: reads.past.get(&one.enrollment_id).cloned().unwrap_or_default(),
+            facts: &reads.facts,
         };
         let is_new = one.next_step_id.is_none();
         let course = if is_new { enrollments::begin(one, known, now) } else { enrollments::go_on(one, known, now) };
@@ -215,6 +228,30 @@ impl Travelled {
             topic_id,
         }));
     }
+}
+
+/// What became of the steps of these enrollments.
+async fn past(tx: &WriteTx, ids: &[EnrollmentId]) -> Result<HashMap<EnrollmentId, Past>, StoreError> {
+    let contacts = contacts::of_enrollments(tx, ids).await?;
+    let noticed = contacts::noticed(tx, &contacts.iter().map(|contact| contact.contact_id).collect::<Vec<_>>()).await?;
+    let mut past: HashMap<EnrollmentId, Past> = HashMap::new();
+    for contact in contacts {
+        let Some(step) = contact.step() else { continue };
+        let did = |kind| noticed.contains(&(contact.contact_id, kind));
+        let of_step = StepPast {
+            state: contact.state.as_str(),
+            delivery: contact.delivery,
+            opened: did(DeliveryKind::Opened),
+            clicked: did(DeliveryKind::Clicked),
+            replied: did(DeliveryKind::Replied),
+        };
+        past.entry(step.enrollment_id).or_default().insert(step.step_id.clone(), of_step);
+    }
+    for (id, passed) in enrollments::passed(tx, ids).await? {
+        let steps = passed.into_iter().map(|one| (one.step_id, StepPast::of(one.outcome)));
+        past.entry(id).or_default().extend(steps);
+    }
+    Ok(past)
 }
 
 fn distinct<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {

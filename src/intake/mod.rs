@@ -9,8 +9,8 @@ mod consents;
 mod customers;
 mod enroll;
 mod events;
-mod imports;
 mod happenings;
+mod imports;
 mod journeys;
 mod replan;
 mod reschedule;
@@ -18,6 +18,7 @@ mod resolve;
 mod returned;
 mod statement;
 mod stop;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub use self::{
     journeys::AdvanceEnrollments,
     returned::object_to_marketing,
     statement::{Said, Stated, Statement},
+    triggers::ScanTriggers,
 };
 use crate::{
     campaigns::{Plans, enrollments::Advanced},

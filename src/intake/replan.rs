@@ -118,7 +118,7 @@ fn move_to(campaign: &Campaign, one: &mut Enrollment, before: &Before<'_>, now: 
                 },
             };
             one.next_time = Some(planned.instant);
-            let anew = campaign.plan.contact(new, campaign.purpose, &one.place(before.zone), planned, now)?;
+            let anew = campaign.plan.contact(new, campaign.purpose, &one.place(before.zone), planned)?.plan(now);
             let (contact_id, revision) = (contact.contact_id, contact.revision);
             return Some(Some(Contact { contact_id, revision, ..anew }));
         }

@@ -54,6 +54,7 @@ pub enum Treatment {
 pub const TABLES: &[(&str, Treatment)] = &[
     ("addresses", Treatment::Removed),
     ("attempts", Treatment::Emptied),
+    ("audience_members", Treatment::Removed),
     ("breakers", Treatment::Impersonal("how much comes back for senders")),
     ("campaign_runs", Treatment::Impersonal("when newsletters went out")),
     ("campaign_versions", Treatment::Impersonal("plans")),

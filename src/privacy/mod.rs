@@ -18,6 +18,7 @@ use crate::{
     campaigns::{
         EndCause,
         enrollments::{self, Concerned},
+        members,
     },
     clock::{Clock, Timestamp},
     contacts::{self, Block, BlockReason, CallOff, Effect},
@@ -143,6 +144,7 @@ impl Privacy {
         enrollments::end(tx, Concerned::Customer(id), EndCause::CustomerDeleted, now).await?;
         let former = contacts::address_keys(tx, id).await?;
         let mut erased = enrollments::erase(tx, id).await?;
+        erased.extend(members::erase(tx, id).await?);
         erased.extend(contacts::erase(tx, id, now).await?);
         contacts::cancel(tx, CallOff::Customer(id), &called_off(), now).await?;
         erased.extend(events::erase(tx, id).await?);

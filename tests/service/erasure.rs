@@ -10,7 +10,7 @@ use rapport::{
     ids::{AddressId, ClaimToken},
     privacy::{ErasureOrder, Privacy, TABLES, Treatment},
     rpc::proto::{
-        self, BatchCancelContactsRequest, BlockReason, CancelContactRequest, CreateCustomerRequest,
+        self, BatchCancelContactsRequest, BlockReason, Campaign, CancelContactRequest, CreateCustomerRequest,
         CreateSuppressionRequest, Customer, CustomerRef, DeleteSuppressionRequest, DeliveryEvent, EraseCustomerRequest,
         EraseCustomerResponse, Event, GetCustomerRequest, LineItem, ListSuppressionsRequest, Purpose,
         RemoveAddressRequest, ReportDeliveryEventsRequest, ResolveContactRequest, ScheduleContactRequest,
@@ -24,7 +24,7 @@ use serde_json::json;
 
 use super::{
     engine::die_in_the_middle_of,
-    harness::{self, World, ad_hoc, at, by_name, email, refusal, structure, wrong_fields},
+    harness::{self, World, ad_hoc, after_hours, at, by_name, campaign, email, refusal, step, structure, wrong_fields},
     traces::{dump, tables, traces},
 };
 
@@ -112,6 +112,13 @@ pub(super) async fn canary(world: &mut World) -> Customer {
     let request =
         CreateCustomerRequest { customer: Some(canary), request_id: "said the canary 1".into(), validate_only: false };
     let canary = world.customers.create_customer(request).await.unwrap().into_inner().customer.unwrap();
+    // It is noted who matches an audience.
+    let watch = Campaign {
+        trigger: Some(proto::campaign::Trigger::Audience(proto::AudienceTrigger {})),
+        audience_filter: "attributes.home.kind:*".into(),
+        ..campaign("bird-watch", "orders", vec![step("look", after_hours(0), "check-in")])
+    };
+    world.campaign(watch).await;
     was_kept(&FORMER, &dump(world).await);
     let address_id = canary.addresses[1].address_id.clone();
     let request = RemoveAddressRequest { customer: by_name(CANARY), address_id };

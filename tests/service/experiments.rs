@@ -86,7 +86,7 @@ async fn every_customer_gets_the_variant_that_was_drawn_and_gets_it_again_after_
 #[tokio::test]
 async fn results_count_whoever_reached_the_goal_within_its_window_by_variant_with_an_interval() {
     let mut world = world().await;
-    let goal = Some(proto::Goal { event_type: "review.left".into(), window_days: 2, exit: false });
+    let goal = Some(proto::Goal { event_type: "review.left".into(), window_days: 2, ..Default::default() });
     world.campaign(Campaign { goal, ..campaign("test", "orders", vec![split_step([1, 1])]) }).await;
     // From before the message nothing counts.
     world.happens("review.left", &name(0), "").await;

@@ -1,21 +1,16 @@
 //! What happens inside the service starts, ends and advances campaigns like everything that callers report.
 
 use rapport::rpc::proto::{
-    self, DeliveryEvent, Event, EventTrigger, ListEventsRequest, ReportDeliveryEventsRequest, delivery_event::Kind,
+    self, DeliveryEvent, Event, ListEventsRequest, ReportDeliveryEventsRequest, delivery_event::Kind,
     set_consent_request::Decision,
 };
 
-use super::harness::{World, after_hours, by_name, campaign, step, wait_step, wrong_fields};
+use super::harness::{World, after_hours, by_name, campaign, on_event, step, wait_step, wrong_fields};
 
 /// A campaign that an event of a type starts, whenever it occurs.
 fn on(event_type: &str, id: &str, topic: &str, steps: Vec<proto::Step>) -> proto::Campaign {
-    let trigger = EventTrigger { event_type: event_type.into(), ..Default::default() };
     let reentry = proto::Reentry { mode: proto::reentry::Mode::Always.into(), cooldown_days: 0 };
-    proto::Campaign {
-        trigger: Some(proto::campaign::Trigger::Event(trigger)),
-        reentry: Some(reentry),
-        ..campaign(id, topic, steps)
-    }
+    proto::Campaign { trigger: on_event(event_type), reentry: Some(reentry), ..campaign(id, topic, steps) }
 }
 
 async fn world() -> World {

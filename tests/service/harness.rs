@@ -122,6 +122,12 @@ impl World {
         self
     }
 
+    /// Another process on the same record, where that is possible: on a server.
+    pub async fn another_replica(&self) -> Option<Replica> {
+        self.place.server.as_ref()?;
+        Some(Replica(Service::start(&self.config, self.clock.clone()).await.expect("another one starts")))
+    }
+
     /// Where the service listens.
     pub fn address(&self) -> String {
         self.service.as_ref().expect("it runs").grpc_addr().to_string()
@@ -235,6 +241,21 @@ impl World {
     /// The subjects of the messages that were sent, in order.
     pub fn subjects(&self) -> Vec<String> {
         self.mail().into_iter().map(|mail| mail.subject).collect()
+    }
+}
+
+/// Another process on the record of a world.
+pub struct Replica(Service);
+
+impl Replica {
+    /// A connection to it.
+    pub async fn channel(&self) -> Channel {
+        connect(&self.0).await
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.0.stop().await;
     }
 }
 
@@ -561,14 +582,19 @@ pub fn variant(locale: &str, subject: &str, text: &str) -> TemplateVariant {
     }
 }
 
+/// What an event of a type starts.
+pub fn on_event(event_type: &str) -> Option<proto::campaign::Trigger> {
+    let trigger = proto::EventTrigger { event_type: event_type.to_owned() };
+    Some(proto::campaign::Trigger::Event(trigger))
+}
+
 /// A campaign that orders start.
 pub fn campaign(id: &str, topic: &str, steps: Vec<proto::Step>) -> Campaign {
-    let trigger = proto::EventTrigger { event_type: "order.placed".to_owned() };
     Campaign {
         campaign_id: id.to_owned(),
         display_name: id.to_owned(),
         topic_id: topic.to_owned(),
-        trigger: Some(proto::campaign::Trigger::Event(trigger)),
+        trigger: on_event("order.placed"),
         steps,
         ..Campaign::default()
     }
@@ -577,13 +603,23 @@ pub fn campaign(id: &str, topic: &str, steps: Vec<proto::Step>) -> Campaign {
 /// A step that sends a template.
 pub fn step(id: &str, delay: proto::Delay, template: &str) -> proto::Step {
     let send = proto::SendAction { template_id: template.to_owned(), ..Default::default() };
-    proto::Step { step_id: id.to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) }
+    proto::Step {
+        step_id: id.to_owned(),
+        delay: Some(delay),
+        action: Some(proto::step::Action::Send(send)),
+        ..Default::default()
+    }
 }
 
 /// A step that waits for an event.
 pub fn wait_step(id: &str, event_type: &str, timeout_hours: i32) -> proto::Step {
     let wait = proto::WaitAction { event_type: event_type.to_owned(), timeout_hours, ..Default::default() };
-    proto::Step { step_id: id.to_owned(), delay: Some(after_hours(0)), action: Some(proto::step::Action::Wait(wait)) }
+    proto::Step {
+        step_id: id.to_owned(),
+        delay: Some(after_hours(0)),
+        action: Some(proto::step::Action::Wait(wait)),
+        ..Default::default()
+    }
 }
 
 /// A step that changes the customer.
@@ -592,6 +628,7 @@ pub fn update_step(id: &str, update: proto::UpdateAction) -> proto::Step {
         step_id: id.to_owned(),
         delay: Some(after_hours(0)),
         action: Some(proto::step::Action::Update(update)),
+        ..Default::default()
     }
 }
 

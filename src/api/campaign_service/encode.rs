@@ -4,8 +4,8 @@ use super::super::encode;
 use crate::{
     calendar::Delay,
     campaigns::{
-        Action, Anchor, Campaign, CampaignState, EndCause, Enrollment, EnrollmentState, Exit, Goal, IfPast, PassedStep,
-        ReentryMode, Step, StepOutcome, Trigger, Update, Variant, Wait, Waits,
+        Action, Anchor, Campaign, CampaignState, DateTrigger, EndCause, Enrollment, EnrollmentState, Exit, Goal,
+        IfPast, LeapDay, PassedStep, Recurrence, ReentryMode, Step, StepOutcome, Trigger, Update, Variant, Wait, Waits,
     },
     contacts::{BlockReason, ContactState, Results, Tally},
     rpc::{
@@ -18,6 +18,8 @@ use crate::{
 pub(super) fn campaign(of: Campaign) -> proto::Campaign {
     let trigger = match of.plan.trigger {
         Trigger::Event { event_type } => Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type })),
+        Trigger::Date(of) => Some(proto::campaign::Trigger::Date(date(of))),
+        Trigger::Audience => Some(proto::campaign::Trigger::Audience(proto::AudienceTrigger {})),
         Trigger::OneOff(_) | Trigger::Recurring(_) => None,
     };
     let state = match of.state {
@@ -40,6 +42,7 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         topic_id: of.plan.topic_id.to_string(),
         purpose: encode::purpose(of.purpose).into(),
         trigger,
+        audience_filter: of.plan.audience_filter,
         reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(step).collect(),
         exits: of.plan.exits.into_iter().map(exit).collect(),
@@ -58,8 +61,25 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
     }
 }
 
+fn date(of: DateTrigger) -> proto::DateTrigger {
+    let recurrence = match of.recurrence {
+        Recurrence::Once => proto::date_trigger::Recurrence::Once,
+        Recurrence::Yearly => proto::date_trigger::Recurrence::Yearly,
+    };
+    let leap_day = match of.leap_day {
+        LeapDay::February28 => proto::date_trigger::LeapDay::February28,
+        LeapDay::March1 => proto::date_trigger::LeapDay::March1,
+    };
+    proto::DateTrigger { attribute: of.attribute, recurrence: recurrence.into(), leap_day: leap_day.into() }
+}
+
 fn goal(of: Goal) -> proto::Goal {
-    proto::Goal { event_type: of.event_type, window_days: of.window_days.into(), exit: of.exit }
+    proto::Goal {
+        event_type: of.event_type,
+        event_filter: of.event_filter,
+        window_days: of.window_days.into(),
+        exit: of.exit,
+    }
 }
 
 fn step(of: Step) -> proto::Step {
@@ -94,7 +114,7 @@ fn step(of: Step) -> proto::Step {
         Action::Update(of) => proto::step::Action::Update(update(of)),
     };
     let delay = proto::Delay { length: Some(length), anchor: anchor.into(), field, if_past: if_past.into() };
-    proto::Step { step_id: of.step_id, delay: Some(delay), action: Some(action) }
+    proto::Step { step_id: of.step_id, delay: Some(delay), condition_filter: of.condition, action: Some(action) }
 }
 
 fn variant(of: Variant) -> proto::Variant {
@@ -108,6 +128,7 @@ fn variant(of: Variant) -> proto::Variant {
 fn wait(of: Wait) -> proto::WaitAction {
     proto::WaitAction {
         event_type: of.event_type,
+        event_filter: of.event_filter,
         same_subject: of.same_subject,
         timeout_hours: of.timeout_hours,
         exit_on_timeout: of.exit_on_timeout,

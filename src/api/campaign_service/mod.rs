@@ -23,8 +23,20 @@ use crate::{
     },
 };
 
-const CAN_CHANGE: &[&str] =
-    &["display_name", "description", "topic_id", "event", "reentry", "steps", "exits", "goal", "policy"];
+const CAN_CHANGE: &[&str] = &[
+    "display_name",
+    "description",
+    "topic_id",
+    "event",
+    "date",
+    "audience",
+    "audience_filter",
+    "reentry",
+    "steps",
+    "exits",
+    "goal",
+    "policy",
+];
 const OUTPUT_ONLY: &[&str] =
     &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
 

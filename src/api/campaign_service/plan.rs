@@ -4,13 +4,13 @@ use std::num::NonZeroU32;
 
 use super::{
     super::{decode, event_service::event_type},
-    steps::steps,
+    steps::{event_filter, steps},
 };
 use crate::{
-    campaigns::{Exit, Goal, Plan, PlanChange, Reentry, ReentryMode, Trigger},
+    campaigns::{self, DateTrigger, Exit, Goal, LeapDay, Plan, PlanChange, Recurrence, Reentry, ReentryMode, Trigger},
     rpc::{
         Violations,
-        proto::{self, campaign, reentry},
+        proto::{self, campaign, date_trigger, reentry},
     },
 };
 
@@ -33,23 +33,24 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
     if named("topic_id") {
         change.topic_id = decode::parse(violations, "campaign.topicId", &of.topic_id);
     }
-    if named("event") {
-        change.trigger = match of.trigger {
-            Some(campaign::Trigger::Event(trigger)) => {
-                let event_type = event_type(violations, "campaign.event.eventType", &trigger.event_type);
-                Some(Trigger::Event { event_type })
-            }
-            None => {
-                violations.add("campaign.event", "is required: what starts the campaign");
-                None
-            }
-        };
+    if TRIGGERS.iter().any(|trigger| named(trigger)) {
+        change.trigger = trigger(violations, of.trigger);
+    }
+    if named("audience_filter") {
+        let fields = campaigns::audience_fields();
+        let filter = decode::filter(violations, "campaign.audienceFilter", &of.audience_filter, fields);
+        let text = filter.map_or(String::new(), |filter| filter.text().to_owned());
+        if text.is_empty() && change.trigger == Some(Trigger::Audience) {
+            violations.add("campaign.audienceFilter", "is required: whom the campaign is for");
+        }
+        change.audience_filter = Some(text);
     }
     if named("reentry") {
         change.reentry = Some(reentry(violations, of.reentry.unwrap_or_default()));
     }
     if named("steps") {
-        change.steps = Some(steps(violations, &of.steps));
+        let of_date = matches!(change.trigger, Some(Trigger::Date(_)));
+        change.steps = Some(steps(violations, &of.steps, of_date));
     }
     if named("exits") {
         change.exits = Some(exits(violations, &of.exits));
@@ -72,6 +73,49 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
     change
 }
 
+/// The fields of the contract that say what starts a campaign.
+pub(super) const TRIGGERS: [&str; 3] = ["event", "date", "audience"];
+
+fn trigger(violations: &mut Violations, of: Option<campaign::Trigger>) -> Option<Trigger> {
+    match of {
+        Some(campaign::Trigger::Event(of)) => {
+            Some(Trigger::Event { event_type: event_type(violations, "campaign.event.eventType", &of.event_type) })
+        }
+        Some(campaign::Trigger::Date(of)) => Some(Trigger::Date(date(violations, &of))),
+        Some(campaign::Trigger::Audience(_)) => Some(Trigger::Audience),
+        None => {
+            violations.add("campaign.event", "is required: what starts the campaign, event, date or audience");
+            None
+        }
+    }
+}
+
+fn date(violations: &mut Violations, of: &proto::DateTrigger) -> DateTrigger {
+    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let name = &of.attribute;
+    if !(1..=64).contains(&name.len())
+        || !name.chars().all(word)
+        || name.starts_with(|first: char| first.is_ascii_digit())
+    {
+        let allowed = "must be 1 to 64 characters of a-z, A-Z, 0-9 and \"_\", not beginning with a digit";
+        violations.add("campaign.date.attribute", allowed);
+    }
+    let allowed = "is required: RECURRENCE_ONCE or RECURRENCE_YEARLY";
+    let recurrence = decode::required_choice(violations, "campaign.date.recurrence", of.recurrence, allowed);
+    let leap_day = decode::choice(violations, "campaign.date.leapDay", of.leap_day);
+    DateTrigger {
+        attribute: name.clone(),
+        recurrence: match recurrence {
+            Some(date_trigger::Recurrence::Yearly) => Recurrence::Yearly,
+            Some(date_trigger::Recurrence::Once | date_trigger::Recurrence::Unspecified) | None => Recurrence::Once,
+        },
+        leap_day: match leap_day {
+            Some(date_trigger::LeapDay::March1) => LeapDay::March1,
+            Some(date_trigger::LeapDay::February28 | date_trigger::LeapDay::Unspecified) | None => LeapDay::February28,
+        },
+    }
+}
+
 /// A plan of which every field is named.
 pub(super) fn whole(change: PlanChange) -> Option<Plan> {
     Some(Plan {
@@ -79,6 +123,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         description: change.description?,
         topic_id: change.topic_id?,
         trigger: change.trigger?,
+        audience_filter: change.audience_filter?,
         reentry: change.reentry?,
         steps: change.steps?,
         exits: change.exits?,
@@ -106,6 +151,7 @@ fn goal(violations: &mut Violations, of: &proto::Goal) -> Goal {
     let days = decode::between(violations, "campaign.goal.windowDays", of.window_days, 0, 365);
     Goal {
         event_type: event_type(violations, "campaign.goal.eventType", &of.event_type),
+        event_filter: event_filter(violations, "campaign.goal.eventFilter", &of.event_filter),
         window_days: u16::try_from(days).ok().filter(|days| *days > 0).unwrap_or(WINDOW),
         exit: of.exit,
     }
@@ -129,7 +175,10 @@ pub(super) fn is_set(campaign: &proto::Campaign, path: &str) -> bool {
         "display_name" => !campaign.display_name.is_empty(),
         "description" => !campaign.description.is_empty(),
         "topic_id" => !campaign.topic_id.is_empty(),
-        "event" => campaign.trigger.is_some(),
+        "event" => matches!(campaign.trigger, Some(campaign::Trigger::Event(_))),
+        "date" => matches!(campaign.trigger, Some(campaign::Trigger::Date(_))),
+        "audience" => matches!(campaign.trigger, Some(campaign::Trigger::Audience(_))),
+        "audience_filter" => !campaign.audience_filter.is_empty(),
         "reentry" => campaign.reentry.is_some(),
         "steps" => !campaign.steps.is_empty(),
         "exits" => !campaign.exits.is_empty(),

@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     calendar::{Delay, parse_time_of_day},
-    campaigns::{Action, Anchor, IfPast, Step, Update, Variant, Wait},
+    campaigns::{Action, Anchor, IfPast, Step, Update, Variant, Wait, condition_fields},
     delivery::Channel,
+    events,
     ids::is_slug,
     rpc::{
         Violations,
@@ -21,8 +22,8 @@ const MOST_VARIANTS: usize = 10;
 /// Ten years.
 const LONGEST_TIMEOUT: i32 = 87_600;
 
-/// All steps, in order.
-pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<Step> {
+/// All steps, in order; those of a campaign that a date starts may come before it.
+pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], of_date: bool) -> Vec<Step> {
     if !(1..=MOST_STEPS).contains(&steps.len()) {
         violations.add("campaign.steps", format!("must be 1 to {MOST_STEPS}"));
     }
@@ -35,15 +36,23 @@ pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step]) -> Vec<S
             violations.add(format!("{path}.stepId"), "comes twice");
         }
         let anchor = anchor(violations, &path, of.delay.as_ref(), place);
-        let before = matches!(anchor, Some(Anchor::Field(_)));
+        let of_field = matches!(anchor, Some(Anchor::Field(_)));
+        let before = of_field || of_date && anchor == Some(Anchor::Trigger);
         let delay = delay(violations, &format!("{path}.delay"), of.delay.as_ref(), before);
-        let if_past = if_past(violations, &path, of.delay.as_ref(), before);
+        let if_past = if_past(violations, &path, of.delay.as_ref(), of_field);
         let action = action(violations, &path, of.action.as_ref());
+        let condition = condition(violations, &format!("{path}.conditionFilter"), &of.condition_filter, &decoded);
         if let (Some(delay), Some(anchor), Some(action)) = (delay, anchor, action) {
-            decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, if_past, action });
+            decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, if_past, condition, action });
         }
     }
     decoded
+}
+
+/// It may ask what became of the steps before.
+fn condition(violations: &mut Violations, path: &str, text: &str, earlier: &[Step]) -> String {
+    let fields = condition_fields(earlier.iter().map(|step| step.step_id.as_str()));
+    decode::filter(violations, path, text, &fields).map_or(String::new(), |filter| filter.text().to_owned())
 }
 
 fn action(violations: &mut Violations, path: &str, of: Option<&step::Action>) -> Option<Action> {
@@ -102,10 +111,16 @@ fn wait(violations: &mut Violations, path: &str, of: &proto::WaitAction) -> Wait
     let timeout = format_args!("{path}.timeoutHours");
     Wait {
         event_type: event_type(violations, &format!("{path}.eventType"), &of.event_type),
+        event_filter: event_filter(violations, &format!("{path}.eventFilter"), &of.event_filter),
         same_subject: of.same_subject,
         timeout_hours: decode::between(violations, timeout, of.timeout_hours, 1, LONGEST_TIMEOUT),
         exit_on_timeout: of.exit_on_timeout,
     }
+}
+
+/// A filter over events, as it is kept.
+pub(super) fn event_filter(violations: &mut Violations, path: &str, text: &str) -> String {
+    decode::filter(violations, path, text, events::fields()).map_or(String::new(), |filter| filter.text().to_owned())
 }
 
 fn update(violations: &mut Violations, path: &str, of: &proto::UpdateAction) -> Update {

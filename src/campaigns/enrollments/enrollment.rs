@@ -154,12 +154,12 @@ impl Enrollment {
     }
 }
 
-/// An event that asks to enter a campaign.
+/// An event that asks to enter a campaign, or a date, or somebody who has begun to match.
 #[derive(Debug, Clone, Copy)]
 pub struct Applicant<'a> {
-    /// Its id.
-    pub event_id: EventId,
-    /// What it is about.
+    /// The id of the event; none = it is none.
+    pub event_id: Option<EventId>,
+    /// What it is about; of a date, that date.
     pub subject: &'a str,
     /// When it occurred.
     pub occur_time: Timestamp,
@@ -182,19 +182,25 @@ pub enum Entry {
 impl Reentry {
     /// Judges an event by the customer's earlier enrollments in the campaign.
     pub fn judge(self, event: Applicant<'_>, earlier: &[&Enrollment]) -> Entry {
-        let entry_key = match self.mode {
-            ReentryMode::Once => "once".to_owned(),
-            ReentryMode::OncePerSubject if !event.subject.is_empty() => format!("subject:{}", event.subject),
-            _ => format!("event:{}", event.event_id),
+        let once_in_a_life = self.mode == ReentryMode::Once
+            || self.mode == ReentryMode::OncePerSubject && event.event_id.is_none() && event.subject.is_empty();
+        let by_subject = self.mode == ReentryMode::OncePerSubject && !event.subject.is_empty();
+        let entry_key = match event.event_id {
+            _ if once_in_a_life => "once".to_owned(),
+            Some(_) if by_subject => format!("subject:{}", event.subject),
+            Some(event_id) => format!("event:{event_id}"),
+            // A date comes once, whatever the rule.
+            None if !event.subject.is_empty() => format!("date:{}", event.subject),
+            None => format!("audience:{}", event.occur_time.timestamp_micros()),
         };
         // Not by the key alone: the earlier ones may have entered under another mode.
-        let same = |enrollment: &&&Enrollment| match self.mode {
-            ReentryMode::Once => true,
-            ReentryMode::OncePerSubject if !event.subject.is_empty() => enrollment.subject == event.subject,
+        let same = |enrollment: &&&Enrollment| match event.event_id {
+            _ if once_in_a_life => true,
+            _ if by_subject => enrollment.subject == event.subject,
             _ => enrollment.entry_key == entry_key,
         };
         if let Some(same) = earlier.iter().find(same) {
-            let what = if self.mode == ReentryMode::Once {
+            let what = if once_in_a_life {
                 "a customer enters once".to_owned()
             } else {
                 format!("{:?} entered before", event.subject)
@@ -263,7 +269,7 @@ mod tests {
         subject: &str,
         earlier: &[Enrollment],
     ) -> Option<usize> {
-        let event = Applicant { event_id: EventId::generate(), subject, occur_time: day(when) };
+        let event = Applicant { event_id: Some(EventId::generate()), subject, occur_time: day(when) };
         match (Reentry { mode, cooldown_days }).judge(event, &earlier.iter().collect::<Vec<_>>()) {
             Entry::Enter { restarts, .. } => Some(restarts.len()),
             Entry::Stay(_) => None,
@@ -300,5 +306,30 @@ mod tests {
         let open = [earlier(10, "", EnrollmentState::Active, None)];
         assert_eq!(enters(ReentryMode::Restart, 5, 11, "", &open), Some(1));
         assert_eq!(enters(ReentryMode::Restart, 5, 11, "", &done), None);
+    }
+
+    #[test]
+    fn a_date_enters_once_whatever_the_rule_and_an_audience_once_unless_always_is_asked_for() {
+        let at = |mode, subject: &str, when, earlier: &[Enrollment]| {
+            let event = Applicant { event_id: None, subject, occur_time: day(when) };
+            match (Reentry { mode, cooldown_days: 0 }).judge(event, &earlier.iter().collect::<Vec<_>>()) {
+                Entry::Enter { entry_key, .. } => Some(entry_key),
+                Entry::Stay(_) => None,
+            }
+        };
+        for mode in [ReentryMode::OncePerSubject, ReentryMode::Always, ReentryMode::Restart] {
+            let key = at(mode, "2027-03-01", 1, &[]);
+            assert_eq!(key.as_deref(), Some("date:2027-03-01"));
+            let before = Enrollment {
+                entry_key: key.unwrap(),
+                event_id: None,
+                ..earlier(1, "2027-03-01", EnrollmentState::Completed, None)
+            };
+            assert_eq!(at(mode, "2027-03-01", 1, std::slice::from_ref(&before)), None);
+            assert_eq!(at(mode, "2028-03-01", 367, &[before]).as_deref(), Some("date:2028-03-01"));
+        }
+        let before = [earlier(1, "", EnrollmentState::Completed, None)];
+        assert_eq!(at(ReentryMode::OncePerSubject, "", 2, &before), None);
+        assert!(at(ReentryMode::Always, "", 2, &before).is_some_and(|key| key.starts_with("audience:")));
     }
 }

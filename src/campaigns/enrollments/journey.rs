@@ -1,15 +1,16 @@
 //! How an enrollment goes on, from step to step: decided here, read and written elsewhere.
 
 use super::{
-    super::{Action, Due, Fields, Plan, Step, Update, Wait},
+    super::{Action, Due, Fields, Past, Plan, Seen, Step, StepPast, Update, Wait},
     EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits,
 };
 use crate::{
-    calendar::Zone,
+    calendar::{Planned, Zone},
     clock::Timestamp,
-    contacts::Contact,
+    contacts::{Block, BlockReason, Contact, ContactState, Effect},
     customers::{Customer, CustomerChange, fits},
     events::Event,
+    filter::Facts,
     ids::{EventId, TopicId},
 };
 
@@ -26,6 +27,10 @@ pub struct Known<'a> {
     pub zone: Zone,
     /// What happened to them that it may wait for; the earliest first.
     pub heard: &'a [Event],
+    /// What became of its steps.
+    pub past: Past,
+    /// What is recorded of them elsewhere, as far as conditions ask for it.
+    pub facts: &'a Facts,
 }
 
 /// What comes of its going on, beside what it is then itself.
@@ -60,7 +65,8 @@ pub fn go_on(of: &mut Enrollment, known: Known<'_>, now: Timestamp) -> Course {
 /// Brings an enrollment to the step after the one whose contact is done. Nothing is judged: what needs that waits for it.
 pub fn follow(of: &mut Enrollment, plan: &Plan, zone: Zone, now: Timestamp) -> Course {
     let next = of.next_step_id.as_deref().and_then(|step_id| plan.step_after(step_id));
-    let known = Known { plan, event: None, customer: None, zone, heard: &[] };
+    let facts = Facts::default();
+    let known = Known { plan, event: None, customer: None, zone, heard: &[], past: Past::new(), facts: &facts };
     let mut journey = Journey { of, known, now, course: Course::default() };
     journey.of.previous_time = now;
     journey.come_to(next);
@@ -123,9 +129,12 @@ impl<'a> Journey<'a> {
 
     /// Does what a step is for, which is due.
     fn act(&mut self, step: &'a Step, due: Timestamp) {
+        if !self.holds(step) {
+            return self.leave_out(step, due);
+        }
         match &step.action {
             Action::Send { .. } => {
-                let planned = crate::calendar::Planned { instant: due, local: self.of.next_local };
+                let planned = Planned { instant: due, local: self.of.next_local };
                 let contact = self.known.plan.contact(step, self.of.purpose, &self.of.place(self.known.zone), planned);
                 self.plan(contact.map(|contact| contact.plan(self.now)));
             }
@@ -137,16 +146,43 @@ impl<'a> Journey<'a> {
         }
     }
 
+    /// Whether a step's condition matches now.
+    fn holds(&self, step: &Step) -> bool {
+        let Some(condition) = self.known.plan.condition(step) else { return true };
+        let (Ok(condition), Some(customer)) = (condition, self.known.customer.as_deref()) else { return false };
+        let seen = Seen { customer, event: self.known.event, past: &self.known.past };
+        condition.matches(&seen, self.known.facts, self.now)
+    }
+
+    /// Leaves out a step whose condition does not match; of a message it is kept that there was none.
+    fn leave_out(&mut self, step: &'a Step, due: Timestamp) {
+        let planned = Planned { instant: due, local: self.of.next_local };
+        let place = self.of.place(self.known.zone);
+        let Some(contact) = self.known.plan.contact(step, self.of.purpose, &place, planned) else {
+            return self.pass(step, StepOutcome::Skipped, None, due);
+        };
+        let detail = format!("the condition of {} did not hold", step.step_id);
+        let (reason, effect) = (BlockReason::ConditionFalse, Effect::Suppress);
+        let mut contact = contact.plan(self.now);
+        contact.state = effect.state();
+        contact.block = Some(Block { reason, effect, detail, retry_time: None });
+        self.course.contacts.push(contact);
+        let state = ContactState::Suppressed.as_str();
+        self.known.past.insert(step.step_id.clone(), StepPast { state, ..StepPast::of(StepOutcome::Skipped) });
+        self.of.previous_time = due;
+        self.come_to(self.known.plan.step_after(&step.step_id));
+    }
+
     /// Ends a wait at what it waits for, or in vain. False where it goes on.
     fn hear(&mut self, step: &'a Step, wait: &Wait, deadline: Timestamp) -> bool {
         let (since, heard): (_, &'a [Event]) = (deadline - wait.timeout(), self.known.heard);
-        let (trigger, subject) = (self.of.event_id, &self.of.subject);
+        let (trigger, subject, now) = (self.of.event_id, &self.of.subject, self.now);
         let counts = |event: &&Event| {
             let body = &event.body;
             body.occur_time > since
                 && body.occur_time <= deadline
                 && Some(event.event_id) != trigger
-                && wait.matches(subject, &body.event_type, &body.subject)
+                && wait.matches(subject, event, now)
         };
         if let Some(event) = heard.iter().find(counts) {
             self.pass(step, StepOutcome::Reached, Some(event.event_id), event.body.occur_time);
@@ -204,6 +240,7 @@ impl<'a> Journey<'a> {
 
     fn note(&mut self, step: &Step, outcome: StepOutcome, event_id: Option<EventId>, end_time: Timestamp) {
         self.of.previous_time = end_time;
+        self.known.past.insert(step.step_id.clone(), StepPast::of(outcome));
         let (enrollment_id, step_id) = (self.of.enrollment_id, step.step_id.clone());
         self.course.passed.push(PassedStep { enrollment_id, step_id, outcome, event_id, end_time });
     }

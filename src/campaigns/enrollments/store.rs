@@ -98,6 +98,19 @@ fn version_column(column: version::Column) -> SimpleExpr {
     Expr::col((version::Entity, column))
 }
 
+/// Everything that ever was between a campaign and these customers.
+pub async fn of_campaign(
+    tx: &WriteTx,
+    campaign_id: &CampaignId,
+    customers: &[CustomerId],
+) -> Result<Vec<Enrollment>, StoreError> {
+    let query = enrollment::Entity::find()
+        .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
+        .filter(enrollment::Column::CustomerId.is_in(customers.iter().copied()))
+        .order_by_asc(enrollment::Column::EnrollmentId);
+    query.all(tx).await?.into_iter().map(domain).collect()
+}
+
 /// Everything that ever was between a campaign and a customer, the latest event last.
 pub async fn between(
     db: &impl ConnectionTrait,

@@ -61,7 +61,7 @@ impl Plan {
     fn catches_up_for(&self) -> TimeDelta {
         match &self.trigger {
             Trigger::Recurring(recurring) => recurring.patience(),
-            Trigger::OneOff(_) | Trigger::Event { .. } => self.patience(),
+            _ => self.patience(),
         }
     }
 

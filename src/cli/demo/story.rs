@@ -258,8 +258,12 @@ fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto:
     let calendar = proto::CalendarDelay { days, at: at.to_owned(), ..Default::default() };
     let delay = proto::Delay { length: Some(proto::delay::Length::Calendar(calendar)), ..Default::default() };
     let send = proto::SendAction { template_id: id.to_owned(), ..Default::default() };
-    let step =
-        proto::Step { step_id: "mail".to_owned(), delay: Some(delay), action: Some(proto::step::Action::Send(send)) };
+    let step = proto::Step {
+        step_id: "mail".to_owned(),
+        delay: Some(delay),
+        action: Some(proto::step::Action::Send(send)),
+        ..Default::default()
+    };
     let trigger = proto::EventTrigger { event_type: "order.placed".to_owned() };
     Campaign {
         campaign_id: id.to_owned(),

@@ -8,7 +8,7 @@ mod store;
 pub use self::{
     event::{Delivery, DeliveryEvent, DeliveryKind, Which},
     fields::delivery_fields,
-    store::{address_keys, clicked_since, erase, forget, insert, known, past, show},
+    store::{address_keys, clicked_since, erase, forget, insert, known, noticed, past, show},
 };
 use super::Contacts;
 use crate::{

@@ -65,6 +65,24 @@ pub async fn clicked_since(
     Ok(rows.into_tuple().all(db).await?)
 }
 
+/// What people did with these messages.
+pub async fn noticed(tx: &WriteTx, contacts: &[ContactId]) -> Result<HashSet<(ContactId, DeliveryKind)>, StoreError> {
+    if contacts.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows: Vec<(Option<ContactId>, DeliveryKind)> = entity::Entity::find()
+        .select_only()
+        .distinct()
+        .column(entity::Column::ContactId)
+        .column(entity::Column::Kind)
+        .filter(entity::Column::ContactId.is_in(contacts.iter().copied()))
+        .filter(entity::Column::Automated.eq(false))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(id, kind)| Some((id?, kind))).collect())
+}
+
 /// The keys of the addresses of which something came back for a customer, of those that are gone too.
 pub async fn address_keys(tx: &WriteTx, customer: CustomerId) -> Result<Vec<Vec<u8>>, StoreError> {
     let rows = entity::Entity::find()

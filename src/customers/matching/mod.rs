@@ -1,0 +1,5 @@
+//! Customers whom a filter matches.
+
+mod store;
+
+pub use self::store::{living, matching, matching_query};
