@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -15,8 +18,12 @@ const LARGEST: usize = 1_024 * 1_024;
 const PAUSE: Duration = Duration::from_millis(100);
 /// After how long without any the call ends.
 const IDLE: Duration = Duration::from_secs(60);
+/// How many streams are taken up at once; each has a few lots in memory.
+const MOST_AT_ONCE: usize = 32;
 /// How many answers wait for a caller who reads slowly.
 const AHEAD: usize = 4;
+
+static ROOM: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
 
 /// What takes lots up.
 pub trait TakeUp: Send {
@@ -41,9 +48,21 @@ where
     F: Future<Output = Result<(), Status>> + Send + 'static,
 {
     let (out, answers) = mpsc::channel(AHEAD);
-    let work = tokio::spawn(work(out.clone()));
+    let work = match ROOM.try_acquire() {
+        Ok(room) => {
+            let work = work(out.clone());
+            Ok(tokio::spawn(async move {
+                let _room = room;
+                work.await
+            }))
+        }
+        Err(_) => Err(Fault::refused(Reason::Overloaded, "", "too many streams at once").into()),
+    };
     tokio::spawn(async move {
-        let ended = work.await.unwrap_or_else(|panic| Err(broken(&panic)));
+        let ended = match work {
+            Ok(work) => work.await.unwrap_or_else(|panic| Err(broken(&panic))),
+            Err(status) => Err(status),
+        };
         if let Err(status) = ended {
             let _ = out.send(Err(status)).await;
         }

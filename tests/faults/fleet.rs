@@ -142,6 +142,11 @@ impl Replica {
         self.channel.clone().expect("it serves")
     }
 
+    /// Where its API is.
+    pub fn address(&self) -> String {
+        self.says("grpc_addr=").expect("it serves")
+    }
+
     /// Everything that it said.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("a log")

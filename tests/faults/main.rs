@@ -14,6 +14,7 @@
 #![allow(clippy::disallowed_methods, reason = "faults happen in real time")]
 
 mod fleet;
+mod imports;
 mod load;
 mod postgres;
 mod proxy;

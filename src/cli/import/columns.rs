@@ -206,8 +206,10 @@ fn both(names: &[String], says: &[Says], one: &Says) -> String {
 
 fn usual(name: &str) -> Option<Says> {
     let name = read_cell(name).trim();
-    if name.contains('.') {
-        return name.parse().ok();
+    if name.contains('.')
+        && let Ok(says) = name.parse()
+    {
+        return Some(says);
     }
     let plain: String = name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     USUAL.iter().find(|(names, _)| names.contains(&plain.as_str())).map(|(_, says)| says.clone())

@@ -70,6 +70,9 @@ impl Intake {
         rows: &[ImportRow],
         options: &ImportOptions,
     ) -> Result<Vec<RowOutcome>, Fault> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tries = 1;
         loop {
             match self.try_import(rows, options).await {
