@@ -148,6 +148,7 @@ class Draw:
             "contact": {
                 "expires": self.maybe(0.7, self.near, now + DAY),
                 "enrollment": self.dice.choices(["active", "completed", "exited"], [8, 1, trouble * 2])[0] if follow_up else None,
+                "in_audience": not (follow_up and self.chance(trouble / 3)),
                 "campaign": "paused" if follow_up and self.chance(trouble / 2) else "active",
                 # "Follow-ups and service messages wait, other ad-hoc messages are not sent."
                 "waits_for_room": follow_up or topic["purpose"] in ("transactional", "service"),
@@ -196,6 +197,8 @@ class Model:
             yield "expired", "expire"
         if contact["enrollment"] == "exited":
             yield "exited", "cancel"
+        if not contact["in_audience"]:
+            yield "not_in_audience", "suppress"
         # "A holdout never gets a message; what is transactional is exempt."
         if self.case["held_out"] and not self.transactional:
             yield "holdout", "suppress"

@@ -100,6 +100,7 @@ fn answer(case: &Value) -> Value {
             held_out: (case["held_out"] == true).then_some(HeldOut::OfCampaign(10)),
             enrollment: enrollment(contact),
             run: None,
+            in_audience: contact["in_audience"].as_bool().unwrap(),
             waits_for_room: contact["waits_for_room"] == true,
             template_error: (contact["template_error"] == true).then_some("line 1"),
             sender_not_ready: sender_not_ready.as_ref(),

@@ -236,6 +236,7 @@ impl World {
             held_out: None,
             enrollment: None,
             run: None,
+            in_audience: true,
             waits_for_room: true,
             template_error: None,
             sender_not_ready: None,

@@ -1,7 +1,7 @@
 //! What the engine can do, as tables: what a letter costs, throughput beside Postfix's load generator, the cost of a contact in short and long
 //! queues, imports, lateness under load and at rest, memory.
 //!
-//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, import, lateness) those of one kind; `--full` adds a
+//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, import, audience, lateness) those of one kind; `--full` adds a
 //! million waiting contacts to the shape, and imports a million customers. Each is measured on real `rapport serve` processes over a real SQLite file and, where
 //! `RAPPORT_TEST_POSTGRES` names a server on which databases may be made, over a database of its own there.
 
@@ -16,6 +16,7 @@
     reason = "numbers are rounded to be printed"
 )]
 
+mod audience;
 mod claims;
 mod imports;
 mod lateness;
@@ -67,6 +68,9 @@ async fn main() {
     }
     if wanted("import") {
         imports::measure(&mut bench).await;
+    }
+    if wanted("audience") {
+        audience::measure(&mut bench).await;
     }
     if wanted("lateness") {
         lateness::measure(&mut bench).await;

@@ -25,6 +25,9 @@ pub const OFFERS: &str = "offers";
 /// The customer that came through the API.
 const FIRST: &str = "first";
 
+/// Which rows are the first customer's.
+const OF_FIRST: &str = "first.customer_id = (SELECT customer_id FROM external_ids WHERE external_id = 'first')";
+
 /// How customers' mail is spread: each domain has the same share.
 const DOMAINS: u32 = 100;
 
@@ -45,27 +48,56 @@ pub async fn begin(place: &Place, peaks: &mut Peaks) {
 
 /// Has so many contacts of a topic, each with a customer of its own, due at this moment. Nothing may serve meanwhile.
 pub async fn multiply(record: &DatabaseConnection, topic: &str, count: u32, due: SystemTime) {
-    let unsafe_but_fast = if is_sqlite(record) { "PRAGMA synchronous = OFF" } else { "SET synchronous_commit = off" };
-    record.execute_unprepared(unsafe_but_fast).await.expect("obeyed");
+    hurry(record).await;
     record.execute_unprepared(&copies(record, count)).await.expect("ids");
-    let domain = format!("'c' || copies.number || '@d' || (copies.number % {DOMAINS}) || '.example'");
-    let value = format!("replace(first.value, 'first@example.com', {domain})");
-    let key = format!("replace(first.living_key, 'first@example.com', {domain})");
-    let of_first = "first.customer_id = (SELECT customer_id FROM external_ids WHERE external_id = 'first')";
-    let of_topic = format!("{of_first} AND first.topic_id = '{topic}'");
-    let customer = ("customer_id", "copies.customer_id");
-    copy(record, "customers", &[customer], of_first, &[]).await;
-    let address = ("address_id", "copies.address_id");
-    copy(record, "addresses", &[customer, address, ("value", &value), ("living_key", &key)], of_first, &[]).await;
-    let consent = ("record_id", "copies.record_id");
-    copy(record, "consent_records", &[customer, address, consent], &of_topic, &[]).await;
-    copy(record, "consents", &[customer, address, consent], &of_topic, &[]).await;
+    let of_topic = format!("{OF_FIRST} AND first.topic_id = '{topic}'");
+    copy_people(record, &of_topic, "first.attributes").await;
     let parameter = if is_sqlite(record) { "?" } else { "$1" };
     let second = if is_sqlite(record) { "?" } else { "$2" };
+    let customer = ("customer_id", "copies.customer_id");
     let contact =
         [customer, ("contact_id", "copies.contact_id"), ("due_time", parameter), ("original_due_time", second)];
     let due = Value::from(chrono::DateTime::<chrono::Utc>::from(due));
     copy(record, "contacts", &contact, &of_topic, &[due.clone(), due]).await;
+    tidy(record).await;
+}
+
+/// Has so many customers with a plan, a number of orders and a date in their attributes, an address and a consent. Nothing may serve
+/// meanwhile.
+pub async fn crowd(record: &DatabaseConnection, count: u32) {
+    let attributes = if is_sqlite(record) {
+        "json_object('plan', CASE copies.number % 3 WHEN 0 THEN 'gold' WHEN 1 THEN 'basic' ELSE 'free' END, \
+           'orders', copies.number % 20, 'renewal', date('2026-01-01', '+' || (copies.number % 365) || ' days'))"
+    } else {
+        "jsonb_build_object('plan', (ARRAY['gold', 'basic', 'free'])[1 + copies.number % 3], \
+           'orders', copies.number % 20, 'renewal', to_char(date '2026-01-01' + copies.number % 365, 'YYYY-MM-DD'))"
+    };
+    hurry(record).await;
+    record.execute_unprepared(&copies(record, count)).await.expect("ids");
+    copy_people(record, &format!("{OF_FIRST} AND first.topic_id = '{OFFERS}'"), attributes).await;
+    tidy(record).await;
+}
+
+async fn hurry(record: &DatabaseConnection) {
+    let unsafe_but_fast = if is_sqlite(record) { "PRAGMA synchronous = OFF" } else { "SET synchronous_commit = off" };
+    record.execute_unprepared(unsafe_but_fast).await.expect("obeyed");
+}
+
+/// Copies the first customer, with its consent to what `of_topic` names.
+async fn copy_people(record: &DatabaseConnection, of_topic: &str, attributes: &str) {
+    let domain = format!("'c' || copies.number || '@d' || (copies.number % {DOMAINS}) || '.example'");
+    let value = format!("replace(first.value, 'first@example.com', {domain})");
+    let key = format!("replace(first.living_key, 'first@example.com', {domain})");
+    let customer = ("customer_id", "copies.customer_id");
+    copy(record, "customers", &[customer, ("attributes", attributes)], OF_FIRST, &[]).await;
+    let address = ("address_id", "copies.address_id");
+    copy(record, "addresses", &[customer, address, ("value", &value), ("living_key", &key)], OF_FIRST, &[]).await;
+    let consent = ("record_id", "copies.record_id");
+    copy(record, "consent_records", &[customer, address, consent], of_topic, &[]).await;
+    copy(record, "consents", &[customer, address, consent], of_topic, &[]).await;
+}
+
+async fn tidy(record: &DatabaseConnection) {
     record.execute_unprepared("DROP TABLE copies").await.expect("dropped");
     let tidy: &[&str] = if is_sqlite(record) {
         &["PRAGMA synchronous = FULL", "PRAGMA wal_checkpoint(TRUNCATE)"]

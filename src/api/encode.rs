@@ -67,6 +67,7 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
         BlockReason::CampaignEnded => proto::BlockReason::CampaignEnded,
         BlockReason::Exited => proto::BlockReason::Exited,
         BlockReason::ConditionFalse => proto::BlockReason::ConditionFalse,
+        BlockReason::NotInAudience => proto::BlockReason::NotInAudience,
         BlockReason::Holdout => proto::BlockReason::Holdout,
         BlockReason::NoAddress => proto::BlockReason::NoAddress,
         BlockReason::Legal => proto::BlockReason::Legal,
@@ -94,17 +95,21 @@ pub fn reason(reason: BlockReason) -> proto::BlockReason {
 
 /// What stands in the way.
 pub fn block(block: Block) -> proto::Block {
-    let effect = match block.effect {
+    proto::Block {
+        reason: reason(block.reason).into(),
+        effect: effect(block.effect).into(),
+        detail: block.detail,
+        retry_time: block.retry_time.map(time),
+    }
+}
+
+/// What a block does.
+pub fn effect(of: Effect) -> block::Effect {
+    match of {
         Effect::Defer => block::Effect::Defer,
         Effect::Suppress => block::Effect::Suppress,
         Effect::Expire => block::Effect::Expire,
         Effect::Cancel => block::Effect::Cancel,
-    };
-    proto::Block {
-        reason: reason(block.reason).into(),
-        effect: effect.into(),
-        detail: block.detail,
-        retry_time: block.retry_time.map(time),
     }
 }
 

@@ -130,14 +130,19 @@ pub enum ReentryMode {
 pub struct Exit {
     /// "noun.verb".
     pub event_type: String,
+    /// A filter over events that must match; empty = every event counts.
+    #[serde(default)]
+    pub event_filter: String,
     /// Only an event about the same subject counts.
     pub same_subject: bool,
 }
 
 impl Exit {
     /// Whether something that happened ends an enrollment about `subject`.
-    pub fn matches(&self, subject: &str, event_type: &str, event_subject: &str) -> bool {
-        self.event_type == event_type && (!self.same_subject || (!subject.is_empty() && subject == event_subject))
+    pub fn matches(&self, subject: &str, event: &Event, now: Timestamp) -> bool {
+        self.event_type == event.body.event_type
+            && (!self.same_subject || (!subject.is_empty() && subject == event.body.subject))
+            && hears(&self.event_filter, event, now)
     }
 }
 
@@ -166,7 +171,7 @@ impl Plan {
     /// The event type that starts it; empty = no event does.
     pub fn event_type(&self) -> &str {
         match &self.trigger {
-            Trigger::Event { event_type } => event_type,
+            Trigger::Event { event_type, .. } => event_type,
             Trigger::Date(_) | Trigger::Audience | Trigger::OneOff(_) | Trigger::Recurring(_) => "",
         }
     }
@@ -207,6 +212,14 @@ impl Plan {
     /// How long a contact waits beyond its due time.
     pub fn patience(&self) -> chrono::TimeDelta {
         chrono::TimeDelta::hours(i64::from(self.expire_after_hours))
+    }
+
+    /// Whether an event of the type that starts it is one that does.
+    pub fn starts_on(&self, event: &Event, now: Timestamp) -> bool {
+        match &self.trigger {
+            Trigger::Event { event_filter, .. } => hears(event_filter, event, now),
+            Trigger::Date(_) | Trigger::Audience | Trigger::OneOff(_) | Trigger::Recurring(_) => false,
+        }
     }
 
     /// The templates that it sends.
@@ -256,8 +269,7 @@ impl Plan {
 
     /// Why something that happened ends an enrollment about `subject`; none = it does not.
     pub fn ends_on(&self, subject: &str, event: &Event, now: Timestamp) -> Option<EndCause> {
-        let (event_type, about) = (&event.body.event_type, &event.body.subject);
-        if self.exits.iter().any(|exit| exit.matches(subject, event_type, about)) {
+        if self.exits.iter().any(|exit| exit.matches(subject, event, now)) {
             return Some(EndCause::ExitEvent);
         }
         let reached = self.goal.as_ref().is_some_and(|goal| goal.exit && goal.is_reached(event, now));

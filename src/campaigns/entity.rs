@@ -68,6 +68,9 @@ pub mod version {
         #[sea_orm(column_type = "Text", nullable)]
         pub exit_types: Option<String>,
         pub create_time: DateTimeUtc,
+        /// Who may be reached at all; none = everybody. The gate reads it with where a run stands.
+        #[sea_orm(column_type = "Text", nullable)]
+        pub audience_filter: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

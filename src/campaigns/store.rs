@@ -39,6 +39,7 @@ pub async fn save(tx: &WriteTx, changed: &Campaign, plan: PlanIs) -> Result<(), 
             version::Entity::update_many()
                 .col_expr(version::Column::Plan, Expr::val(json(&changed.plan)?))
                 .col_expr(version::Column::ExitTypes, Expr::val(heard_types(&changed.plan)))
+                .col_expr(version::Column::AudienceFilter, Expr::val(audience_filter(&changed.plan)))
                 .filter(version::Column::CampaignId.eq(changed.campaign_id.clone()))
                 .filter(version::Column::Version.eq(changed.version))
                 .exec(tx)
@@ -286,6 +287,7 @@ async fn insert_version(tx: &WriteTx, of: &Campaign) -> Result<(), StoreError> {
         version: Set(of.version),
         plan: Set(json(&of.plan)?),
         exit_types: Set(Some(heard_types(&of.plan))),
+        audience_filter: Set(audience_filter(&of.plan)),
         create_time: Set(of.update_time),
     };
     version::Entity::insert(row).exec_without_returning(tx).await?;
@@ -312,6 +314,10 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         update_time: Set(of.update_time),
         revision: Set(of.revision),
     }
+}
+
+fn audience_filter(plan: &Plan) -> Option<String> {
+    Some(plan.audience_filter.clone()).filter(|filter| !filter.is_empty())
 }
 
 fn heard_types(plan: &Plan) -> String {

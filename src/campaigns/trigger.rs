@@ -16,6 +16,9 @@ pub enum Trigger {
     Event {
         /// "noun.verb".
         event_type: String,
+        /// A filter over events that must match; empty = every event counts.
+        #[serde(default)]
+        event_filter: String,
     },
     /// A date in an attribute of the customer.
     Date(DateTrigger),

@@ -103,6 +103,8 @@ text_enum! {
         Exited = "exited",
         /// The condition of its step did not hold.
         ConditionFalse = "condition_false",
+        /// The customer is not, or no longer, among those whom the campaign may reach.
+        NotInAudience = "not_in_audience",
         /// The customer is in a share that gets nothing, to compare with.
         Holdout = "holdout",
         /// There is nowhere to send it.

@@ -11,6 +11,7 @@ mod fields;
 mod locks;
 mod matching;
 mod store;
+mod wanted;
 
 pub use self::{
     audience::{Residents, audience, count_audience, inhabited_zones},
@@ -20,6 +21,7 @@ pub use self::{
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     matching::{living, matching, matching_query},
     store::{deleted_before, erase, load, profiles, reach, zones},
+    wanted::{count_wanted, oldest_and_youngest, wanted_from},
 };
 use crate::{
     clock::{Clock, Timestamp},

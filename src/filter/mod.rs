@@ -71,6 +71,8 @@ impl PartialEq for Filter {
     }
 }
 
+impl Eq for Filter {}
+
 impl Filter {
     /// Reads a filter. An empty one matches everything.
     pub fn parse(text: &str, schema: &Schema) -> Result<Self, FilterError> {

@@ -13,11 +13,6 @@ impl Wanted {
         Self(filter.map(|filter| (filter, now)))
     }
 
-    /// Whether all are wanted.
-    pub fn is_everything(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// As a condition of a query over the table of the filter's schema.
     pub fn condition(&self, db: &impl Connection) -> Condition {
         let Some((filter, now)) = &self.0 else { return Condition::all() };

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 
@@ -7,12 +7,16 @@ use super::{
     pauses::{self, Pause},
 };
 use crate::{
-    campaigns::{self, CampaignState, EndCause, EnrollmentState, RunState, enrollments, runs},
+    campaigns::{
+        self, CampaignState, EndCause, EnrollmentState, audience_fields, enrollments,
+        runs::{self, RunStanding},
+    },
     clock::Timestamp,
     contacts::{self, BlockReason, Contact, HandOver, Origin, Purpose},
     customers::{self, Customer},
     database::{Connection, Database, StoreError, WriteTx},
-    ids::{CampaignId, CustomerId, EnrollmentId, RunId, TopicId},
+    filter::{self, Filter, FilterError},
+    ids::{CampaignId, ContactId, CustomerId, EnrollmentId, RunId, TopicId},
     preferences::{self, CONFIRMATION, DataUse, FrequencyCap, Preferences, SendingPolicy, Suppressed, Topic},
     senders::Readiness,
     split::{Draw, is_held_out},
@@ -30,7 +34,9 @@ pub struct Facts {
     suppressed: Suppressed,
     topics: HashMap<TopicId, Topic>,
     standings: HashMap<EnrollmentId, (EnrollmentState, Option<EndCause>, CampaignState)>,
-    runs: HashMap<RunId, (RunState, CampaignState)>,
+    runs: HashMap<RunId, RunStanding>,
+    /// The contacts whose campaigns may not reach their customers.
+    outside: HashSet<ContactId>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
     holdouts: HashMap<CampaignId, u32>,
     readiness: Readiness,
@@ -86,10 +92,12 @@ impl Facts {
             topics: preferences::load_topics(db, keys.topics).await?,
             standings: enrollments::standings(db, &keys.enrollments).await?,
             runs: runs::standings(db, &keys.runs).await?,
+            outside: HashSet::new(),
             handed_over: HashMap::new(),
             holdouts: campaigns::holdouts(db).await?,
             readiness: Readiness::default(),
         };
+        facts.outside = facts.judge_audiences(db, contacts, now).await?;
         let held = contacts.iter().filter(|contact| contact.purpose != Purpose::Transactional);
         let capped: Vec<_> =
             held.filter_map(|contact| Some((longest(facts.caps(contact))?, contact.customer_id))).collect();
@@ -98,6 +106,35 @@ impl Facts {
             facts.handed_over = contacts::hand_overs(db, &customers, now - *window).await?;
         }
         Ok(facts)
+    }
+
+    /// The contacts whose customers are not among those whom their newsletters may reach. Nothing is read where none says so.
+    async fn judge_audiences(
+        &self,
+        db: &impl Connection,
+        contacts: &[&Contact],
+        now: Timestamp,
+    ) -> Result<HashSet<ContactId>, StoreError> {
+        let mut filters: HashMap<&str, Filter> = HashMap::new();
+        for text in self.runs.values().filter_map(|standing| standing.audience_filter.as_deref()) {
+            if !filters.contains_key(text) {
+                filters.insert(text, read_filter(text)?);
+            }
+        }
+        if filters.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let asked = contacts.iter().filter_map(|contact| {
+            let filter = filters.get(self.runs.get(&contact.run()?.run_id)?.audience_filter.as_deref()?)?;
+            Some((contact.contact_id, self.customers.get(&contact.customer_id)?, filter))
+        });
+        let asked: Vec<_> = asked.collect();
+        let customers = distinct(asked.iter().map(|(_, customer, _)| customer.customer_id));
+        let known = filter::Facts::load(db, filters.values(), &customers, now).await?;
+        let is_outside = |(id, customer, filter): (ContactId, &Customer, &Filter)| {
+            (!filter.matches(customer, &known, now)).then_some(id)
+        };
+        Ok(asked.into_iter().filter_map(is_outside).collect())
     }
 
     /// The customers whose contacts can be decided.
@@ -164,7 +201,11 @@ impl Facts {
             only_to: contact.address_id.filter(|_| contact.topic_id.as_str() == CONFIRMATION),
             expire_time: Some(contact.expire_time),
             enrollment: contact.step().and_then(|step| self.standings.get(&step.enrollment_id).copied()),
-            run: contact.run().and_then(|run| self.runs.get(&run.run_id).copied()),
+            in_audience: !self.outside.contains(&contact.contact_id),
+            run: contact
+                .run()
+                .and_then(|run| self.runs.get(&run.run_id))
+                .map(|standing| (standing.run, standing.campaign)),
             waits_for_room: match contact.origin {
                 Origin::Step(_) => true,
                 Origin::AdHoc => !contact.purpose.needs_consent(),
@@ -192,6 +233,11 @@ pub(super) fn held_out(
     }
     let (campaign, percent) = of_campaign?;
     is_held_out(Draw::Campaign(campaign.as_str()), customer, percent).then_some(HeldOut::OfCampaign(percent))
+}
+
+fn read_filter(text: &str) -> Result<Filter, StoreError> {
+    let wrong = |wrong: FilterError| StoreError::Corrupt { table: "campaign_versions", detail: wrong.to_string() };
+    Filter::parse(text, audience_fields()).map_err(wrong)
 }
 
 fn concerning<'a>(caps: &'a [FrequencyCap], contact: &'a Contact) -> impl Iterator<Item = &'a FrequencyCap> {

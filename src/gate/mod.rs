@@ -5,12 +5,14 @@ mod breakers;
 mod explain;
 mod facts;
 pub mod pauses;
+mod preview;
 mod rules;
 
 pub use self::{
     breakers::WatchSenders,
     explain::{Explained, Explanation},
     facts::Facts,
+    preview::CampaignPreview,
     rules::{Case, HeldOut, RULES, Rule, Verdict, checks, decide, instant},
 };
 use std::sync::Arc;
@@ -108,6 +110,7 @@ impl Gate {
             held_out: facts::held_out(&policy, None, customer_id),
             enrollment: None,
             run: None,
+            in_audience: true,
             // The question is when there is room.
             waits_for_room: true,
             template_error: None,

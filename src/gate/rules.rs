@@ -50,6 +50,8 @@ pub struct Case<'a> {
     pub enrollment: Option<(EnrollmentState, Option<EndCause>, CampaignState)>,
     /// Where its run and campaign stand; none for what no run has planned.
     pub run: Option<(RunState, CampaignState)>,
+    /// Whether its newsletter may reach the customer; true where nothing is said about that.
+    pub in_audience: bool,
     /// Where a cap that does not say itself has no room, it waits; else it is skipped.
     pub waits_for_room: bool,
     /// Why its template cannot be rendered.
@@ -141,13 +143,14 @@ pub struct Rule {
 }
 
 /// The ordered list of decision 10 of the design, for the parts that exist.
-pub const RULES: [Rule; 29] = [
+pub const RULES: [Rule; 30] = [
     Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
     Rule { name: "not_canceled", reason: BlockReason::Canceled, check: not_canceled },
     Rule { name: "not_expired", reason: BlockReason::Expired, check: not_expired },
     Rule { name: "campaign_open", reason: BlockReason::CampaignEnded, check: campaign_open },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
+    Rule { name: "in_audience", reason: BlockReason::NotInAudience, check: in_audience },
     Rule { name: "not_held_out", reason: BlockReason::Holdout, check: not_held_out },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
     Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
@@ -289,6 +292,13 @@ fn enrollment_open(case: &Case<'_>, _: Timestamp) -> Option<Block> {
     let (state, cause, _) = case.enrollment.filter(|(state, ..)| over(*state))?;
     let cause = cause.map_or(String::new(), |cause| format!(" ({cause})"));
     Some(block(BlockReason::Exited, Effect::Cancel, format!("its enrollment is {state}{cause}")))
+}
+
+fn in_audience(case: &Case<'_>, _: Timestamp) -> Option<Block> {
+    if case.in_audience {
+        return None;
+    }
+    suppress(BlockReason::NotInAudience, "the customer is not in the audience")
 }
 
 fn not_held_out(case: &Case<'_>, _: Timestamp) -> Option<Block> {
@@ -545,6 +555,7 @@ mod tests {
             held_out: None,
             enrollment: None,
             run: None,
+            in_audience: true,
             waits_for_room: !purpose.needs_consent(),
             template_error: None,
             sender_not_ready: None,
@@ -575,7 +586,7 @@ mod tests {
     #[test]
     fn each_end_has_its_reason_and_the_first_in_the_list_is_named() {
         type Wrong = fn(&mut Customer, &mut Preferences, &mut Case<'_>);
-        let wrongs: [(Wrong, BlockReason); 9] = [
+        let wrongs: [(Wrong, BlockReason); 10] = [
             (|customer, _, _| customer.erase_time = Some(at(2)), BlockReason::CustomerErased),
             (|customer, _, _| customer.delete_time = Some(at(2)), BlockReason::CustomerDeleted),
             (|_, _, case| case.expire_time = Some(at(10)), BlockReason::Expired),
@@ -583,6 +594,7 @@ mod tests {
                 |_, _, case| case.enrollment = Some((EnrollmentState::Exited, None, CampaignState::Active)),
                 BlockReason::Exited,
             ),
+            (|_, _, case| case.in_audience = false, BlockReason::NotInAudience),
             (|customer, _, _| customer.addresses.clear(), BlockReason::NoAddress),
             (|_, preferences, _| preferences.silence_time = Some(at(2)), BlockReason::Objected),
             (|_, preferences, _| preferences.consents[0].state = ConsentState::Denied, BlockReason::OptedOut),
@@ -668,6 +680,7 @@ mod tests {
                 held_out: None,
                 enrollment: None,
                 run: None,
+                in_audience: true,
                 waits_for_room: true,
                 template_error: None,
                 sender_not_ready: None,

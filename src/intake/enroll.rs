@@ -80,6 +80,10 @@ impl Intake {
             let Some(plan) = plan_of(one) else {
                 continue;
             };
+            if !plan.starts_on(event, now) {
+                effects.push(ignored(&one.campaign_id, "the event does not match event_filter"));
+                continue;
+            }
             if !is_in_audience(tx, plan, event.customer_id, now).await? {
                 effects.push(ignored(&one.campaign_id, "the customer is not in the audience"));
                 continue;

@@ -22,6 +22,7 @@ pub use self::{
     locale::Locale,
     markup::{end_of_body, escape, write_value},
     render::{Compiled, Data, RenderError, Rendered},
+    store::published_versions,
     template::{Content, NewTemplate, Part, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
     tracking::{Tracking, add_picture, lead_links},
 };

@@ -284,7 +284,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
             step("a", after_days(1, "25:00"), "offer"),
             proto::Step { step_id: "b".into(), ..Default::default() },
         ],
-        exits: vec![proto::Exit { event_type: "refund".into(), same_subject: false }],
+        exits: vec![proto::Exit { event_type: "refund".into(), same_subject: false, ..Default::default() }],
         ..campaign("x", "orders", vec![])
     };
     let request = CreateCampaignRequest { campaign: Some(plan), ..Default::default() };

@@ -95,7 +95,7 @@ async fn a_refund_of_something_else_or_from_before_the_order_ends_nothing() {
 #[tokio::test]
 async fn an_event_that_is_both_trigger_and_exit_ends_what_was_and_begins_anew() {
     let mut world = shop_with_anna().await;
-    let exits = vec![proto::Exit { event_type: "order.placed".into(), same_subject: false }];
+    let exits = vec![proto::Exit { event_type: "order.placed".into(), same_subject: false, ..Default::default() }];
     let steps = vec![step("miss-you", after_hours(72), "offer")];
     let plan = proto::Campaign { exits, ..campaign("silence", "orders", steps) };
     world.campaign(plan).await;
@@ -113,7 +113,7 @@ async fn a_refund_in_the_middle_of_several_steps_ends_the_rest() {
     let mut world = World::new().await;
     world.shop().await;
     world.customer("anna", "").await;
-    let exits = vec![proto::Exit { event_type: "order.refunded".into(), same_subject: false }];
+    let exits = vec![proto::Exit { event_type: "order.refunded".into(), same_subject: false, ..Default::default() }];
     let steps = vec![step("first", after_hours(1), "check-in"), step("second", after_hours(48), "offer")];
     world.campaign(proto::Campaign { exits, ..campaign("two", "orders", steps) }).await;
     world.happens("order.placed", "anna", "o-1").await;

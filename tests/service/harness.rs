@@ -325,7 +325,8 @@ impl World {
         self.topic("offers", proto::Purpose::Marketing, proto::topic::OptIn::Single).await;
         self.template("check-in").await;
         self.template("offer").await;
-        let exits = vec![proto::Exit { event_type: "order.refunded".to_owned(), same_subject: true }];
+        let exits =
+            vec![proto::Exit { event_type: "order.refunded".to_owned(), same_subject: true, ..Default::default() }];
         let campaign =
             Campaign { exits, ..campaign("check-in", "orders", vec![step("ask", after_hours(24), "check-in")]) };
         self.campaign(campaign).await;
@@ -584,7 +585,7 @@ pub fn variant(locale: &str, subject: &str, text: &str) -> TemplateVariant {
 
 /// What an event of a type starts.
 pub fn on_event(event_type: &str) -> Option<proto::campaign::Trigger> {
-    let trigger = proto::EventTrigger { event_type: event_type.to_owned() };
+    let trigger = proto::EventTrigger { event_type: event_type.to_owned(), ..Default::default() };
     Some(proto::campaign::Trigger::Event(trigger))
 }
 

@@ -7,6 +7,7 @@ mod harness;
 
 mod addresses;
 mod admin;
+mod audiences;
 mod batches;
 mod breakers;
 mod campaigns;

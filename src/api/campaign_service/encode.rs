@@ -7,7 +7,8 @@ use crate::{
         Action, Anchor, Campaign, CampaignState, DateTrigger, EndCause, Enrollment, EnrollmentState, Exit, Goal,
         IfPast, LeapDay, PassedStep, Recurrence, ReentryMode, Step, StepOutcome, Trigger, Update, Variant, Wait, Waits,
     },
-    contacts::{BlockReason, ContactState, Results, Tally},
+    contacts::{BlockReason, ContactState, Effect, Results, Tally},
+    gate::CampaignPreview,
     rpc::{
         etag,
         proto::{self, block, delay, reentry},
@@ -17,7 +18,9 @@ use crate::{
 /// A campaign.
 pub(super) fn campaign(of: Campaign) -> proto::Campaign {
     let trigger = match of.plan.trigger {
-        Trigger::Event { event_type } => Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type })),
+        Trigger::Event { event_type, event_filter } => {
+            Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type, event_filter }))
+        }
         Trigger::Date(of) => Some(proto::campaign::Trigger::Date(date(of))),
         Trigger::Audience => Some(proto::campaign::Trigger::Audience(proto::AudienceTrigger {})),
         Trigger::OneOff(_) | Trigger::Recurring(_) => None,
@@ -34,7 +37,11 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         ReentryMode::Always => reentry::Mode::Always,
         ReentryMode::Restart => reentry::Mode::Restart,
     };
-    let exit = |exit: Exit| proto::Exit { event_type: exit.event_type, same_subject: exit.same_subject };
+    let exit = |exit: Exit| proto::Exit {
+        event_type: exit.event_type,
+        event_filter: exit.event_filter,
+        same_subject: exit.same_subject,
+    };
     proto::Campaign {
         campaign_id: of.campaign_id.to_string(),
         display_name: of.plan.display_name,
@@ -198,6 +205,23 @@ fn passed_step(of: PassedStep) -> proto::PassedStep {
         outcome: outcome.into(),
         event_id: of.event_id.map(|id| id.to_string()).unwrap_or_default(),
         end_time: Some(encode::time(of.end_time)),
+    }
+}
+
+/// Whom a campaign would reach.
+pub(super) fn preview(of: CampaignPreview) -> proto::PreviewCampaignResponse {
+    let block = |(reason, effect, count): (BlockReason, Effect, i64)| proto::BlockCount {
+        reason: encode::reason(reason).into(),
+        count,
+        effect: encode::effect(effect).into(),
+    };
+    proto::PreviewCampaignResponse {
+        audience: of.audience,
+        contactable: of.contactable,
+        blocks: of.blocks.into_iter().map(block).collect(),
+        sample_customer_ids: of.sample.iter().map(ToString::to_string).collect(),
+        warnings: of.warnings,
+        examined: of.examined,
     }
 }
 

@@ -17,8 +17,9 @@ use crate::{
             DeleteCampaignRequest, DeleteCampaignResponse, GetCampaignRequest, GetCampaignResponse,
             GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignsRequest, ListCampaignsResponse,
             ListEnrollmentsRequest, ListEnrollmentsResponse, PauseCampaignRequest, PauseCampaignResponse,
-            ResumeCampaignRequest, ResumeCampaignResponse, StopEnrollmentRequest, StopEnrollmentResponse,
-            UpdateCampaignRequest, UpdateCampaignResponse, campaign_service_server::CampaignService,
+            PreviewCampaignRequest, PreviewCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
+            StopEnrollmentRequest, StopEnrollmentResponse, UpdateCampaignRequest, UpdateCampaignResponse,
+            campaign_service_server::CampaignService, preview_campaign_request::Source,
         },
     },
 };
@@ -37,6 +38,9 @@ const CAN_CHANGE: &[&str] = &[
     "goal",
     "policy",
 ];
+/// How many customers a preview names, and how many at most.
+const SAMPLES: usize = 5;
+const MOST_SAMPLES: i32 = 20;
 const OUTPUT_ONLY: &[&str] =
     &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
 
@@ -86,6 +90,28 @@ impl CampaignService for Api {
             next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
             campaigns: found.rows.into_iter().map(encode::campaign).collect(),
         }))
+    }
+
+    async fn preview_campaign(
+        &self,
+        request: Request<PreviewCampaignRequest>,
+    ) -> Result<Response<PreviewCampaignResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let sample = decode::between(&mut violations, "sampleSize", message.sample_size, 0, MOST_SAMPLES);
+        let campaign = match message.source {
+            Some(Source::CampaignId(campaign_id)) => self.0.campaigns.get(&id(&campaign_id, violations)?).await?,
+            Some(Source::Inline(campaign)) => {
+                let plan = plan::whole(plan::change(&mut violations, campaign, |_| true));
+                self.0.campaigns.create(None, violations.finish(plan)?, None, true).await?.value
+            }
+            None => {
+                violations.add("campaignId", "one of campaignId and inline is required");
+                return Err(Fault::Invalid(violations).into());
+            }
+        };
+        let sample = if sample == 0 { SAMPLES } else { usize::try_from(sample).unwrap_or(SAMPLES) };
+        let preview = self.0.gate.preview(&campaign, sample).await?;
+        Ok(Response::new(encode::preview(preview)))
     }
 
     async fn update_campaign(

@@ -79,7 +79,9 @@ pub(super) const TRIGGERS: [&str; 3] = ["event", "date", "audience"];
 fn trigger(violations: &mut Violations, of: Option<campaign::Trigger>) -> Option<Trigger> {
     match of {
         Some(campaign::Trigger::Event(of)) => {
-            Some(Trigger::Event { event_type: event_type(violations, "campaign.event.eventType", &of.event_type) })
+            let event_filter = event_filter(violations, "campaign.event.eventFilter", &of.event_filter);
+            let event_type = event_type(violations, "campaign.event.eventType", &of.event_type);
+            Some(Trigger::Event { event_type, event_filter })
         }
         Some(campaign::Trigger::Date(of)) => Some(Trigger::Date(date(violations, &of))),
         Some(campaign::Trigger::Audience(_)) => Some(Trigger::Audience),
@@ -164,6 +166,7 @@ fn exits(violations: &mut Violations, exits: &[proto::Exit]) -> Vec<Exit> {
     let each = exits.iter().enumerate().take(20);
     each.map(|(place, exit)| Exit {
         event_type: event_type(violations, &format!("campaign.exits[{place}].eventType"), &exit.event_type),
+        event_filter: event_filter(violations, &format!("campaign.exits[{place}].eventFilter"), &exit.event_filter),
         same_subject: exit.same_subject,
     })
     .collect()

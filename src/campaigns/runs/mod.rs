@@ -17,8 +17,8 @@ use chrono::TimeDelta;
 pub use self::{
     run::{Cursor, Exclusion, Run, RunState, Share},
     store::{
-        advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, insert_cursors, list as page_of, lock,
-        lock_cursor, movers, note_movers, open, standings, turn,
+        RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, insert_cursors,
+        list as page_of, lock, lock_cursor, movers, note_movers, open, standings, turn,
     },
 };
 use super::{Campaign, CatchUp, Firing, Plan, Recurring, Trigger};

@@ -7,7 +7,10 @@ use sea_orm::{
 };
 
 use super::{
-    super::{CampaignState, entity::campaign},
+    super::{
+        CampaignState,
+        entity::{campaign, version},
+    },
     Cursor, Exclusion, Run, RunState, Share,
     entity::{cursor, exclusion, mover, run},
 };
@@ -105,27 +108,41 @@ pub async fn cancel_open(tx: &WriteTx, campaign_id: &CampaignId, note: &str) -> 
     Ok(())
 }
 
+/// Where a run and its campaign stand.
+#[derive(Debug, Clone)]
+pub struct RunStanding {
+    /// The run.
+    pub run: RunState,
+    /// The campaign.
+    pub campaign: CampaignState,
+    /// Who may be reached by the version that it follows, as text; none = everybody.
+    pub audience_filter: Option<String>,
+}
+
 /// Where these runs and their campaigns stand.
-pub async fn standings(
-    db: &impl ConnectionTrait,
-    ids: &[RunId],
-) -> Result<HashMap<RunId, (RunState, CampaignState)>, StoreError> {
+pub async fn standings(db: &impl ConnectionTrait, ids: &[RunId]) -> Result<HashMap<RunId, RunStanding>, StoreError> {
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
     let of_campaign =
         run::Entity::belongs_to(campaign::Entity).from(run::Column::CampaignId).to(campaign::Column::CampaignId);
-    let rows: Vec<(RunId, RunState, CampaignState)> = run::Entity::find()
+    let of_version = run::Entity::belongs_to(version::Entity)
+        .from((run::Column::CampaignId, run::Column::CampaignVersion))
+        .to((version::Column::CampaignId, version::Column::Version));
+    let rows: Vec<(RunId, RunState, CampaignState, Option<String>)> = run::Entity::find()
         .join(JoinType::InnerJoin, of_campaign.into())
+        .join(JoinType::InnerJoin, of_version.into())
         .select_only()
         .column(run::Column::RunId)
         .column(run::Column::State)
         .column_as(campaign::Column::State, "campaign_state")
+        .column(version::Column::AudienceFilter)
         .filter(run::Column::RunId.is_in(ids.iter().copied()))
         .into_tuple()
         .all(db)
         .await?;
-    Ok(rows.into_iter().map(|(id, run, campaign)| (id, (run, campaign))).collect())
+    let standing = |(id, run, campaign, audience_filter)| (id, RunStanding { run, campaign, audience_filter });
+    Ok(rows.into_iter().map(standing).collect())
 }
 
 /// The cursors of these runs that are not through, the earliest due first; each with its run.

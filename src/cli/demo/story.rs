@@ -264,7 +264,7 @@ fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto:
         action: Some(proto::step::Action::Send(send)),
         ..Default::default()
     };
-    let trigger = proto::EventTrigger { event_type: "order.placed".to_owned() };
+    let trigger = proto::EventTrigger { event_type: "order.placed".to_owned(), ..Default::default() };
     Campaign {
         campaign_id: id.to_owned(),
         display_name: name.to_owned(),

@@ -1,5 +1,6 @@
 //! The filter language: what the database finds is what memory finds, for whatever filter over whatever rows.
 
+mod functions;
 mod words;
 
 use std::{collections::BTreeSet, time::Instant};
