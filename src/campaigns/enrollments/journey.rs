@@ -251,3 +251,128 @@ impl<'a> Journey<'a> {
         Some(Fields { properties: self.known.event.map(|event| &event.body.properties), attributes })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        events::EventBody,
+        ids::{CustomerId, EnrollmentId},
+    };
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    fn enrollment() -> Enrollment {
+        Enrollment {
+            enrollment_id: EnrollmentId::generate(),
+            campaign_id: "journey".parse().unwrap(),
+            campaign_version: 1,
+            customer_id: CustomerId::generate(),
+            event_id: None,
+            entry_key: "once".into(),
+            subject: "o-1".into(),
+            topic_id: "orders".parse().unwrap(),
+            purpose: crate::contacts::Purpose::Service,
+            trigger_time: at(0),
+            state: EnrollmentState::Active,
+            end_cause: None,
+            next_step_id: None,
+            next_time: None,
+            next_local: None,
+            waits: None,
+            previous_time: at(0),
+            start_time: at(0),
+            end_time: None,
+        }
+    }
+
+    fn event(minute: i64, kind: u8) -> Event {
+        let body = EventBody {
+            source: "shop".into(),
+            source_event_id: String::new(),
+            event_type: format!("thing.happened_{kind}"),
+            occur_time: at(minute),
+            subject: "o-1".into(),
+            value: None,
+            items: Vec::new(),
+            properties: serde_json::Map::new(),
+        };
+        Event { event_id: EventId::generate(), customer_id: CustomerId::generate(), record_time: at(minute), body }
+    }
+
+    fn action() -> impl Strategy<Value = Value> {
+        let wait = (0_u8..3, 1_i32..48, prop::bool::weighted(0.2), any::<bool>());
+        let wait = wait.prop_map(|(kind, hours, exits, same)| {
+            let event_type = format!("thing.happened_{kind}");
+            json!({"wait": {"event_type": event_type, "same_subject": same, "timeout_hours": hours, "exit_on_timeout": exits}})
+        });
+        let update = (0_u8..5).prop_map(|tag| {
+            json!({"update": {"set_attributes": {}, "add_tags": [tag.to_string()], "remove_tags": [], "withdraw_topic_id": null}})
+        });
+        prop_oneof![wait, update]
+    }
+
+    fn plan(steps: Vec<(i64, bool, Value)>) -> Plan {
+        let step = |(place, (minutes, from_trigger, action)): (usize, (i64, bool, Value))| {
+            let anchor = if from_trigger { "trigger" } else { "previous_step" };
+            let delay = json!({"elapsed": {"minutes": minutes}});
+            json!({"step_id": place.to_string(), "delay": delay, "anchor": anchor, "action": action})
+        };
+        let steps: Vec<Value> = steps.into_iter().enumerate().map(step).collect();
+        serde_json::from_value(json!({
+            "display_name": "", "description": "", "topic_id": "orders", "steps": steps, "exits": [],
+            "trigger": {"event": {"event_type": "order.placed"}}, "expire_after_hours": 72,
+            "reentry": {"mode": "always", "cooldown_days": 0},
+        }))
+        .unwrap()
+    }
+
+    /// Looks at each of these moments, each time knowing what has occurred by then; answers what became of the steps.
+    fn travel(plan: &Plan, events: &[Event], moments: &[i64]) -> (Vec<(String, StepOutcome, Timestamp)>, Vec<String>) {
+        let (mut of, mut customer, facts) = (enrollment(), Customer::bare(at(0)), Facts::default());
+        let mut passed = Vec::new();
+        for (place, moment) in moments.iter().enumerate() {
+            let heard: Vec<Event> =
+                events.iter().filter(|event| event.body.occur_time <= at(*moment)).cloned().collect();
+            let known = Known {
+                plan,
+                event: None,
+                customer: Some(&mut customer),
+                zone: Zone::UTC,
+                heard: &heard,
+                past: Past::new(),
+                facts: &facts,
+            };
+            let course =
+                if place == 0 { begin(&mut of, known, at(*moment)) } else { go_on(&mut of, known, at(*moment)) };
+            passed.extend(course.passed.into_iter().map(|one| (one.step_id, one.outcome, one.end_time)));
+        }
+        (passed, customer.tags)
+    }
+
+    proptest! {
+        /// Replicas that stood still, a bell that was lost, an event that came between: none of it changes what happens.
+        #[test]
+        fn however_often_somebody_looks_the_same_becomes_of_every_step(
+            steps in prop::collection::vec((0_i64..2_000, prop::bool::weighted(0.2), action()), 1..7),
+            events in prop::collection::vec((0_i64..12_000, 0_u8..3), 0..12),
+            moments in prop::collection::btree_set(1_i64..20_000, 0..30),
+        ) {
+            let plan = plan(steps);
+            let mut events: Vec<Event> = events.into_iter().map(|(minute, kind)| event(minute, kind)).collect();
+            events.sort_by_key(|event| event.body.occur_time);
+            let pieces: Vec<i64> = [0].into_iter().chain(moments).chain([30_000]).collect();
+            let in_pieces = travel(&plan, &events, &pieces);
+            prop_assert_eq!(&in_pieces, &travel(&plan, &events, &[30_000]));
+            // Every step is over once, in order, and no later than its wait allows.
+            let over: Vec<String> = in_pieces.0.iter().map(|(step_id, ..)| step_id.clone()).collect();
+            prop_assert_eq!(over, (0..in_pieces.0.len()).map(|place| place.to_string()).collect::<Vec<_>>());
+        }
+    }
+}
