@@ -24,6 +24,7 @@ mod m20261128_000019_add_runs;
 mod m20261128_000021_add_journeys;
 mod m20261128_000022_add_experiments;
 mod m20261128_000023_add_triggers;
+mod m20261128_000024_share_blocks;
 mod m20261128_000025_add_audience_filter;
 
 /// Knows every step.
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000021_add_journeys::Migration),
             Box::new(m20261128_000022_add_experiments::Migration),
             Box::new(m20261128_000023_add_triggers::Migration),
+            Box::new(m20261128_000024_share_blocks::Migration),
             Box::new(m20261128_000025_add_audience_filter::Migration),
         ]
     }

@@ -2,6 +2,7 @@
 
 mod mail;
 mod providers;
+mod recipients;
 mod senders;
 
 use std::{
@@ -17,6 +18,7 @@ use url::Url;
 pub use self::{
     mail::{Credentials, MailLocation, Security, SmtpServer},
     providers::Providers,
+    recipients::TestRecipients,
     senders::{DkimSettings, SenderSettings},
 };
 
@@ -85,6 +87,9 @@ pub struct Settings {
     #[arg(long, value_name = "BOOL", env = "RAPPORT_TEST_SYSTEM", num_args = 0..=1, default_missing_value = "true")]
     #[serde(deserialize_with = "senders::flag")]
     pub test_system: Option<String>,
+    /// Who gets messages that are tried out: addresses and @domains with commas between [default: nobody]
+    #[arg(long, value_name = "LIST", env = "RAPPORT_TEST_RECIPIENTS")]
+    pub test_recipients: Option<String>,
     /// The DNS server that is asked about senders, IP:PORT [default: those that the system asks]
     #[arg(long, value_name = "IP:PORT", env = "RAPPORT_DNS_SERVER")]
     pub dns_server: Option<String>,
@@ -118,6 +123,7 @@ impl Settings {
             mail_from: pick(self.mail_from, others.mail_from),
             senders: if self.senders.is_empty() { others.senders } else { self.senders },
             test_system: pick(self.test_system, others.test_system),
+            test_recipients: pick(self.test_recipients, others.test_recipients),
             dns_server: pick(self.dns_server, others.dns_server),
             ses_topic: pick(self.ses_topic, others.ses_topic),
             postmark_secret: pick(self.postmark_secret, others.postmark_secret),
@@ -146,7 +152,7 @@ impl Settings {
             found: wrong.message().to_owned(),
             allowed:
                 "database_url, grpc_addr, http_addr, public_url, allow_remote, mail_url, mail_connections, mail_rate, mail_from, \
-                test_system, dns_server, ses_topic, postmark_secret, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
+                test_system, test_recipients, dns_server, ses_topic, postmark_secret, log and secret_key, each a text, and [[senders]] with id, from, reply_to, postal_address, purposes, \
                 return_path_domain and dkim, a list of selector, key_file and signs"
                     .to_owned(),
         })
@@ -176,6 +182,8 @@ pub struct Config {
     pub senders: Vec<SenderSettings>,
     /// Whether marketing goes out from a sender that is not ready.
     pub test_system: bool,
+    /// Who gets messages that are tried out.
+    pub test_recipients: TestRecipients,
     /// Who is asked about senders; absent = those that the system asks.
     pub dns_server: Option<SocketAddr>,
     /// Providers whose notifications are taken.
@@ -216,6 +224,7 @@ impl Config {
             mail_from: settings.mail_from.clone(),
             senders: settings.senders.clone(),
             test_system: parse_flag("test_system", settings.test_system.as_deref())?,
+            test_recipients: settings.test_recipients.as_deref().unwrap_or_default().parse()?,
             dns_server: settings.dns_server.as_deref().map(parse_dns_server).transpose()?,
             providers: Providers::from_settings(settings.ses_topic.as_deref(), settings.postmark_secret.as_deref())?,
             secret_key,

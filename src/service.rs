@@ -264,6 +264,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         width: config.mail_connections,
         rate: config.mail_rate,
         senders: senders.clone(),
+        test_recipients: config.test_recipients.clone(),
         links: links.clone(),
         key: key.clone(),
         replica: replica(),

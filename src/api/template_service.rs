@@ -2,15 +2,16 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{Api, answer, decode, encode, open};
 use crate::{
-    delivery::breaks_headers,
-    dispatch::{Preview, PreviewSource},
+    delivery::{EmailAddress, breaks_headers},
+    dispatch::{Preview, PreviewSource, TestMessage},
     ids::TemplateId,
     rpc::{
         Mask, Violations, etag,
         proto::{
-            self, CreateTemplateRequest, CreateTemplateResponse, GetTemplateRequest, GetTemplateResponse,
-            ListTemplatesRequest, ListTemplatesResponse, PreviewTemplateRequest, PreviewTemplateResponse,
-            PublishTemplateRequest, PublishTemplateResponse, UpdateTemplateRequest, UpdateTemplateResponse,
+            self, ArchiveTemplateRequest, ArchiveTemplateResponse, CreateTemplateRequest, CreateTemplateResponse,
+            GetTemplateRequest, GetTemplateResponse, ListTemplatesRequest, ListTemplatesResponse,
+            PreviewTemplateRequest, PreviewTemplateResponse, PublishTemplateRequest, PublishTemplateResponse,
+            SendTestMessageRequest, SendTestMessageResponse, UpdateTemplateRequest, UpdateTemplateResponse,
             preview_template_request::Source, template, template_problem, template_service_server::TemplateService,
         },
     },
@@ -20,8 +21,10 @@ use crate::{
 };
 
 const CAN_CHANGE: &[&str] = &["display_name", "variants", "sample_data"];
-const OUTPUT_ONLY: &[&str] = &["template_id", "channel", "version", "state", "create_time", "update_time", "etag"];
+const OUTPUT_ONLY: &[&str] =
+    &["template_id", "channel", "partial", "version", "state", "create_time", "update_time", "etag"];
 const LARGEST_SOURCE: usize = 256 * 1024;
+const LARGEST_TEMPLATE: usize = 1024 * 1024;
 
 #[async_trait]
 impl TemplateService for Api {
@@ -42,6 +45,7 @@ impl TemplateService for Api {
             template_id,
             display_name: decode::line(&mut violations, "template.displayName", &template.display_name, 200),
             channel: decode::channel(&mut violations, "template.channel", template.channel),
+            partial: template.partial,
             content: content(&mut violations, "template", template),
         };
         violations.check()?;
@@ -98,7 +102,9 @@ impl TemplateService for Api {
         let display_name = mask
             .has("display_name")
             .then(|| decode::line(&mut violations, "template.displayName", &template.display_name, 200));
-        let variants = mask.has("variants").then(|| variants(&mut violations, "template.variants", template.variants));
+        // Whether it is a partial is known once it is found; a subject that is missing then is a problem of its own.
+        let variants =
+            mask.has("variants").then(|| variants(&mut violations, "template.variants", template.variants, true));
         let sample_data = mask
             .has("sample_data")
             .then(|| decode::object(&mut violations, "template.sampleData", template.sample_data));
@@ -121,6 +127,36 @@ impl TemplateService for Api {
         Ok(Response::new(PublishTemplateResponse { template: Some(encode_template(template, true)) }))
     }
 
+    async fn archive_template(
+        &self,
+        request: Request<ArchiveTemplateRequest>,
+    ) -> Result<Response<ArchiveTemplateResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let id: Option<TemplateId> = decode::parse(&mut violations, "templateId", &message.template_id);
+        let template = self.0.dispatcher.archive_template(&violations.finish(id)?, &message.etag).await?;
+        Ok(Response::new(ArchiveTemplateResponse { template: Some(encode_template(template, true)) }))
+    }
+
+    async fn send_test_message(
+        &self,
+        request: Request<SendTestMessageRequest>,
+    ) -> Result<Response<SendTestMessageResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let request =
+            decode::request_key(&mut violations, "requestId", &caller, "SendTestMessage", &request_id, &message);
+        let template_id: Option<TemplateId> = decode::parse(&mut violations, "templateId", &message.template_id);
+        let version = decode::between(&mut violations, "version", message.version, 0, i32::MAX);
+        let address: Option<EmailAddress> = decode::parse(&mut violations, "address", &message.address);
+        let data = decode::object(&mut violations, "data", message.data);
+        let locale: Option<Locale> = decode::parse_optional(&mut violations, "locale", &message.locale);
+        let customer = self.resolve_optional(message.customer, "customer", violations).await?;
+        let (template_id, address) = Violations::default().finish(template_id.zip(address))?;
+        let test = TestMessage { template_id, version, address, customer, data, locale, request };
+        let reply = self.0.dispatcher.send_test(test).await?;
+        Ok(answer(reply, |id| SendTestMessageResponse { contact_id: id.to_string() }))
+    }
+
     async fn preview_template(
         &self,
         request: Request<PreviewTemplateRequest>,
@@ -131,7 +167,10 @@ impl TemplateService for Api {
             Some(Source::TemplateId(id)) => {
                 decode::parse(&mut violations, "templateId", &id).map(|id| PreviewSource::Stored(id, version))
             }
-            Some(Source::Inline(template)) => Some(PreviewSource::Inline(content(&mut violations, "inline", template))),
+            Some(Source::Inline(template)) => {
+                let partial = template.partial;
+                Some(PreviewSource::Inline(content(&mut violations, "inline", template), partial))
+            }
             None => {
                 violations.add("templateId", "one of templateId and inline is required");
                 None
@@ -158,12 +197,17 @@ impl TemplateService for Api {
 
 fn content(violations: &mut Violations, path: &str, template: proto::Template) -> Content {
     Content {
-        variants: variants(violations, &format!("{path}.variants"), template.variants),
+        variants: variants(violations, &format!("{path}.variants"), template.variants, template.partial),
         sample_data: decode::object(violations, format_args!("{path}.sampleData"), template.sample_data),
     }
 }
 
-fn variants(violations: &mut Violations, path: &str, variants: Vec<proto::TemplateVariant>) -> Vec<Variant> {
+fn variants(
+    violations: &mut Violations,
+    path: &str,
+    variants: Vec<proto::TemplateVariant>,
+    may_lack_subject: bool,
+) -> Vec<Variant> {
     if !(1..=50).contains(&variants.len()) {
         violations.add(path, "must be 1 to 50");
     } else if variants.iter().all(|variant| !variant.locale.is_empty()) {
@@ -176,20 +220,34 @@ fn variants(violations: &mut Violations, path: &str, variants: Vec<proto::Templa
         if decoded.iter().any(|earlier| earlier.locale == locale) {
             violations.add(at("locale"), "comes twice");
         }
-        if variant.subject.trim().is_empty() {
+        if variant.subject.trim().is_empty() && !may_lack_subject {
             violations.add(at("subject"), "is required");
         } else if variant.subject.trim().chars().any(breaks_headers) {
             violations.add(at("subject"), "must not hold line breaks or other control characters");
         }
-        if variant.text_body.trim().is_empty() && variant.html_body.trim().is_empty() {
-            violations.add(at("textBody"), "one of textBody and htmlBody is required");
+        let has = |body: &str| !body.trim().is_empty();
+        match (has(&variant.text_body), has(&variant.html_body), has(&variant.mjml_body)) {
+            (false, false, false) => {
+                violations.add(at("textBody"), "one of textBody, htmlBody and mjmlBody is required")
+            }
+            (_, true, true) if !may_lack_subject => {
+                violations.add(at("mjmlBody"), "must be empty where there is an htmlBody");
+            }
+            _ => (),
         }
         decoded.push(Variant {
             locale,
             subject: decode::text(violations, at("subject"), variant.subject, LARGEST_SOURCE),
+            preheader: decode::text(violations, at("preheader"), variant.preheader, LARGEST_SOURCE),
             text_body: decode::text(violations, at("textBody"), variant.text_body, LARGEST_SOURCE),
             html_body: decode::text(violations, at("htmlBody"), variant.html_body, LARGEST_SOURCE),
+            mjml_body: decode::text(violations, at("mjmlBody"), variant.mjml_body, LARGEST_SOURCE),
         });
+    }
+    let size =
+        |variant: &Variant| crate::templates::Part::ALL.map(|part| part.source(variant).len()).iter().sum::<usize>();
+    if decoded.iter().map(size).sum::<usize>() > LARGEST_TEMPLATE {
+        violations.add(path, "must not hold more than 1 MiB of text in all");
     }
     decoded
 }
@@ -199,12 +257,15 @@ pub(super) fn encode_template(of: Template, with_content: bool) -> proto::Templa
     let state = match of.state {
         TemplateState::Draft => template::State::Draft,
         TemplateState::Published => template::State::Published,
+        TemplateState::Archived => template::State::Archived,
     };
     let variant = |variant: Variant| proto::TemplateVariant {
         locale: variant.locale.map(|locale| locale.to_string()).unwrap_or_default(),
         subject: variant.subject,
         text_body: if with_content { variant.text_body } else { String::new() },
+        preheader: if with_content { variant.preheader } else { String::new() },
         html_body: if with_content { variant.html_body } else { String::new() },
+        mjml_body: if with_content { variant.mjml_body } else { String::new() },
     };
     proto::Template {
         template_id: of.template_id.to_string(),
@@ -217,6 +278,7 @@ pub(super) fn encode_template(of: Template, with_content: bool) -> proto::Templa
         create_time: Some(encode::time(of.create_time)),
         update_time: Some(encode::time(of.update_time)),
         etag: etag(of.revision),
+        partial: of.partial,
     }
 }
 

@@ -36,7 +36,7 @@ use crate::{
     contacts::Purpose,
     database::{self, Connection, Database, StoreError, WriteTx},
     filter::{Filter, FilterError, Wanted},
-    ids::{CampaignId, CustomerId, EnrollmentId},
+    ids::{CampaignId, CustomerId, EnrollmentId, TemplateId},
     preferences,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
     templates,
@@ -321,4 +321,10 @@ fn not_found(id: &CampaignId) -> Fault {
 fn not_draft(campaign: &Campaign, why: &str) -> Fault {
     let message = format!("campaign {} is {}: {why}", campaign.campaign_id, campaign.state);
     Fault::refused(Reason::CampaignNotDraft, &campaign.campaign_id, message)
+}
+
+/// An active or paused campaign that sends this template, under its plan or an older one.
+pub async fn using_template(tx: &WriteTx, id: &TemplateId) -> Result<Option<CampaignId>, StoreError> {
+    let plans = store::acting_plans(tx).await?;
+    Ok(plans.into_iter().find(|(_, plan)| plan.template_ids().contains(id)).map(|(campaign, _)| campaign))
 }

@@ -139,6 +139,21 @@ pub async fn plans(
         .collect()
 }
 
+/// Every plan of the campaigns that act: those who entered under an older one still follow it.
+pub async fn acting_plans(db: &impl ConnectionTrait) -> Result<Vec<(CampaignId, Plan)>, StoreError> {
+    let acting: Vec<CampaignId> = campaign::Entity::find()
+        .select_only()
+        .column(campaign::Column::CampaignId)
+        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .into_tuple()
+        .all(db)
+        .await?;
+    let rows = version::Entity::find().filter(version::Column::CampaignId.is_in(acting)).all(db).await?;
+    let plan =
+        |row: version::Model| Ok((row.campaign_id, serde_json::from_value(row.plan).map_err(|wrong| corrupt(&wrong))?));
+    rows.into_iter().map(plan).collect()
+}
+
 /// A campaign that an event concerns as its trigger or its goal.
 #[derive(Debug, Clone)]
 pub struct Concerned {

@@ -7,6 +7,8 @@ mod import;
 mod ingest;
 mod migrate;
 mod serve;
+mod starters;
+mod templates;
 
 use std::path::PathBuf;
 
@@ -46,6 +48,8 @@ enum Command {
     Import(import::Import),
     /// Write customers, events or contacts of the running service as CSV or as lines of JSON
     Export(export::Export),
+    /// Templates to start with
+    Templates(templates::Templates),
     /// Play eighteen months of real purchases in a minute, into ./demo, and say what became of them
     Demo,
 }
@@ -71,6 +75,9 @@ enum CommandError {
     /// A file or stream failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// Templates were not installed.
+    #[error(transparent)]
+    Templates(#[from] templates::NotInstalled),
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
@@ -101,6 +108,7 @@ pub async fn run() -> std::process::ExitCode {
         Command::Ingest(of) => return ingest::run(of).await,
         Command::Import(of) => return import::run(of).await,
         Command::Export(of) => return export::run(of).await,
+        Command::Templates(of) => templates::run(of).await.map_err(CommandError::from),
         Command::Demo => demo::run().await.map_err(CommandError::from),
     };
     match outcome {

@@ -40,7 +40,7 @@ pub use self::{
     stats::{LaneStats, lane_stats},
     store::{
         attempts, contacted, count, decisions, find_latest, insert, insert_decisions, known, last_sent_to,
-        of_enrollments,
+        of_enrollments, waiting_with,
     },
     tracked::{TrackedLink, keep as keep_links},
     verdict::Verdict,

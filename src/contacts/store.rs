@@ -16,7 +16,7 @@ use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
     filter::{Call, Function, Kind, Parameter},
-    ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId, RunId},
+    ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId, RunId, TemplateId},
     rpc::Page,
 };
 
@@ -100,6 +100,20 @@ pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> 
 /// How many contacts are meant.
 pub async fn count(db: &impl ConnectionTrait, which: &Selection) -> Result<u64, StoreError> {
     Ok(contact::Entity::find().filter(condition(db, which)).count(db).await?)
+}
+
+/// One that waits or is under way, and says this template.
+pub async fn waiting_with(tx: &WriteTx, template: &TemplateId) -> Result<Option<ContactId>, StoreError> {
+    let id = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::ContactId)
+        .filter(contact::Column::State.is_in([ContactState::Scheduled, ContactState::Sending]))
+        .filter(contact::Column::TemplateId.eq(template.clone()))
+        .limit(1)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(id)
 }
 
 /// The contact between a campaign and a customer that was planned last.

@@ -31,11 +31,13 @@ mod lease;
 mod lot;
 mod prepare;
 mod preview;
+mod put_away;
 mod rates;
 mod recover;
 mod schedule;
 mod score;
 mod settle;
+mod try_out;
 mod turns;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
@@ -54,10 +56,12 @@ pub use self::{
     preview::{Preview, PreviewSource},
     recover::Recover,
     schedule::{Due, NewMessage, Planned},
+    try_out::TestMessage,
 };
 use crate::{
     campaigns::{Plans, enrollments::Advanced},
     clock::Clock,
+    config::TestRecipients,
     database::{Database, StoreError},
     delivery::{Breaker, Transport},
     links::Links,
@@ -94,6 +98,8 @@ pub struct Equipment {
     pub rate: Option<NonZeroU32>,
     /// Who sends.
     pub senders: Senders,
+    /// Who gets messages that are tried out.
+    pub test_recipients: TestRecipients,
     /// Makes the links in mail.
     pub links: Links,
     /// Makes Message-IDs and return paths.

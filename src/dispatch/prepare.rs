@@ -37,10 +37,13 @@ impl Dispatcher {
         templates.dedup();
         let (events, templates) =
             tokio::try_join!(events::load(self.of.db.reader(), &events), self.of.templates.published(&templates))?;
+        let mut tried = self.tried_out(&contacts, policy).await?;
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step().and_then(|step| events.get(&step.event_id?));
-            let message = self.render(policy, &contact, customer, event, templates.get(&contact.template_id));
+            let tried = tried.remove(&contact.contact_id);
+            let message = tried
+                .unwrap_or_else(|| self.render(policy, &contact, customer, event, templates.get(&contact.template_id)));
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }
         };

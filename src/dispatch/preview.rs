@@ -6,7 +6,7 @@ use crate::{
     ids::{CustomerId, TemplateId},
     preferences,
     rpc::{Fault, Reason},
-    templates::{Compiled, Content, Data, Locale, Problem, Rendered, Severity, inspect, sample_of},
+    templates::{Content, Data, Locale, Problem, Rendered, Severity, sample_of},
 };
 
 /// What is to be rendered.
@@ -14,8 +14,8 @@ use crate::{
 pub enum PreviewSource {
     /// A stored template; version 0 = the latest.
     Stored(TemplateId, i32),
-    /// A template that is not stored.
-    Inline(Content),
+    /// A template that is not stored, and whether it is a block for others.
+    Inline(Content, bool),
 }
 
 /// A message as a customer would get it, or why there is none.
@@ -36,9 +36,12 @@ impl Dispatcher {
         over: Map<String, Value>,
         locale: Option<Locale>,
     ) -> Result<Preview, Fault> {
-        let content = match source {
-            PreviewSource::Stored(id, version) => self.of.templates.get(&id, version).await?.content,
-            PreviewSource::Inline(content) => content,
+        let (id, content, partial) = match source {
+            PreviewSource::Stored(id, version) => {
+                let template = self.of.templates.get(&id, version).await?;
+                (Some(id), template.content, template.partial)
+            }
+            PreviewSource::Inline(content, partial) => (None, content, partial),
         };
         let (data, own_locale, name) = match customer {
             Some(id) => {
@@ -50,10 +53,9 @@ impl Dispatcher {
             }
             None => (sample_of(&content), None, String::new()),
         };
-        let mut problems = inspect(&content);
+        let (compiled, mut problems) = self.of.templates.try_out(id.as_ref(), partial, &content).await?;
         let locale = locale.or(own_locale);
-        let rendered =
-            Compiled::new(content).and_then(|compiled| compiled.render(locale.as_ref(), &data.overlaid(over)));
+        let rendered = compiled.and_then(|compiled| compiled.render(locale.as_ref(), &data.overlaid(over)));
         let message = match rendered {
             Ok(rendered) => {
                 let size = self.size(&rendered, &name);

@@ -30,8 +30,8 @@ pub use self::{
         forget_addresses, lift_by_own_act, record_deliveries, suppressed_of, suppression_fields,
     },
     topics::{
-        CONFIRMATION, LocalizedText, OptIn, Topic, TopicChange, find as find_topic, find_open as find_open_topic,
-        load as load_topics, not_found as topic_not_found,
+        CONFIRMATION, LocalizedText, OptIn, TRIAL, Topic, TopicChange, find as find_topic,
+        find_open as find_open_topic, load as load_topics, not_found as topic_not_found, trial as trial_topic,
     },
 };
 use crate::{

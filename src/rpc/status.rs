@@ -129,6 +129,10 @@ fn code(reason: Reason) -> Code {
         | Reason::TemplateNotPublished
         | Reason::TemplateHasErrors
         | Reason::TemplateNotChanged
+        | Reason::TemplateIsPartial
+        | Reason::TemplateArchived
+        | Reason::TemplateInUse
+        | Reason::TestRecipientNotAllowed
         | Reason::CampaignNotDraft
         | Reason::CampaignNotActive
         | Reason::ContactNotScheduled
@@ -154,6 +158,7 @@ fn kind(reason: Reason) -> &'static str {
         "EVENT" => "event",
         "TOPIC" => "topic",
         "TEMPLATE" => "template",
+        "TEST" => "address",
         "CAMPAIGN" => "campaign",
         "CONTACT" | "DEDUPE" => "contact",
         "ENROLLMENT" => "enrollment",

@@ -15,6 +15,8 @@ pub mod template {
         pub channel: Channel,
         pub latest_version: i32,
         pub published_version: Option<i32>,
+        pub partial: bool,
+        pub archive_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,
         pub revision: i32,
     }
@@ -49,6 +51,28 @@ pub mod version {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+/// Which blocks a version includes.
+pub mod include {
+    use super::*;
+    use crate::ids::TemplateId;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "template_includes")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub template_id: TemplateId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub version: i32,
+        #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+        pub partial_id: TemplateId,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +83,7 @@ mod tests {
         let migrated = database::migrated().await;
         migrated.check(template::Entity).await;
         migrated.check(version::Entity).await;
+        migrated.check(include::Entity).await;
         migrated.end().await;
     }
 }

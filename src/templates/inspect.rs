@@ -4,27 +4,41 @@ use serde_json::{Map, json};
 
 use super::{
     Locale,
-    render::{Compiled, Data, RenderError, fenced, name, refusal},
+    partials::Partials,
+    render::{Compiled, Data, RenderError},
     template::{Content, Part, Problem, Severity, Variant},
 };
+use crate::ids::TemplateId;
 
 /// Names that every message has, and the free ones below which anything may stand.
 const CUSTOMER: [&str; 8] =
     ["customer_id", "display_name", "given_name", "family_name", "locale", "time_zone", "attributes", "tags"];
 const EVENT: [&str; 6] = ["event_type", "subject", "occur_time", "value", "items", "properties"];
 
-/// Every problem, variant by variant.
-pub fn inspect(content: &Content) -> Vec<Problem> {
+/// Every problem, variant by variant. `own` is the template that this is to be, and `partials` what it includes.
+pub fn inspect(of: &Inspected<'_>, partials: &Partials) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for variant in &content.variants {
+    for variant in &of.content.variants {
         for part in Part::ALL {
-            problems.extend(source_problems(variant, part));
+            problems.extend(source_problems(of, variant, part, partials));
         }
+        problems.extend(variant_problems(of, variant));
     }
     if problems.iter().all(|problem| problem.severity != Severity::Error) {
-        problems.extend(trial_problems(content));
+        problems.extend(trial_problems(of.content, of.partial, partials));
     }
     problems
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Inspected<'a> {
+    /// The template that it is to be, if it has a name already.
+    pub template_id: Option<&'a TemplateId>,
+    /// A block: what includes it may say more names.
+    pub partial: bool,
+    /// The texts.
+    pub content: &'a Content,
 }
 
 /// What previews show where neither a customer nor sample data says otherwise.
@@ -40,28 +54,47 @@ pub fn sample() -> Data {
     Data::new(customer, Some(event), Map::new())
 }
 
-fn source_problems(variant: &Variant, part: Part) -> Vec<Problem> {
-    let mut environment = fenced();
-    let source = part.source(variant);
-    let name = name(variant, part);
-    if let Err(error) = environment.add_template(&name, source) {
-        let RenderError { line, description, .. } = refusal(part, &error);
+fn source_problems(of: &Inspected<'_>, variant: &Variant, part: Part, partials: &Partials) -> Vec<Problem> {
+    let Ok(mut compiled) = Compiled::new(Content::default(), partials) else { return Vec::new() };
+    let tried = if of.partial && part == Part::Mjml { framed(variant) } else { variant.clone() };
+    if let Err(RenderError { line, description, .. }) = compiled.add(of.template_id, &tried, part, partials) {
         return vec![problem(Severity::Error, variant, part, line, description)];
     }
-    let Ok(template) = environment.get_template(&name) else {
-        return Vec::new();
-    };
+    let warnings = compiled.warnings().iter();
+    let mut problems: Vec<Problem> =
+        warnings.map(|one| problem(Severity::Warning, variant, part, one.line, one.description.clone())).collect();
     let mut unknown: Vec<String> =
-        template.undeclared_variables(true).into_iter().filter_map(|path| unknown_name(&path)).collect();
+        compiled.names(variant, part).into_iter().filter_map(|path| unknown_name(&path)).collect();
     unknown.sort_unstable();
-    unknown
-        .into_iter()
-        .map(|description| {
-            let used = description.split('"').nth(1).unwrap_or_default();
-            let line = source.lines().position(|line| line.contains(used)).map_or(0, |line| line + 1);
-            problem(Severity::Error, variant, part, line, description)
-        })
-        .collect()
+    problems.extend(unknown.into_iter().map(|description| {
+        let used = description.split('"').nth(1).unwrap_or_default();
+        let line = compiled.line_of(variant, part, used);
+        // What includes a block may say more names.
+        let severity = if of.partial { Severity::Warning } else { Severity::Error };
+        problem(severity, variant, part, line, description)
+    }));
+    problems
+}
+
+/// A block of MJML in a document, so that it can be read; its lines stay what they are.
+fn framed(variant: &Variant) -> Variant {
+    let block = &variant.mjml_body;
+    let head = ["<mj-attributes", "<mj-style", "<mj-font", "<mj-title", "<mj-preview", "<mj-breakpoint"];
+    let starts = block.trim_start();
+    let mjml_body = match head.iter().any(|name| starts.starts_with(name)) {
+        true => format!("<mjml><mj-head>{block}</mj-head><mj-body></mj-body></mjml>"),
+        false => format!("<mjml><mj-body>{block}</mj-body></mjml>"),
+    };
+    Variant { mjml_body, ..variant.clone() }
+}
+
+fn variant_problems(of: &Inspected<'_>, variant: &Variant) -> Option<Problem> {
+    let no_html = variant.html_body.is_empty() && variant.mjml_body.is_empty();
+    let lost = !of.partial && no_html && !variant.preheader.is_empty();
+    lost.then(|| {
+        let description = "a preheader shows only in messages with an HTML part".to_owned();
+        problem(Severity::Warning, variant, Part::Preheader, 1, description)
+    })
 }
 
 /// Why no message will have this name; none where it may.
@@ -72,6 +105,7 @@ fn unknown_name(path: &str) -> Option<String> {
         ("customer", Some(_)) => &CUSTOMER,
         ("event", Some(_)) => &EVENT,
         ("customer" | "event" | "data" | "namespace" | "dict", _) => return None,
+        (name, _) if name.starts_with('_') => return None,
         ("unsubscribe_url" | "preferences_url", None) => return None,
         _ => {
             let known = "customer, event, data, unsubscribe_url and preferences_url";
@@ -85,9 +119,12 @@ fn unknown_name(path: &str) -> Option<String> {
     Some(format!("there is no \"{root}.{field}\"; {root} has {}", known.join(", ")))
 }
 
-/// Renders every variant with the sample data.
-fn trial_problems(content: &Content) -> Vec<Problem> {
-    let Ok(compiled) = Compiled::new(content.clone()) else {
+/// Renders every variant with the sample data. A block is rendered where it is included.
+fn trial_problems(content: &Content, partial: bool, partials: &Partials) -> Vec<Problem> {
+    if partial {
+        return Vec::new();
+    }
+    let Ok(compiled) = Compiled::new(content.clone(), partials) else {
         return Vec::new();
     };
     let data = sample().overlaid(content.sample_data.clone());
@@ -100,7 +137,17 @@ fn trial_problems(content: &Content) -> Vec<Problem> {
         let description = format!("rendered with the sample data: {}{hint}", wrong.description);
         Some(problem(severity, variant, wrong.part, wrong.line, description))
     };
-    content.variants.iter().filter_map(of).collect()
+    let mut problems = Vec::new();
+    for variant in &content.variants {
+        let Some(problem) = of(variant) else { continue };
+        // Others that take as long would take that long again.
+        let is_slow = problem.description.contains("takes more than");
+        problems.push(problem);
+        if is_slow {
+            break;
+        }
+    }
+    problems
 }
 
 fn problem(severity: Severity, variant: &Variant, part: Part, line: usize, description: String) -> Problem {
@@ -123,7 +170,10 @@ mod tests {
         let sample_data = sample.as_object().cloned().unwrap_or_default();
         let variant = Variant { subject: "Hello".into(), text_body: text.into(), ..Variant::default() };
         let content = Content { variants: vec![variant], sample_data };
-        inspect(&content).into_iter().map(|problem| (problem.severity, problem.line, problem.description)).collect()
+        inspect(&Inspected { template_id: None, partial: false, content: &content }, &Partials::default())
+            .into_iter()
+            .map(|problem| (problem.severity, problem.line, problem.description))
+            .collect()
     }
 
     #[test]

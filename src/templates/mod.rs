@@ -1,11 +1,18 @@
 //! Templates: drafts, immutable published versions, rendering, and the problems that authors should look at.
 
 mod entity;
+mod fence;
 mod fields;
+mod inline;
 mod inspect;
+mod jinja;
 mod locale;
 mod markup;
+mod meter;
+mod mjml;
+mod partials;
 mod plain;
+mod preheader;
 mod render;
 mod store;
 mod template;
@@ -18,9 +25,10 @@ use std::{
 
 pub use self::{
     fields::fields,
-    inspect::{inspect, sample_of},
+    inspect::{Inspected, inspect, sample_of},
     locale::Locale,
     markup::{end_of_body, escape, write_value},
+    partials::Partials,
     render::{Compiled, Data, RenderError, Rendered},
     store::published_versions,
     template::{Content, NewTemplate, Part, Problem, Severity, Template, TemplateChange, TemplateState, Variant},
@@ -35,6 +43,8 @@ use crate::{
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
 };
 
+use self::store::Standing;
+
 /// More versions than any deployment sends at the same time; beyond it the cache starts anew.
 const MOST_COMPILED: usize = 1_000;
 
@@ -43,8 +53,9 @@ const MOST_COMPILED: usize = 1_000;
 pub struct Templates {
     db: Database,
     clock: Clock,
-    /// Published versions never change, so what was compiled once stays right.
-    compiled: Mutex<HashMap<(TemplateId, i32), Arc<Compiled>>>,
+    /// The version of each template that was sent last, made ready. It stays right while neither it nor a block in it has a
+    /// newer version.
+    compiled: Mutex<HashMap<TemplateId, (i32, Arc<Compiled>)>>,
 }
 
 /// A template as it was saved, and what its author should look at.
@@ -74,12 +85,14 @@ impl Templates {
         if let Some(key) = key
             && let Some(first) = key.begin(&tx, now).await?
         {
-            return Ok(Reply::replayed(saved(find(&tx, &TemplateId::from_stored(first.resource), 0).await?)));
+            let first = find(&tx, &TemplateId::from_stored(first.resource), 0).await?;
+            return Ok(Reply::replayed(saved(&tx, first).await?));
         }
         let template = Template {
             template_id: new.template_id.unwrap_or_else(TemplateId::generate),
             display_name: new.display_name,
             channel: new.channel,
+            partial: new.partial,
             version: 1,
             state: TemplateState::Draft,
             content: new.content,
@@ -94,8 +107,9 @@ impl Templates {
         if let Some(key) = key {
             key.finish(&tx, &template.template_id, &[]).await?;
         }
+        let saved = saved(&tx, template).await?;
         finish(tx, validate_only).await?;
-        Ok(Reply::fresh(saved(template)))
+        Ok(Reply::fresh(saved))
     }
 
     /// One version; 0 = the latest.
@@ -120,6 +134,7 @@ impl Templates {
         let tx = self.db.begin_write().await?;
         let mut template = lock(&tx, template_id).await?;
         check_etag(etag, template.revision, template_id)?;
+        check_open(&template)?;
         let begins_draft = template.state == TemplateState::Published;
         if begins_draft {
             template.version += 1;
@@ -131,8 +146,9 @@ impl Templates {
         template.update_time = self.clock.now();
         template.revision += 1;
         store::save(&tx, &template, begins_draft).await?;
+        let saved = saved(&tx, template).await?;
         finish(tx, validate_only).await?;
-        Ok(saved(template))
+        Ok(saved)
     }
 
     /// Makes the draft an immutable version that is sent from now on.
@@ -140,16 +156,19 @@ impl Templates {
         let tx = self.db.begin_write().await?;
         let mut template = lock(&tx, template_id).await?;
         check_etag(etag, template.revision, template_id)?;
+        check_open(&template)?;
         if template.state == TemplateState::Published {
             let message =
                 format!("version {} of {template_id} is published, and there is no draft after it", template.version);
             return Err(Fault::refused(Reason::TemplateNotChanged, template_id, message));
         }
-        if let Some(problem) =
-            inspect(&template.content).into_iter().find(|problem| problem.severity == Severity::Error)
-        {
+        let partials = load_partials(&tx, &template.content).await?;
+        if let Some(problem) = first_error(&template, &partials) {
             let message = format!("{} line {}: {}", problem.part.field(), problem.line, problem.description);
             return Err(Fault::refused(Reason::TemplateHasErrors, template_id, message));
+        }
+        if template.partial {
+            check_includers(&tx, &template).await?;
         }
         template.state = TemplateState::Published;
         template.update_time = self.clock.now();
@@ -159,39 +178,106 @@ impl Templates {
         Ok(template)
     }
 
+    /// Puts a template away: nothing may begin to use it. `unused` says so if somebody still does.
+    pub async fn archive<F>(
+        &self,
+        template_id: &TemplateId,
+        etag: &str,
+        unused: impl FnOnce(WriteTx, TemplateId) -> F,
+    ) -> Result<Template, Fault>
+    where
+        F: Future<Output = Result<WriteTx, Fault>>,
+    {
+        let tx = self.db.begin_write().await?;
+        let mut template = lock(&tx, template_id).await?;
+        check_etag(etag, template.revision, template_id)?;
+        if template.state == TemplateState::Archived {
+            return Ok(template);
+        }
+        if let Some((includer, ..)) = store::includers(&tx, template_id).await?.first() {
+            let message = format!("template {includer} includes {template_id}");
+            return Err(Fault::refused(Reason::TemplateInUse, template_id, message));
+        }
+        let tx = unused(tx, template_id.clone()).await?;
+        template.state = TemplateState::Archived;
+        template.update_time = self.clock.now();
+        template.revision += 1;
+        store::archive(&tx, &template).await?;
+        database::commit(tx).await?;
+        Ok(template)
+    }
+
     /// The published versions that are sent now, made ready; a template without one is missing, one that does not compile is
-    /// there with its error.
+    /// there with its error. A new version of a block is in whatever is asked for after it was published.
     pub async fn published(&self, ids: &[TemplateId]) -> Result<BTreeMap<TemplateId, Published>, StoreError> {
-        let versions = store::published_versions(self.db.reader(), ids).await?;
+        let mut asked = ids.to_vec();
+        {
+            let cache = self.lock_compiled();
+            let blocks = ids.iter().filter_map(|id| cache.get(id)).flat_map(|(_, compiled)| compiled.partials());
+            asked.extend(blocks.map(|(id, _)| id.clone()));
+        }
+        asked.sort_unstable();
+        asked.dedup();
+        let versions: HashMap<TemplateId, i32> =
+            store::published_versions(self.db.reader(), &asked).await?.into_iter().collect();
         let mut published = BTreeMap::new();
         let mut missing = Vec::new();
-        for key in versions {
-            match self.lock_compiled().get(&key) {
+        for id in ids {
+            let Some(version) = versions.get(id) else { continue };
+            match self.current(id, *version, &versions) {
                 Some(compiled) => {
-                    drop(published.insert(key.0, Published { version: key.1, compiled: Ok(compiled.clone()) }))
+                    published.insert(id.clone(), Published { version: *version, compiled: Ok(compiled) });
                 }
-                None => missing.push(key),
+                None => missing.push((id.clone(), *version)),
             }
         }
         for (template_id, version, content) in store::contents(self.db.reader(), missing).await? {
-            let compiled = Compiled::new(content).map(Arc::new);
+            let partials = load_partials(self.db.reader(), &content).await?;
+            let compiled = Compiled::new(content, &partials).map(Arc::new);
             if let Ok(compiled) = &compiled {
-                self.keep_compiled((template_id.clone(), version), compiled.clone());
+                self.keep_compiled(template_id.clone(), version, compiled.clone());
             }
             published.insert(template_id, Published { version, compiled });
         }
         Ok(published)
     }
 
-    fn keep_compiled(&self, key: (TemplateId, i32), compiled: Arc<Compiled>) {
+    /// One version made ready, published or not.
+    pub async fn compile(&self, template: &Template) -> Result<Result<Compiled, RenderError>, StoreError> {
+        let partials = load_partials(self.db.reader(), &template.content).await?;
+        Ok(Compiled::new(template.content.clone(), &partials))
+    }
+
+    /// Texts that are not stored, made ready, and what their author should look at.
+    pub async fn try_out(
+        &self,
+        template_id: Option<&TemplateId>,
+        partial: bool,
+        content: &Content,
+    ) -> Result<(Result<Compiled, RenderError>, Vec<Problem>), StoreError> {
+        let partials = load_partials(self.db.reader(), content).await?;
+        let problems = inspect(&Inspected { template_id, partial, content }, &partials);
+        Ok((Compiled::new(content.clone(), &partials), problems))
+    }
+
+    /// What was made ready before, if nothing in it is newer.
+    fn current(&self, id: &TemplateId, version: i32, versions: &HashMap<TemplateId, i32>) -> Option<Arc<Compiled>> {
+        let cache = self.lock_compiled();
+        let (known, compiled) = cache.get(id)?;
+        let is_current = *known == version
+            && compiled.partials().iter().all(|(block, version)| versions.get(block) == Some(version));
+        is_current.then(|| compiled.clone())
+    }
+
+    fn keep_compiled(&self, id: TemplateId, version: i32, compiled: Arc<Compiled>) {
         let mut cache = self.lock_compiled();
         if cache.len() >= MOST_COMPILED {
             cache.clear();
         }
-        cache.insert(key, compiled);
+        cache.insert(id, (version, compiled));
     }
 
-    fn lock_compiled(&self) -> std::sync::MutexGuard<'_, HashMap<(TemplateId, i32), Arc<Compiled>>> {
+    fn lock_compiled(&self) -> std::sync::MutexGuard<'_, HashMap<TemplateId, (i32, Arc<Compiled>)>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,28 +293,30 @@ pub struct Published {
 
 /// Which of these have a published version: what a campaign needs before it starts.
 pub async fn check_published(tx: &WriteTx, ids: &[TemplateId]) -> Result<(), Fault> {
-    let published = store::published_versions(tx, ids).await?;
-    match ids.iter().find(|id| !published.iter().any(|(known, _)| known == *id)) {
-        None => Ok(()),
-        Some(id) => Err(not_published(id)),
-    }
+    let channels = Channels::load(tx, ids.iter().cloned()).await?;
+    ids.iter().try_for_each(|id| channels.of(id).map(drop))
 }
 
 /// The channels of templates that messages refer to.
 #[derive(Debug)]
-pub struct Channels(HashMap<TemplateId, (Channel, bool)>);
+pub struct Channels(HashMap<TemplateId, Standing>);
 
 impl Channels {
     /// Of these templates, in one query.
     pub async fn load(tx: &WriteTx, ids: impl Iterator<Item = TemplateId>) -> Result<Self, StoreError> {
-        Ok(Self(store::channels(tx, ids).await?))
+        Ok(Self(store::standings(tx, ids).await?))
     }
 
-    /// How the template's messages go out; it must have a published version.
+    /// How the template's messages go out; it must have a published version, and be neither a block nor put away.
     pub fn of(&self, id: &TemplateId) -> Result<Channel, Fault> {
         match self.0.get(id) {
-            Some((channel, true)) => Ok(*channel),
-            Some((_, false)) => Err(not_published(id)),
+            Some(standing) if standing.is_archived => Err(archived(id)),
+            Some(standing) if standing.is_partial => {
+                let message = format!("template {id} is a partial: other templates include it, and it is never sent");
+                Err(Fault::refused(Reason::TemplateIsPartial, id, message))
+            }
+            Some(standing) if standing.is_published => Ok(standing.channel),
+            Some(_) => Err(not_published(id)),
             None => Err(not_found(id, 0)),
         }
     }
@@ -239,9 +327,68 @@ pub async fn find_latest(tx: &WriteTx, id: &TemplateId) -> Result<Template, Faul
     find(tx, id, 0).await
 }
 
-fn saved(template: Template) -> Saved {
-    let problems = inspect(&template.content);
-    Saved { template, problems }
+async fn saved(db: &impl Connection, template: Template) -> Result<Saved, StoreError> {
+    let partials = load_partials(db, &template.content).await?;
+    let problems = inspect(&inspected(&template), &partials);
+    Ok(Saved { template, problems })
+}
+
+fn inspected(template: &Template) -> Inspected<'_> {
+    Inspected { template_id: Some(&template.template_id), partial: template.partial, content: &template.content }
+}
+
+fn first_error(template: &Template, partials: &Partials) -> Option<Problem> {
+    inspect(&inspected(template), partials).into_iter().find(|problem| problem.severity == Severity::Error)
+}
+
+/// The published blocks that texts include, and those that these include.
+async fn load_partials(db: &impl Connection, content: &Content) -> Result<Partials, StoreError> {
+    let mut partials = Partials::default();
+    for _ in 0..=partials::DEEPEST {
+        let missing: Vec<TemplateId> = partials.missing(content).into_iter().collect();
+        let found = if missing.is_empty() { Vec::new() } else { store::published_partials(db, missing).await? };
+        if found.is_empty() {
+            break;
+        }
+        for (id, version, content) in found {
+            partials.add(id, version, content);
+        }
+    }
+    Ok(partials)
+}
+
+/// Whoever includes a block must still be sound with what it is to say.
+async fn check_includers(tx: &WriteTx, block: &Template) -> Result<(), Fault> {
+    let (mut blocks, mut seen) = (vec![block.template_id.clone()], vec![block.template_id.clone()]);
+    while let Some(id) = blocks.pop() {
+        for (includer, partial, content) in store::includers(tx, &id).await? {
+            if seen.contains(&includer) {
+                continue;
+            }
+            let mut partials = load_partials(tx, &content).await?;
+            partials.add(block.template_id.clone(), block.version, block.content.clone());
+            let inspected = Inspected { template_id: Some(&includer), partial, content: &content };
+            let problems = inspect(&inspected, &partials);
+            if let Some(problem) = problems.into_iter().find(|problem| problem.severity == Severity::Error) {
+                let message =
+                    format!("template {includer} would break, {}: {}", problem.part.field(), problem.description);
+                return Err(Fault::refused(Reason::TemplateHasErrors, &block.template_id, message));
+            }
+            if partial {
+                blocks.push(includer.clone());
+            }
+            seen.push(includer);
+        }
+    }
+    Ok(())
+}
+
+fn check_open(template: &Template) -> Result<(), Fault> {
+    if template.state == TemplateState::Archived { Err(archived(&template.template_id)) } else { Ok(()) }
+}
+
+fn archived(id: &TemplateId) -> Fault {
+    Fault::refused(Reason::TemplateArchived, id, format!("template {id} is archived"))
 }
 
 async fn find(db: &impl Connection, id: &TemplateId, version: i32) -> Result<Template, Fault> {

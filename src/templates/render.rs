@@ -1,19 +1,28 @@
 //! Templates made ready, and messages made of them. Fenced: no way to a file or the network, a budget of steps, a largest
 //! output; a name that is not there is an error and not an empty text.
 
-use std::io;
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, value::Serde};
+use minijinja::{Environment, ErrorKind, Value, value::Serde};
 use serde_json::{Map, Value as Json};
 
 use super::{
     Locale,
-    markup::write_value,
+    fence::{Refused, fence},
+    inline,
+    jinja::Tags,
+    meter::{ALL_VALUES, STEPS, fenced},
+    mjml,
+    partials::{Expanded, Origin, Partials},
     plain::text_of,
+    preheader,
     template::{Content, Part, Variant},
 };
+use crate::ids::TemplateId;
 
-const STEPS: u64 = 50_000;
 const LARGEST_OUTPUT: usize = 2 * 1024 * 1024;
 
 /// What a message is rendered from.
@@ -53,7 +62,7 @@ impl Data {
         self
     }
 
-    fn context(&self) -> Value {
+    pub(super) fn context(&self) -> Value {
         let values = Value::from(Serde(&self.values));
         let (unsubscribe_url, preferences_url) = (link(&self.unsubscribe_url), link(&self.preferences_url));
         minijinja::context! { unsubscribe_url, preferences_url, ..values }
@@ -110,20 +119,90 @@ pub struct RenderError {
 pub struct Compiled {
     content: Content,
     environment: Environment<'static>,
+    /// Where the lines of each text are from.
+    lines: HashMap<String, Vec<Origin>>,
+    warnings: Vec<RenderError>,
+    partials: Vec<(TemplateId, i32)>,
 }
 
 impl Compiled {
-    /// Parses every source; the first that does not parse is the error.
-    pub fn new(content: Content) -> Result<Self, RenderError> {
-        let mut environment = fenced();
-        for variant in &content.variants {
+    /// Makes every text ready: blocks are written in, MJML becomes HTML, styles go to their elements. The first that cannot be
+    /// made ready is the error.
+    pub fn new(content: Content, partials: &Partials) -> Result<Self, RenderError> {
+        let mut compiled = Self {
+            content,
+            environment: fenced(),
+            lines: HashMap::new(),
+            warnings: Vec::new(),
+            partials: partials.versions().map(|(id, version)| (id.clone(), version)).collect(),
+        };
+        let variants = std::mem::take(&mut compiled.content.variants);
+        for variant in &variants {
             for part in Part::ALL {
-                environment
-                    .add_template_owned(name(variant, part), part.source(variant).to_owned())
-                    .map_err(|error| refusal(part, &error))?;
+                compiled.add(None, variant, part, partials)?;
             }
         }
-        Ok(Self { content, environment })
+        compiled.content.variants = variants;
+        Ok(compiled)
+    }
+
+    /// Makes one text ready; `own` is the template that it belongs to.
+    pub(super) fn add(
+        &mut self,
+        own: Option<&TemplateId>,
+        variant: &Variant,
+        part: Part,
+        partials: &Partials,
+    ) -> Result<(), RenderError> {
+        if part.source(variant).is_empty() {
+            return Ok(());
+        }
+        let (text, lines) = self.prepare(own, variant, part, partials).map_err(|refused| refused.of(part))?;
+        let name = name(variant, part);
+        let blame = |error| refusal(part, &error).blamed_on(&lines);
+        let text = fence(&text).map_err(|refused| refused.of(part).blamed_on(&lines))?;
+        self.environment.add_template_owned(name.clone(), text).map_err(blame)?;
+        self.lines.insert(name, lines);
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        own: Option<&TemplateId>,
+        variant: &Variant,
+        part: Part,
+        partials: &Partials,
+    ) -> Result<(String, Vec<Origin>), Refused> {
+        let Expanded { text, lines } = partials.expand(own, variant, part)?;
+        let blame = |refused: Refused| match lines.get(refused.line.wrapping_sub(1)) {
+            Some(origin) => origin.blame(refused.description),
+            None => refused,
+        };
+        match part {
+            Part::Mjml => {
+                let made = mjml::to_html(&text).map_err(blame)?;
+                self.warnings
+                    .extend(made.warnings.into_iter().map(|(line, what)| blame(Refused::new(line, what)).of(part)));
+                let lines = made.lines.iter().map(|line| lines[(line - 1).min(lines.len() - 1)].clone()).collect();
+                Ok((made.html, lines))
+            }
+            Part::Html if text.contains('<') => {
+                let tags = Tags::of(&text).map_err(blame)?;
+                let html = inline::inline_sheets(&tags.hidden(&text), &tags)?;
+                Ok((tags.shown(&html), lines))
+            }
+            _ => Ok((text, lines)),
+        }
+    }
+
+    /// What its author should look at.
+    pub fn warnings(&self) -> &[RenderError] {
+        &self.warnings
+    }
+
+    /// The blocks in it, each with its version.
+    pub fn partials(&self) -> &[(TemplateId, i32)] {
+        &self.partials
     }
 
     /// The message for a customer of this locale.
@@ -139,66 +218,80 @@ impl Compiled {
             let description = "renders to more than one line or holds a control character".to_owned();
             return Err(RenderError { part: Part::Subject, line: 0, description, depends_on_data: false });
         }
-        let (mut text, html) = (render(Part::Text)?, render(Part::Html)?);
+        let part = if variant.mjml_body.is_empty() { Part::Html } else { Part::Mjml };
+        let (mut text, mut html) = (render(Part::Text)?, render(part)?);
         if text.is_empty() && !html.is_empty() {
-            text = text_of(&html).map_err(|description| RenderError {
-                part: Part::Html,
-                line: 0,
-                description,
-                depends_on_data: false,
-            })?;
+            text = text_of(&html).map_err(|description| Refused::new(0, description).of(part))?;
+        }
+        let preheader = render(Part::Preheader)?;
+        if !preheader.trim().is_empty() && !html.is_empty() {
+            html = preheader::written_into(html, &preheader);
         }
         Ok(Rendered { locale: variant.locale.clone(), subject, text, html })
     }
 
-    fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {
+    pub(super) fn render_part(&self, variant: &Variant, part: Part, context: &Value) -> Result<String, RenderError> {
         let source = part.source(variant);
         if source.is_empty() {
             return Ok(String::new());
         }
-        let mut output = Bounded(Vec::with_capacity(source.len()));
+        let name = name(variant, part);
+        let mut output = Bounded(Vec::with_capacity(2 * source.len()));
         self.environment
-            .get_template(&name(variant, part))
+            .get_template(&name)
             .and_then(|template| template.render_captured_to(context.clone(), &mut output).map(drop))
-            .map_err(|error| refusal(part, &error))?;
+            .map_err(|error| refusal(part, &error).blamed_on(self.lines.get(&name).map_or(&[], Vec::as_slice)))?;
         Ok(String::from_utf8(output.0).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
     }
-}
 
-/// An environment in which one author's templates can do no harm to others.
-pub(super) fn fenced() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(STEPS));
-    environment.set_recursion_limit(50);
-    environment.set_auto_escape_callback(
-        |name| {
-            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
-        },
-    );
-    environment.set_formatter(write_value);
-    // Their memory is not bounded by steps.
-    environment.remove_filter("indent");
-    environment.remove_filter("pprint");
-    environment.remove_global("range");
-    environment.remove_global("debug");
-    environment
-}
+    /// The text as it is rendered, for whoever looks at its names.
+    pub(super) fn names(&self, variant: &Variant, part: Part) -> HashSet<String> {
+        let template = self.environment.get_template(&name(variant, part));
+        template.map(|template| template.undeclared_variables(true)).unwrap_or_default()
+    }
 
-pub(super) fn name(variant: &Variant, part: Part) -> String {
-    let locale = variant.locale.as_ref().map_or("", Locale::as_str);
-    match part {
-        Part::Subject => format!("{locale}/subject.txt"),
-        Part::Text => format!("{locale}/text.txt"),
-        Part::Html => format!("{locale}/html.html"),
+    /// The line of the author's text in which a rendered text holds something first.
+    pub(super) fn line_of(&self, variant: &Variant, part: Part, what: &str) -> usize {
+        let name = name(variant, part);
+        let Ok(template) = self.environment.get_template(&name) else { return 0 };
+        let Some(line) = template.source().lines().position(|line| line.contains(what)) else { return 0 };
+        self.lines.get(&name).and_then(|lines| lines.get(line)).map_or(0, |origin| origin.line)
     }
 }
 
-pub(super) fn refusal(part: Part, error: &minijinja::Error) -> RenderError {
+impl Refused {
+    pub(super) fn of(self, part: Part) -> RenderError {
+        let Self { line, description } = self;
+        RenderError { part, line, description, depends_on_data: false }
+    }
+}
+
+impl RenderError {
+    /// This, said of the line that the author wrote.
+    fn blamed_on(self, lines: &[Origin]) -> Self {
+        match lines.get(self.line.wrapping_sub(1)) {
+            Some(origin) => {
+                let Refused { line, description } = origin.blame(self.description);
+                Self { line, description, ..self }
+            }
+            None => self,
+        }
+    }
+}
+
+fn name(variant: &Variant, part: Part) -> String {
+    let locale = variant.locale.as_ref().map_or("", Locale::as_str);
+    let kind = if part.is_markup() { "html" } else { "txt" };
+    format!("{locale}/{}.{kind}", part.field())
+}
+
+fn refusal(part: Part, error: &minijinja::Error) -> RenderError {
     let description = match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, Some(detail)) => format!("uses a name that is not there: {detail}"),
         (ErrorKind::UndefinedError, None) => "uses a name that is not there".to_owned(),
-        (ErrorKind::OutOfFuel, _) => format!("takes more than {STEPS} steps"),
+        (ErrorKind::OutOfFuel, _) => {
+            format!("takes more than {STEPS} steps, or its values weigh more than {ALL_VALUES} bytes")
+        }
         (ErrorKind::WriteFailure, _) => format!("renders to more than {LARGEST_OUTPUT} bytes"),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
@@ -235,13 +328,19 @@ mod tests {
 
     fn variant(locale: &str, subject: &str, text: &str, html: &str) -> Variant {
         let locale = if locale.is_empty() { None } else { Some(locale.parse().unwrap()) };
-        Variant { locale, subject: subject.into(), text_body: text.into(), html_body: html.into() }
+        Variant {
+            locale,
+            subject: subject.into(),
+            text_body: text.into(),
+            html_body: html.into(),
+            ..Variant::default()
+        }
     }
 
     fn render(variants: Vec<Variant>, locale: Option<&str>, customer: Json) -> Result<Rendered, RenderError> {
         let content = Content { variants, sample_data: Map::new() };
         let locale: Option<Locale> = locale.map(|locale| locale.parse().unwrap());
-        Compiled::new(content)?.render(locale.as_ref(), &Data::new(customer, None, Map::new()))
+        Compiled::new(content, &Partials::default())?.render(locale.as_ref(), &Data::new(customer, None, Map::new()))
     }
 
     #[test]

@@ -8,7 +8,8 @@ use sea_orm::{
 
 use super::{
     Content, Template, TemplateState,
-    entity::{template, version},
+    entity::{include, template, version},
+    partials::included,
 };
 use crate::{
     database::{StoreError, WriteTx},
@@ -26,6 +27,8 @@ pub async fn insert(tx: &WriteTx, new: &Template) -> Result<bool, StoreError> {
         channel: Set(new.channel),
         latest_version: Set(new.version),
         published_version: Set(None),
+        partial: Set(new.partial),
+        archive_time: Set(None),
         create_time: Set(new.create_time),
         revision: Set(new.revision),
     };
@@ -63,7 +66,96 @@ pub async fn save(tx: &WriteTx, changed: &Template, new_version: bool) -> Result
         .filter(version::Column::State.eq(TemplateState::Draft))
         .exec(tx)
         .await?;
+    include::Entity::delete_many()
+        .filter(include::Column::TemplateId.eq(changed.template_id.clone()))
+        .filter(include::Column::Version.eq(changed.version))
+        .exec(tx)
+        .await?;
+    insert_includes(tx, changed).await
+}
+
+async fn insert_includes(tx: &WriteTx, of: &Template) -> Result<(), StoreError> {
+    let rows: Vec<include::ActiveModel> = included(&of.content)
+        .into_iter()
+        .map(|partial_id| include::ActiveModel {
+            template_id: Set(of.template_id.clone()),
+            version: Set(of.version),
+            partial_id: Set(partial_id),
+        })
+        .collect();
+    if !rows.is_empty() {
+        include::Entity::insert_many(rows).exec_without_returning(tx).await?;
+    }
     Ok(())
+}
+
+/// Nothing may use it any more.
+pub async fn archive(tx: &WriteTx, of: &Template) -> Result<(), StoreError> {
+    template::Entity::update_many()
+        .col_expr(template::Column::ArchiveTime, Expr::val(of.update_time))
+        .col_expr(template::Column::Revision, of.revision.into())
+        .filter(template::Column::TemplateId.eq(of.template_id.clone()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// The published versions of those templates that include a block themselves, unless they are archived.
+pub async fn includers(
+    db: &impl ConnectionTrait,
+    partial: &TemplateId,
+) -> Result<Vec<(TemplateId, bool, Content)>, StoreError> {
+    let rows: Vec<(TemplateId, bool, serde_json::Value)> = include::Entity::find()
+        .select_only()
+        .column(template::Column::TemplateId)
+        .column(template::Column::Partial)
+        .column(version::Column::Content)
+        .join(JoinType::InnerJoin, includer())
+        .join(JoinType::InnerJoin, included_version())
+        .filter(include::Column::PartialId.eq(partial.clone()))
+        .filter(template::Column::ArchiveTime.is_null())
+        .filter(
+            Expr::col((template::Entity, template::Column::PublishedVersion))
+                .equals((include::Entity, include::Column::Version)),
+        )
+        .order_by_asc(template::Column::TemplateId)
+        .into_tuple()
+        .all(db)
+        .await?;
+    rows.into_iter().map(|(id, partial, json)| Ok((id, partial, content(json)?))).collect()
+}
+
+fn includer() -> sea_orm::RelationDef {
+    include::Entity::belongs_to(template::Entity)
+        .from(include::Column::TemplateId)
+        .to(template::Column::TemplateId)
+        .into()
+}
+
+fn included_version() -> sea_orm::RelationDef {
+    include::Entity::belongs_to(version::Entity)
+        .from((include::Column::TemplateId, include::Column::Version))
+        .to((version::Column::TemplateId, version::Column::Version))
+        .into()
+}
+
+/// What the published versions of these blocks say.
+pub async fn published_partials(
+    db: &impl ConnectionTrait,
+    ids: Vec<TemplateId>,
+) -> Result<Vec<(TemplateId, i32, Content)>, StoreError> {
+    let rows = version::Entity::find()
+        .join(JoinType::InnerJoin, join_template())
+        .filter(version::Column::TemplateId.is_in(ids))
+        .filter(template::Column::Partial.eq(true))
+        .filter(template::Column::ArchiveTime.is_null())
+        .filter(
+            Expr::col((version::Entity, version::Column::Version))
+                .equals((template::Entity, template::Column::PublishedVersion)),
+        )
+        .all(db)
+        .await?;
+    rows.into_iter().map(|row| Ok((row.template_id, row.version, content(row.content)?))).collect()
 }
 
 async fn insert_version(tx: &WriteTx, of: &Template) -> Result<(), StoreError> {
@@ -75,7 +167,7 @@ async fn insert_version(tx: &WriteTx, of: &Template) -> Result<(), StoreError> {
         update_time: Set(of.update_time),
     };
     version::Entity::insert(row).exec_without_returning(tx).await?;
-    Ok(())
+    insert_includes(tx, of).await
 }
 
 /// Keeps other writers away from a template until this transaction ends.
@@ -138,21 +230,28 @@ pub async fn published_versions(
     Ok(rows)
 }
 
-/// How the messages of these templates go out, and whether they have a published version.
-pub async fn channels(
+/// What may be said of a template before it is used.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    pub channel: Channel,
+    pub is_published: bool,
+    pub is_archived: bool,
+    pub is_partial: bool,
+}
+
+/// How these templates stand.
+pub async fn standings(
     db: &impl ConnectionTrait,
     ids: impl Iterator<Item = TemplateId>,
-) -> Result<HashMap<TemplateId, (Channel, bool)>, StoreError> {
-    let rows: Vec<(TemplateId, Channel, Option<i32>)> = template::Entity::find()
-        .select_only()
-        .column(template::Column::TemplateId)
-        .column(template::Column::Channel)
-        .column(template::Column::PublishedVersion)
-        .filter(template::Column::TemplateId.is_in(ids))
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|(id, channel, published)| (id, (channel, published.is_some()))).collect())
+) -> Result<HashMap<TemplateId, Standing>, StoreError> {
+    let rows = template::Entity::find().filter(template::Column::TemplateId.is_in(ids)).all(db).await?;
+    let standing = |row: &template::Model| Standing {
+        channel: row.channel,
+        is_published: row.published_version.is_some(),
+        is_archived: row.archive_time.is_some(),
+        is_partial: row.partial,
+    };
+    Ok(rows.into_iter().map(|row| (row.template_id.clone(), standing(&row))).collect())
 }
 
 /// What these versions say.
@@ -182,8 +281,9 @@ fn domain(row: template::Model, version: version::Model) -> Result<Template, Sto
         template_id: row.template_id,
         display_name: row.display_name,
         channel: row.channel,
+        partial: row.partial,
         version: version.version,
-        state: version.state,
+        state: if row.archive_time.is_some() { TemplateState::Archived } else { version.state },
         content: content(version.content)?,
         create_time: row.create_time,
         update_time: version.update_time,

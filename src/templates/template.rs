@@ -11,6 +11,8 @@ text_enum! {
         Draft = "draft",
         /// Immutable; the latest one is sent.
         Published = "published",
+        /// Of a template that nothing may use any more.
+        Archived = "archived",
     }
 }
 
@@ -23,6 +25,8 @@ pub struct Template {
     pub display_name: String,
     /// How its messages reach customers.
     pub channel: Channel,
+    /// A block for other templates; never sent by itself.
+    pub partial: bool,
     /// Which version this is, from 1.
     pub version: i32,
     /// Where that version stands.
@@ -53,10 +57,16 @@ pub struct Variant {
     pub locale: Option<Locale>,
     /// One line.
     pub subject: String,
+    /// What a list of messages shows beside the subject; empty = none.
+    #[serde(default)]
+    pub preheader: String,
     /// The plain-text part; empty = none.
     pub text_body: String,
-    /// The HTML part; empty = none.
+    /// The HTML part; empty = none, or made of the MJML.
     pub html_body: String,
+    /// The HTML part in MJML; empty = none.
+    #[serde(default)]
+    pub mjml_body: String,
 }
 
 impl Content {
@@ -78,6 +88,8 @@ pub struct NewTemplate {
     pub display_name: String,
     /// How its messages reach customers.
     pub channel: Channel,
+    /// A block for other templates; never sent by itself.
+    pub partial: bool,
     /// The texts.
     pub content: Content,
 }
@@ -122,10 +134,14 @@ pub enum Severity {
 pub enum Part {
     /// The subject.
     Subject,
+    /// What a list of messages shows beside it.
+    Preheader,
     /// The plain-text part.
     Text,
     /// The HTML part.
     Html,
+    /// The HTML part in MJML.
+    Mjml,
 }
 
 impl Part {
@@ -133,8 +149,10 @@ impl Part {
     pub const fn field(self) -> &'static str {
         match self {
             Self::Subject => "subject",
+            Self::Preheader => "preheader",
             Self::Text => "textBody",
             Self::Html => "htmlBody",
+            Self::Mjml => "mjmlBody",
         }
     }
 
@@ -142,11 +160,18 @@ impl Part {
     pub fn source(self, variant: &Variant) -> &str {
         match self {
             Self::Subject => &variant.subject,
+            Self::Preheader => &variant.preheader,
             Self::Text => &variant.text_body,
             Self::Html => &variant.html_body,
+            Self::Mjml => &variant.mjml_body,
         }
     }
 
+    /// Whether values in it are escaped.
+    pub const fn is_markup(self) -> bool {
+        matches!(self, Self::Preheader | Self::Html | Self::Mjml)
+    }
+
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Subject, Self::Text, Self::Html];
+    pub const ALL: [Self; 5] = [Self::Subject, Self::Preheader, Self::Text, Self::Html, Self::Mjml];
 }

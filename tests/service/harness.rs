@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use mail_parser::MessageParser;
 use rapport::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers},
+    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers, TestRecipients},
     contacts::claims,
     database::{self, Database},
     ids::ClaimToken,
@@ -486,6 +486,7 @@ impl Place {
             test_system: false,
             dns_server: None,
             providers: Providers::default(),
+            test_recipients: TestRecipients::default(),
             secret_key: Some(SECRET.to_owned()),
         }
     }

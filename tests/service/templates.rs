@@ -1,6 +1,7 @@
 use rapport::rpc::proto::{
-    self, CreateTemplateRequest, GetTemplateRequest, PreviewTemplateRequest, PublishTemplateRequest, Template,
-    TemplateVariant, UpdateTemplateRequest, preview_template_request::Source, template, template_problem::Severity,
+    self, ArchiveTemplateRequest, CreateTemplateRequest, GetTemplateRequest, PreviewTemplateRequest,
+    PublishTemplateRequest, SendTestMessageRequest, Template, TemplateProblem, TemplateVariant, UpdateTemplateRequest,
+    preview_template_request::Source, schedule_contact_request, template, template_problem::Severity,
 };
 use serde_json::json;
 
@@ -171,4 +172,236 @@ async fn a_mistake_that_no_data_repairs_keeps_a_template_from_being_published() 
         let request = PublishTemplateRequest { template_id: id, ..Default::default() };
         assert_eq!(refusal(world.templates.publish_template(request).await), "TEMPLATE_HAS_ERRORS");
     }
+}
+
+const LETTER: &str = "<mjml lang=\"en\">
+<mj-head><mj-style inline=\"inline\">.thanks { color: #123456 }</mj-style></mj-head>
+<mj-body>
+<mj-section><mj-column>
+{% if event.subject %}<mj-text><p class=\"thanks\">Thank you for {{ event.subject }}, {{ customer.given_name }}.</p></mj-text>{% endif %}
+{% for one in data.links | default([]) %}<mj-button href=\"{{ one }}\">Look</mj-button>{% endfor %}
+</mj-column></mj-section>
+</mj-body></mjml>";
+
+impl World {
+    /// Saves a template and publishes it; answers its problems.
+    async fn published(&mut self, template: Template) -> Vec<TemplateProblem> {
+        let id = template.template_id.clone();
+        let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
+        let problems = self.templates.create_template(request).await.expect("created").into_inner().problems;
+        let request = PublishTemplateRequest { template_id: id, ..Default::default() };
+        self.templates.publish_template(request).await.unwrap_or_else(|status| panic!("{status}: {problems:?}"));
+        problems
+    }
+
+    /// What is wrong with an HTML part in MJML, and in which line.
+    async fn mistakes(&mut self, id: &str, mjml: &str) -> Vec<(i32, String)> {
+        let variant = TemplateVariant { mjml_body: mjml.into(), ..variant("", "x", "") };
+        let template = Template { variants: vec![variant], ..harness::template(id) };
+        let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
+        let problems = self.templates.create_template(request).await.expect("created").into_inner().problems;
+        problems.into_iter().map(|problem| (problem.line, problem.description)).collect()
+    }
+}
+
+fn partial(id: &str, text: &str, mjml: &str) -> Template {
+    let variant = TemplateVariant { mjml_body: mjml.into(), ..variant("", "", text) };
+    Template { partial: true, variants: vec![variant], ..harness::template(id) }
+}
+
+#[tokio::test]
+async fn mjml_is_sent_as_html_with_its_styles_at_the_elements_and_a_preheader_that_nobody_sees() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let variant = TemplateVariant {
+        mjml_body: LETTER.into(),
+        preheader: "For {{ customer.given_name }}".into(),
+        ..variant("", "Hello", "")
+    };
+    let problems = world.published(Template { variants: vec![variant], ..harness::template("letter") }).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    world.customer("<Anna>", "").await;
+    let steps = vec![harness::step("thank", harness::after_hours(1), "letter")];
+    world.campaign(harness::campaign("letters", "orders", steps)).await;
+    world.happens("order.placed", "<Anna>", "o-1").await;
+    world.dispatch_after_hours(1).await;
+    let mail = world.mail();
+    let html = mail[0].html.as_deref().unwrap();
+    assert!(
+        html.contains("<p class=\"thanks\" style=\"color:#123456\">Thank you for o-1, &lt;Anna&gt;.</p>"),
+        "{html}"
+    );
+    assert!(html.contains("line-height:1px\">For &lt;Anna&gt;&#8199;"), "{html}");
+    assert!(html.contains("@media only screen and (min-width:480px)") && !html.contains("<mj-"), "{html}");
+    assert!(mail[0].words().contains("Thank you for o-1, <Anna>."), "{}", mail[0].words());
+    assert!(!mail[0].words().contains("For <Anna>"), "{}", mail[0].words());
+}
+
+#[tokio::test]
+async fn what_mjml_cannot_carry_is_reported_with_its_line_when_it_is_saved() {
+    let mut world = World::new().await;
+    let document = |part: &str| {
+        format!("<mjml><mj-body><mj-section><mj-column>\n{part}\n</mj-column></mj-section></mj-body></mjml>")
+    };
+    for (number, (part, line, words)) in [
+        ("<mj-image src=\"x\" width=\"{{ data.width }}px\" />", 2, "cannot stand here"),
+        ("<mj-text>{% if data.a %}</mj-text>\n<mj-text>{% endif %}</mj-column>", 3, "<mj-text> is open"),
+        ("<mj-include path=\"/etc/passwd\" />", 2, "mj-include is not offered"),
+        ("\n<mj-text>{{ custmer.name }}</mj-text>", 3, "\"custmer\""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let found = world.mistakes(&format!("mistake-{number}"), &document(part)).await;
+        assert!(found.iter().any(|(at, what)| *at == line && what.contains(words)), "{part}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_version_of_a_partial_is_in_every_message_that_is_sent_after_it_was_published() {
+    let mut world = World::new().await;
+    world.shop().await;
+    let footer = "<mj-section><mj-column><mj-text>Made in {{ data.town }}</mj-text></mj-column></mj-section>";
+    world.published(partial("footer", "Made in {{ data.town }}.", footer)).await;
+    let mjml_body = "<mjml><mj-body>{% include \"footer\" %}</mj-body></mjml>".to_owned();
+    let body = TemplateVariant { mjml_body, ..variant("", "Hello", "Hello. {% include \"footer\" %}") };
+    world.published(Template { variants: vec![body], ..harness::template("letter") }).await;
+    world.customer("anna", "").await;
+    let letter = proto::ScheduleContactRequest {
+        data: Some(structure(json!({"town": "Rīga"}))),
+        ..harness::ad_hoc("anna", "orders", "letter")
+    };
+    world.contacts.schedule_contact(letter.clone()).await.unwrap();
+    world.dispatch().await;
+
+    let broken = Template {
+        template_id: "footer".into(),
+        variants: partial("", "{{ custmer }}", "<mj-text>x").variants,
+        ..Template::default()
+    };
+    world
+        .templates
+        .update_template(UpdateTemplateRequest { template: Some(broken), ..Default::default() })
+        .await
+        .unwrap();
+    let publish = PublishTemplateRequest { template_id: "footer".into(), ..Default::default() };
+    assert_eq!(refusal(world.templates.publish_template(publish.clone()).await), "TEMPLATE_HAS_ERRORS");
+    let wider = Template {
+        template_id: "footer".into(),
+        variants: partial("", "Now from {{ data.town }}.", footer).variants,
+        ..Template::default()
+    };
+    world
+        .templates
+        .update_template(UpdateTemplateRequest { template: Some(wider), ..Default::default() })
+        .await
+        .unwrap();
+    world.templates.publish_template(publish).await.unwrap();
+    world.contacts.schedule_contact(letter).await.unwrap();
+    world.dispatch().await;
+    let words: Vec<_> = world.mail().iter().map(|mail| mail.words().lines().next().unwrap().to_owned()).collect();
+    assert_eq!(words, ["Hello. Made in Rīga.", "Hello. Now from Rīga."]);
+    assert!(world.mail()[1].html.as_deref().unwrap().contains("Made in Rīga"));
+}
+
+#[tokio::test]
+async fn a_partial_is_never_sent_and_one_that_is_missing_or_includes_itself_is_a_problem() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.published(partial("block", "block", "")).await;
+    world.customer("anna", "").await;
+    let alone = world.contacts.schedule_contact(harness::ad_hoc("anna", "orders", "block")).await;
+    assert_eq!(refusal(alone), "TEMPLATE_IS_PARTIAL");
+    let steps = vec![harness::step("x", harness::after_hours(1), "block")];
+    let campaign = proto::CreateCampaignRequest {
+        campaign: Some(harness::campaign("blocks", "orders", steps)),
+        ..Default::default()
+    };
+    world.campaigns.create_campaign(campaign).await.unwrap();
+    let activate = proto::ActivateCampaignRequest { campaign_id: "blocks".into(), ..Default::default() };
+    assert_eq!(refusal(world.campaigns.activate_campaign(activate).await), "TEMPLATE_IS_PARTIAL");
+
+    let circle = Template {
+        template_id: "block".into(),
+        variants: vec![variant("", "", "{% include \"around\" %}")],
+        ..Template::default()
+    };
+    world.published(partial("around", "{% include \"block\" %}", "")).await;
+    let answer =
+        world.templates.update_template(UpdateTemplateRequest { template: Some(circle), ..Default::default() }).await;
+    let problem = answer.unwrap().into_inner().problems.remove(0);
+    assert!(problem.description.contains("includes itself"), "{problem:?}");
+    let lonely =
+        Template { variants: vec![variant("", "x", "a\n{% include \"nowhere\" %}")], ..harness::template("lonely") };
+    let request = CreateTemplateRequest { template: Some(lonely), ..Default::default() };
+    let problem = world.templates.create_template(request).await.unwrap().into_inner().problems.remove(0);
+    assert_eq!((problem.severity(), problem.line), (Severity::Error, 2), "{problem:?}");
+    assert!(problem.description.contains("no published partial nowhere"), "{problem:?}");
+}
+
+#[tokio::test]
+async fn a_template_is_put_away_once_nothing_uses_it() {
+    let mut world = World::new().await;
+    world.shop().await;
+    world.published(partial("block", "block", "")).await;
+    let includer =
+        Template { variants: vec![variant("", "x", "{% include \"block\" %}")], ..harness::template("letter") };
+    world.published(includer).await;
+    world.customer("anna", "").await;
+    let later = Some(schedule_contact_request::Due::DueLocalTime("2026-02-02T18:00".into()));
+    let later = proto::ScheduleContactRequest { due: later, ..harness::ad_hoc("anna", "orders", "letter") };
+    world.contacts.schedule_contact(later).await.unwrap();
+    let archive = |id: &str| ArchiveTemplateRequest { template_id: id.into(), ..Default::default() };
+    for id in ["block", "letter", "check-in"] {
+        assert_eq!(refusal(world.templates.archive_template(archive(id)).await), "TEMPLATE_IN_USE", "{id}");
+    }
+    world.dispatch_after_hours(10).await;
+    for id in ["letter", "block", "letter"] {
+        let template = world.templates.archive_template(archive(id)).await.unwrap().into_inner().template.unwrap();
+        assert_eq!(template.state(), template::State::Archived);
+    }
+    let again = world.contacts.schedule_contact(harness::ad_hoc("anna", "orders", "letter")).await;
+    assert_eq!(refusal(again), "TEMPLATE_ARCHIVED");
+    let change = Template { variants: vec![variant("", "a", "b")], ..harness::template("letter") };
+    let change = UpdateTemplateRequest { template: Some(change), ..Default::default() };
+    assert_eq!(refusal(world.templates.update_template(change).await), "TEMPLATE_ARCHIVED");
+    let late = Template { variants: vec![variant("", "x", "{% include \"block\" %}")], ..harness::template("late") };
+    let late = CreateTemplateRequest { template: Some(late), ..Default::default() };
+    assert_eq!(world.templates.create_template(late).await.unwrap().into_inner().problems.len(), 1);
+}
+
+#[tokio::test]
+async fn a_test_message_goes_to_addresses_that_the_operator_named_and_is_marked() {
+    let mut world =
+        World::configured(|config| config.test_recipients = "@test.example, me@example.com".parse().unwrap()).await;
+    world.shop().await;
+    world.customer_with("Jānis", |customer| customer.locale = "lv".into()).await;
+    let request = CreateTemplateRequest { template: Some(bilingual()), ..Default::default() };
+    world.templates.create_template(request).await.unwrap();
+    let test = |address: &str| SendTestMessageRequest {
+        template_id: "thanks".into(),
+        address: address.into(),
+        customer: by_name("Jānis"),
+        data: Some(structure(json!({"event": {"subject": "o-7"}}))),
+        request_id: "once".into(),
+        ..Default::default()
+    };
+    let elsewhere = world.templates.send_test_message(test("anna@example.com")).await;
+    assert_eq!(refusal(elsewhere), "TEST_RECIPIENT_NOT_ALLOWED");
+    let first = world.templates.send_test_message(test("qa@test.example")).await.unwrap().into_inner();
+    let again = world.templates.send_test_message(test("qa@test.example")).await.unwrap().into_inner();
+    assert_eq!(first.contact_id, again.contact_id);
+    let sample = SendTestMessageRequest {
+        customer: None,
+        data: None,
+        request_id: String::new(),
+        locale: "en".into(),
+        ..test("me@example.com")
+    };
+    world.templates.send_test_message(sample).await.unwrap();
+    world.dispatch().await;
+    let mut subjects = world.subjects();
+    subjects.sort();
+    assert_eq!(subjects, ["[Test] Paldies, Jānis!", "[Test] Thank you, Anna"], "a draft can be tried out");
+    assert!(world.mail().iter().any(|mail| mail.to == "qa@test.example" && mail.words() == "Paldies par o-7."));
 }

@@ -5,7 +5,6 @@ mod people;
 mod purchases;
 mod report;
 mod story;
-mod texts;
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +23,9 @@ use self::story::{Happening, Shop, earliest};
 use super::start_logging;
 use crate::{
     clock::{Clock, ClockHand, Timestamp},
-    config::{Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers, WrongSetting},
+    config::{
+        Config, DEFAULT_MAIL_CONNECTIONS, DatabaseLocation, MailLocation, Providers, TestRecipients, WrongSetting,
+    },
     rpc::proto::{RunJobRequest, admin_service_client::AdminServiceClient},
     service::{Service, StartError},
 };
@@ -117,6 +118,7 @@ fn config(folder: &Path) -> Config {
         test_system: false,
         dns_server: None,
         providers: Providers::default(),
+        test_recipients: TestRecipients::default(),
         secret_key: None,
     }
 }

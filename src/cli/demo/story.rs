@@ -9,18 +9,17 @@ use tonic::{Status, transport::Channel};
 use super::{
     people::{Leave, Person},
     purchases::Purchase,
-    texts,
 };
 use crate::{
+    cli::starters::{self, Brand},
     clock::Timestamp,
     rpc::proto::{
         self, ActivateCampaignRequest, Address, Campaign, CreateCampaignRequest, CreateCustomerRequest,
-        CreateTemplateRequest, CreateTopicRequest, Customer, CustomerRef, Event, LineItem, LocalizedText, Money,
-        PublishTemplateRequest, RecordEventRequest, SetConsentRequest, Topic, UnsubscribeRequest,
-        UpdatePreferencesRequest, campaign_service_client::CampaignServiceClient, customer_ref::Key,
+        CreateTopicRequest, Customer, CustomerRef, Event, LineItem, LocalizedText, Money, RecordEventRequest,
+        SetConsentRequest, Topic, UnsubscribeRequest, UpdatePreferencesRequest,
+        campaign_service_client::CampaignServiceClient, customer_ref::Key,
         customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
-        preference_service_client::PreferenceServiceClient, template_service_client::TemplateServiceClient,
-        unsubscribe_request,
+        preference_service_client::PreferenceServiceClient, unsubscribe_request,
     },
 };
 
@@ -73,8 +72,8 @@ pub struct Shop {
     customers: CustomerServiceClient<Channel>,
     events: EventServiceClient<Channel>,
     preferences: PreferenceServiceClient<Channel>,
-    templates: TemplateServiceClient<Channel>,
     campaigns: CampaignServiceClient<Channel>,
+    channel: Channel,
 }
 
 impl Shop {
@@ -84,12 +83,12 @@ impl Shop {
             customers: CustomerServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
             preferences: PreferenceServiceClient::new(channel.clone()),
-            templates: TemplateServiceClient::new(channel.clone()),
-            campaigns: CampaignServiceClient::new(channel),
+            campaigns: CampaignServiceClient::new(channel.clone()),
+            channel,
         }
     }
 
-    /// Two topics, two templates in five languages, two campaigns.
+    /// Two topics, the starter templates in five languages, two campaigns.
     pub async fn set_up(&mut self) -> Result<(), Status> {
         for (id, name, purpose, opt_in) in [
             (ORDERS, "About your orders", proto::Purpose::Service, proto::topic::OptIn::None),
@@ -104,12 +103,8 @@ impl Shop {
             };
             self.preferences.create_topic(CreateTopicRequest { topic: Some(topic), ..Default::default() }).await?;
         }
-        for template in texts::templates() {
-            let template_id = template.template_id.clone();
-            let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
-            self.templates.create_template(request).await?;
-            self.templates.publish_template(PublishTemplateRequest { template_id, ..Default::default() }).await?;
-        }
+        let brand = Brand::new("The Record Shop", "https://records.example.com/").map_err(Status::internal)?;
+        starters::install(self.channel.clone(), &brand).await?;
         for campaign in [check_in(), win_back()] {
             let campaign_id = campaign.campaign_id.clone();
             let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };

@@ -10,13 +10,18 @@ pub use self::{
 };
 use super::PreferenceBook;
 use crate::{
-    database::{self, Connection, StoreError},
+    clock::Timestamp,
+    contacts::Purpose,
+    database::{self, Connection, StoreError, WriteTx},
+    delivery::Channel,
     ids::TopicId,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations, check_etag},
 };
 
 /// The topic of the mail that asks to confirm a consent, and the template of it: made with the database, and for operators to change.
 pub const CONFIRMATION: &str = "opt-in-confirmation";
+/// What messages that are tried out are about.
+pub const TRIAL: &str = "template-test";
 
 impl PreferenceBook {
     /// Creates a topic.
@@ -97,4 +102,21 @@ pub async fn find_open(db: &impl Connection, id: &TopicId) -> Result<Topic, Faul
 /// There is no such topic.
 pub fn not_found(id: &TopicId) -> Fault {
     Fault::refused(Reason::TopicNotFound, id, format!("there is no topic {id}"))
+}
+
+/// The topic of messages that are tried out; made when the first one is.
+pub async fn trial(tx: &WriteTx, now: Timestamp) -> Result<Topic, StoreError> {
+    let topic = Topic {
+        topic_id: TopicId::from_stored(TRIAL.to_owned()),
+        names: vec![LocalizedText { locale: None, text: "Test messages".to_owned() }],
+        descriptions: Vec::new(),
+        purpose: Purpose::Transactional,
+        opt_in: OptIn::None,
+        channels: vec![Channel::Email],
+        essential: false,
+        archive_time: None,
+        revision: 1,
+    };
+    store::insert(tx, &topic, now).await?;
+    Ok(topic)
 }
