@@ -21,6 +21,7 @@ mod m20261128_000016_add_delivery_events;
 mod m20261128_000017_add_breakers;
 mod m20261128_000018_add_tracked_links;
 mod m20261128_000019_add_runs;
+mod m20261128_000020_count_runs;
 mod m20261128_000021_add_journeys;
 mod m20261128_000022_add_experiments;
 mod m20261128_000023_add_triggers;
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000017_add_breakers::Migration),
             Box::new(m20261128_000018_add_tracked_links::Migration),
             Box::new(m20261128_000019_add_runs::Migration),
+            Box::new(m20261128_000020_count_runs::Migration),
             Box::new(m20261128_000021_add_journeys::Migration),
             Box::new(m20261128_000022_add_experiments::Migration),
             Box::new(m20261128_000023_add_triggers::Migration),

@@ -27,7 +27,7 @@ use crate::{
     customers::Customers,
     database::{self, Database, StoreError},
     delivery::{Folder, Smtp, Transport},
-    dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover},
+    dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover, RunNewsletters},
     events::Events,
     gate::{Gate, WatchSenders},
     inbound::Inbound,
@@ -253,6 +253,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     let plans = Plans::default();
     let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
     let (bell, journeys, breaker) = (Arc::default(), Arc::default(), Arc::default());
+    let newsletters = Arc::default();
     let dispatcher = Dispatcher::new(Equipment {
         db: db.clone(),
         clock: clock.clone(),
@@ -275,8 +276,9 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
     let intake = Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell), Arc::clone(&journeys));
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 11] = [
+    let jobs: [(Arc<dyn Job>, Arc<_>); 12] = [
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
+        (Arc::new(RunNewsletters(Arc::clone(&dispatcher))), Arc::clone(&newsletters)),
         (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
         (Arc::new(AdvanceEnrollments(intake.clone())), journeys),
@@ -300,7 +302,7 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         suppressions: Suppressions::new(db.clone(), clock.clone(), key.clone()),
         privacy,
         templates,
-        campaigns: Campaigns::new(db.clone(), clock.clone()),
+        campaigns: Campaigns::new(db.clone(), clock.clone(), newsletters),
         contacts: Contacts::new(db.clone()),
         inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), intake.clone(), !senders.all_have_return_paths()),
         intake,

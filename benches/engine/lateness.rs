@@ -86,13 +86,15 @@ fn name(number: u32) -> String {
     format!("single{number}")
 }
 
-async fn people(channel: &Channel, numbers: std::ops::Range<u32>) {
+/// People to whom check-ins go.
+pub async fn people(channel: &Channel, numbers: std::ops::Range<u32>) {
     for number in numbers {
         seed::customer(channel, &name(number), &format!("single{number}@d{}.example", number % 10)).await;
     }
 }
 
-async fn one_a_second(channel: &Channel, numbers: std::ops::Range<u32>) {
+/// Plans a check-in each second.
+pub async fn one_a_second(channel: &Channel, numbers: std::ops::Range<u32>) {
     let mut contacts = ContactServiceClient::new(channel.clone());
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     for number in numbers {
@@ -103,7 +105,7 @@ async fn one_a_second(channel: &Channel, numbers: std::ops::Range<u32>) {
 }
 
 /// Waits until so many check-ins are sent; how late each was, in microseconds, in the order in which they were planned.
-async fn lateness(record: &DatabaseConnection, count: u32) -> Vec<i64> {
+pub async fn lateness(record: &DatabaseConnection, count: u32) -> Vec<i64> {
     let limit = Instant::now() + Duration::from_secs(60);
     let sent = "SELECT count(*) AS value FROM contacts WHERE topic_id = 'check-ins' AND state = 'sent'";
     while value::<i64>(record, sent).await < i64::from(count) {

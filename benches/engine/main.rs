@@ -1,8 +1,8 @@
 //! What the engine can do, as tables: what a letter costs, throughput beside Postfix's load generator, the cost of a contact in short and long
 //! queues, imports, lateness under load and at rest, memory.
 //!
-//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, import, audience, lateness) those of one kind; `--full` adds a
-//! million waiting contacts to the shape, and imports a million customers. Each is measured on real `rapport serve` processes over a real SQLite file and, where
+//! `cargo bench` prints them all; `cargo bench -- throughput` (letters, signed, shape, claims, import, audience, lateness, newsletters) those of one kind; `--full` adds a
+//! million waiting contacts to the shape, imports a million customers, and writes a newsletter to a million. Each is measured on real `rapport serve` processes over a real SQLite file and, where
 //! `RAPPORT_TEST_POSTGRES` names a server on which databases may be made, over a database of its own there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on ends there")]
@@ -22,6 +22,7 @@ mod imports;
 mod lateness;
 mod letters;
 mod machine;
+mod newsletters;
 mod place;
 mod postfix;
 mod process;
@@ -74,6 +75,9 @@ async fn main() {
     }
     if wanted("lateness") {
         lateness::measure(&mut bench).await;
+    }
+    if wanted("newsletters") {
+        newsletters::measure(&mut bench).await;
     }
     bench.peaks.print();
 }

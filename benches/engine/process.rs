@@ -55,6 +55,11 @@ impl Process {
         cpu(self.child.id())
     }
 
+    /// The most memory that it had so far, in MB.
+    pub fn peak(&self) -> u64 {
+        peak(self.child.id())
+    }
+
     /// SIGTERM; waits for the end, and keeps how much memory it had at most.
     pub async fn stop(mut self, what: &str, peaks: &mut Peaks) {
         peaks.0.push((what.to_owned(), peak(self.child.id())));

@@ -78,6 +78,14 @@ pub async fn crowd(record: &DatabaseConnection, count: u32) {
     tidy(record).await;
 }
 
+/// Has so many customers who have consented to a topic, and plans nothing. Nothing may serve meanwhile.
+pub async fn populate(record: &DatabaseConnection, topic: &str, count: u32) {
+    hurry(record).await;
+    record.execute_unprepared(&copies(record, count)).await.expect("ids");
+    copy_people(record, &format!("{OF_FIRST} AND first.topic_id = '{topic}'"), "first.attributes").await;
+    tidy(record).await;
+}
+
 async fn hurry(record: &DatabaseConnection) {
     let unsafe_but_fast = if is_sqlite(record) { "PRAGMA synchronous = OFF" } else { "SET synchronous_commit = off" };
     record.execute_unprepared(unsafe_but_fast).await.expect("obeyed");

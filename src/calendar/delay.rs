@@ -41,6 +41,9 @@ impl Planned {
 }
 
 impl Delay {
+    /// At once.
+    pub const NOTHING: Self = Self::Elapsed { minutes: 0 };
+
     /// When the wait that began at `anchor` ends for somebody in `zone`.
     pub fn after(&self, anchor: Timestamp, zone: Zone) -> Planned {
         match *self {

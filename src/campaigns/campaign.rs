@@ -111,6 +111,11 @@ pub struct Reentry {
     pub cooldown_days: u16,
 }
 
+impl Reentry {
+    /// Unless something else is said.
+    pub const DEFAULT: Self = Self { mode: ReentryMode::OncePerSubject, cooldown_days: 0 };
+}
+
 /// How often the same customer may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -26,6 +26,8 @@ pub mod campaign {
         pub purpose: Purpose,
         /// Of the current plan, whichever version a contact follows.
         pub max_per_minute: Option<i32>,
+        /// Of the current plan.
+        pub is_newsletter: bool,
         /// Of a newsletter that acts: when its next firing begins.
         pub fire_time: Option<DateTimeUtc>,
         /// Of the current plan.

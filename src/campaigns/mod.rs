@@ -7,8 +7,11 @@ mod dates;
 pub mod enrollments;
 mod entity;
 mod fields;
+mod fire;
 pub mod members;
+mod newsletters;
 pub mod runs;
+mod stats;
 mod step;
 mod store;
 mod trigger;
@@ -26,13 +29,16 @@ pub use self::{
     dates::{DateTrigger, LeapDay, Recurrence, is_within_a_year},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
     fields::{enrollment_fields, fields},
+    fire::{complete_done, fire, next_time, start_queued},
+    newsletters::{end_ranges, end_waiting},
     runs::{Run, RunState},
+    stats::Period,
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
     store::{Concerned, Scanned, concerned_by, holdouts, is_heard, limits, note_scan, paused, scanned, still_acts},
     trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     contacts::Purpose,
     database::{self, Connection, Database, StoreError, WriteTx},
     filter::{Filter, FilterError, Wanted},
@@ -40,6 +46,7 @@ use crate::{
     preferences,
     rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
     templates,
+    workers::Bell,
 };
 
 /// More versions than any deployment has open at the same time; beyond it the cache starts anew.
@@ -55,7 +62,7 @@ impl Plans {
     /// These versions, read where they are not known yet.
     pub async fn load(
         &self,
-        tx: &WriteTx,
+        db: &impl Connection,
         keys: impl Iterator<Item = PlanKey>,
     ) -> Result<HashMap<PlanKey, Arc<Plan>>, StoreError> {
         let mut found = HashMap::new();
@@ -73,7 +80,7 @@ impl Plans {
             return Ok(found);
         }
         let read: HashMap<PlanKey, Arc<Plan>> =
-            store::plans(tx, missing).await?.into_iter().map(|(key, plan)| (key, Arc::new(plan))).collect();
+            store::plans(db, missing).await?.into_iter().map(|(key, plan)| (key, Arc::new(plan))).collect();
         let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() + read.len() > MOST_CACHED {
             cache.clear();
@@ -89,12 +96,14 @@ impl Plans {
 pub struct Campaigns {
     db: Database,
     clock: Clock,
+    /// Wakes who carries newsletters out.
+    newsletters: Arc<Bell>,
 }
 
 impl Campaigns {
-    /// The campaigns in a database.
-    pub fn new(db: Database, clock: Clock) -> Self {
-        Self { db, clock }
+    /// The campaigns in a database; rings when a newsletter has something to do.
+    pub fn new(db: Database, clock: Clock, newsletters: Arc<Bell>) -> Self {
+        Self { db, clock, newsletters }
     }
 
     /// Creates a draft. Its topic and templates must be there.
@@ -105,6 +114,7 @@ impl Campaigns {
         key: Option<&RequestKey>,
         validate_only: bool,
     ) -> Result<Reply<Campaign>, Fault> {
+        plan.check_shape()?;
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
         if let Some(key) = key
@@ -164,14 +174,25 @@ impl Campaigns {
         let (tx, mut campaign) = self.open(id, etag).await?;
         let before = campaign.plan.clone();
         campaign.plan.apply(change);
+        campaign.plan.check_shape()?;
+        if matches!(campaign.state, CampaignState::Completed | CampaignState::Archived) {
+            return Err(not_active(&campaign, "what has ended is not changed"));
+        }
         campaign.purpose = check_references(&tx, &campaign.plan).await?;
         let plan = if campaign.state == CampaignState::Draft { PlanIs::ChangedDraft } else { PlanIs::NewVersion };
         if plan == PlanIs::NewVersion {
+            if before.trigger.is_newsletter() != campaign.plan.trigger.is_newsletter() {
+                return Err(not_draft(&campaign, "only a draft becomes a newsletter, or ceases to be one"));
+            }
+            if (&before.trigger, before.active_range) != (&campaign.plan.trigger, campaign.plan.active_range) {
+                campaign.schedule(self.clock.now())?;
+            }
             campaign.version += 1;
             templates::check_published(&tx, &campaign.plan.template_ids()).await?;
             self.look_from_now(&tx, &mut campaign, Some(&before)).await?;
         }
         self.save(tx, &mut campaign, plan, validate_only).await?;
+        self.newsletters.ring();
         Ok(campaign)
     }
 
@@ -195,9 +216,11 @@ impl Campaigns {
             CampaignState::Draft => {}
         }
         templates::check_published(&tx, &campaign.plan.template_ids()).await?;
+        campaign.schedule(self.clock.now())?;
         campaign.state = CampaignState::Active;
         self.look_from_now(&tx, &mut campaign, None).await?;
         self.save(tx, &mut campaign, PlanIs::Same, validate_only).await?;
+        self.newsletters.ring();
         Ok(campaign)
     }
 
@@ -208,7 +231,9 @@ impl Campaigns {
 
     /// Goes on. Doing it twice is harmless.
     pub async fn resume(&self, id: &CampaignId) -> Result<Campaign, Fault> {
-        self.switch(id, CampaignState::Paused, CampaignState::Active, String::new()).await
+        let campaign = self.switch(id, CampaignState::Paused, CampaignState::Active, String::new()).await?;
+        self.newsletters.ring();
+        Ok(campaign)
     }
 
     /// A page of enrollments in the order in which they began.
@@ -261,8 +286,7 @@ impl Campaigns {
             return Ok(campaign);
         }
         if campaign.state != from {
-            let message = format!("campaign {id} is {}, not {from}", campaign.state);
-            return Err(Fault::refused(Reason::CampaignNotActive, id, message));
+            return Err(not_active(&campaign, &format!("not {from}")));
         }
         campaign.state = to;
         campaign.state_note = note;
@@ -297,6 +321,12 @@ pub fn audience(plan: &Plan) -> Result<Filter, StoreError> {
     Filter::parse(&plan.audience_filter, audience_fields()).map_err(corrupt)
 }
 
+/// Whom a newsletter addresses at a moment.
+pub fn addressed(plan: &Plan, now: Timestamp) -> Result<Wanted, StoreError> {
+    let filter = audience(plan)?;
+    Ok(Wanted::at(Some(filter).filter(|filter| !filter.is_empty()), now))
+}
+
 /// A version of a campaign's plan.
 pub async fn plan(db: &impl Connection, key: (CampaignId, i32)) -> Result<Option<Plan>, StoreError> {
     Ok(store::plans(db, vec![key.clone()]).await?.remove(&key))
@@ -316,6 +346,11 @@ async fn check_references(tx: &WriteTx, plan: &Plan) -> Result<Purpose, Fault> {
 
 fn not_found(id: &CampaignId) -> Fault {
     Fault::refused(Reason::CampaignNotFound, id, format!("there is no campaign {id}"))
+}
+
+fn not_active(campaign: &Campaign, why: &str) -> Fault {
+    let message = format!("campaign {} is {}: {why}", campaign.campaign_id, campaign.state);
+    Fault::refused(Reason::CampaignNotActive, &campaign.campaign_id, message)
 }
 
 fn not_draft(campaign: &Campaign, why: &str) -> Fault {

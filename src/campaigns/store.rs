@@ -7,7 +7,7 @@ use sea_orm::{
 };
 
 use super::{
-    Campaign, CampaignState, Plan,
+    ActiveRange, Campaign, CampaignState, Plan,
     entity::{campaign, version},
 };
 use crate::{
@@ -169,9 +169,13 @@ pub struct Concerned {
     pub is_goal: bool,
 }
 
-/// The campaigns that an event of this type starts, or that are for it.
-pub async fn concerned_by(tx: &WriteTx, event_type: &str) -> Result<Vec<Concerned>, StoreError> {
-    let rows: Vec<(CampaignId, i32, Purpose, String, Option<String>, CampaignState)> = campaign::Entity::find()
+/// What is read of a campaign that an event may concern.
+type ConcernedRow =
+    (CampaignId, i32, Purpose, String, Option<String>, CampaignState, Option<Timestamp>, Option<Timestamp>);
+
+/// The campaigns that an event of this type starts, as far as it occurred in their active range, or that are for it.
+pub async fn concerned_by(tx: &WriteTx, event_type: &str, occur_time: Timestamp) -> Result<Vec<Concerned>, StoreError> {
+    let rows: Vec<ConcernedRow> = campaign::Entity::find()
         .select_only()
         .column(campaign::Column::CampaignId)
         .column(campaign::Column::Version)
@@ -179,14 +183,17 @@ pub async fn concerned_by(tx: &WriteTx, event_type: &str) -> Result<Vec<Concerne
         .column(campaign::Column::EventType)
         .column(campaign::Column::GoalType)
         .column(campaign::Column::State)
+        .column(campaign::Column::ActiveFrom)
+        .column(campaign::Column::ActiveUntil)
         .filter(campaign::Column::EventType.eq(event_type).or(campaign::Column::GoalType.eq(event_type)))
         .filter(campaign::Column::State.ne(CampaignState::Draft))
         .order_by_asc(campaign::Column::CampaignId)
         .into_tuple()
         .all(tx)
         .await?;
-    let concerned = |(campaign_id, version, purpose, own_type, goal, state): (_, _, _, String, Option<String>, _)| {
-        let acts = matches!(state, CampaignState::Active | CampaignState::Paused);
+    let concerned = |(campaign_id, version, purpose, own_type, goal, state, start, end): ConcernedRow| {
+        let range = ActiveRange { start, end };
+        let acts = matches!(state, CampaignState::Active | CampaignState::Paused) && range.holds(occur_time);
         let (starts, is_goal) = (acts && own_type == event_type, goal.as_deref() == Some(event_type));
         Concerned { campaign_id, version, purpose, starts, is_goal }
     };
@@ -281,6 +288,63 @@ pub async fn paused(db: &impl ConnectionTrait) -> Result<Vec<CampaignId>, StoreE
     Ok(rows)
 }
 
+/// The newsletters whose time to fire has come.
+pub async fn ids_to_fire(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<CampaignId>, StoreError> {
+    let due = Condition::all()
+        .add(campaign::Column::State.eq(CampaignState::Active))
+        .add(campaign::Column::FireTime.is_not_null())
+        .add(campaign::Column::FireTime.lte(now));
+    ids(db, due).await
+}
+
+/// The campaigns that act and whose active range is over.
+pub async fn ids_over(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<CampaignId>, StoreError> {
+    let over = Condition::all()
+        .add(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .add(campaign::Column::ActiveUntil.lte(now));
+    ids(db, over).await
+}
+
+/// The newsletters that act, will not fire again, and have no open run.
+pub async fn ids_done(db: &impl ConnectionTrait) -> Result<Vec<CampaignId>, StoreError> {
+    let open = "EXISTS (SELECT 1 FROM campaign_runs AS r \
+        WHERE r.campaign_id = campaigns.campaign_id AND r.end_time IS NULL)";
+    let done = Condition::all()
+        .add(campaign::Column::State.eq(CampaignState::Active))
+        .add(campaign::Column::IsNewsletter.eq(true))
+        .add(campaign::Column::FireTime.is_null())
+        .add(Expr::cust(open).not());
+    ids(db, done).await
+}
+
+async fn ids(db: &impl ConnectionTrait, of: Condition) -> Result<Vec<CampaignId>, StoreError> {
+    let query = campaign::Entity::find().select_only().column(campaign::Column::CampaignId).filter(of);
+    Ok(query.order_by_asc(campaign::Column::CampaignId).into_tuple().all(db).await?)
+}
+
+/// Notes when a newsletter fires next.
+pub async fn set_fire_time(tx: &WriteTx, id: &CampaignId, next: Option<Timestamp>) -> Result<(), StoreError> {
+    campaign::Entity::update_many()
+        .col_expr(campaign::Column::FireTime, Expr::val(next))
+        .filter(campaign::Column::CampaignId.eq(id.clone()))
+        .exec(tx)
+        .await?;
+    Ok(())
+}
+
+/// When the next newsletter fires, or the next active range ends.
+pub async fn next_time(db: &impl ConnectionTrait) -> Result<Option<Timestamp>, StoreError> {
+    let row: Option<(Option<Timestamp>, Option<Timestamp>)> = campaign::Entity::find()
+        .select_only()
+        .column_as(campaign::Column::FireTime.min(), "fire_time")
+        .column_as(campaign::Column::ActiveUntil.min(), "active_until")
+        .filter(campaign::Column::State.eq(CampaignState::Active))
+        .into_tuple()
+        .one(db)
+        .await?;
+    Ok(row.and_then(|(fire, until)| [fire, until].into_iter().flatten().min()))
+}
+
 /// How many contacts in a minute the active campaigns allow that have such a limit.
 pub async fn limits(db: &impl ConnectionTrait) -> Result<Vec<(CampaignId, NonZeroU32)>, StoreError> {
     let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()
@@ -319,6 +383,7 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         topic_id: Set(of.plan.topic_id.clone()),
         purpose: Set(of.purpose),
         max_per_minute: Set(of.plan.max_per_minute.and_then(|most| i32::try_from(most.get()).ok())),
+        is_newsletter: Set(of.plan.trigger.is_newsletter()),
         fire_time: Set(of.fire_time),
         active_from: Set(of.plan.active_range.start),
         active_until: Set(of.plan.active_range.end),

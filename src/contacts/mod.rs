@@ -14,13 +14,14 @@ mod lane;
 mod returned;
 mod stats;
 mod store;
+mod tally;
 mod tracked;
 mod verdict;
 
 pub use self::{
     changes::{
-        CallOff, ask_again, ask_again_after_pause, cancel, cancel_all, customers_of, first_ids, lock_waiting, replan,
-        replan_all, reschedule, resolve, waiting_by_wall_clock,
+        CallOff, ask_again, ask_again_after_pause, ask_again_when_ready, cancel, cancel_all, customers_of, first_ids,
+        lock_waiting, replan, replan_all, reschedule, resolve, waiting_by_wall_clock,
     },
     contact::{
         Attempt, AttemptOutcome, Block, BlockReason, Contact, ContactState, Decision, Effect, HandOver, NewContact,
@@ -39,9 +40,10 @@ pub use self::{
     returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
     store::{
-        attempts, contacted, count, decisions, find_latest, insert, insert_decisions, known, last_sent_to,
-        of_enrollments, waiting_with,
+        attempts, contacted, count, count_due, decisions, find_latest, has_open, insert, insert_decisions,
+        insert_of_run, known, last_sent_to, of_enrollments, waiting_of, waiting_with,
     },
+    tally::{Counted, Part, Tally, tallies},
     tracked::{TrackedLink, keep as keep_links},
     verdict::Verdict,
 };
@@ -58,25 +60,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Contacts {
     db: Database,
-}
-
-/// What became of a campaign's contacts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// How many are in each state, with what stood in their way.
-    pub counts: Vec<(ContactState, Option<BlockReason>, i64)>,
-}
-
-impl Tally {
-    /// All of them.
-    pub fn total(&self) -> i64 {
-        self.counts.iter().map(|(_, _, count)| count).sum()
-    }
-
-    /// Those in one state.
-    pub fn of(&self, state: ContactState) -> i64 {
-        self.counts.iter().filter(|(own, _, _)| *own == state).map(|(_, _, count)| count).sum()
-    }
 }
 
 impl Contacts {
@@ -129,11 +112,6 @@ impl Contacts {
     /// What came of a campaign's messages, step by step and variant by variant, and of those who were held out.
     pub async fn results(&self, campaign_id: &CampaignId) -> Result<Vec<Results>, StoreError> {
         experiments::results(self.db.reader(), campaign_id).await
-    }
-
-    /// What became of a campaign's contacts.
-    pub async fn tally(&self, campaign_id: &CampaignId) -> Result<Tally, StoreError> {
-        Ok(Tally { counts: store::count_by_state(self.db.reader(), campaign_id).await? })
     }
 }
 

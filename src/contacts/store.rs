@@ -9,7 +9,8 @@ use sea_orm::{
 };
 
 use super::{
-    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Origin, RunOf, Selection, StepOf,
+    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Lane, Origin, Queue, RunOf, Selection,
+    StepOf,
     entity::{attempt, contact, decision},
 };
 use crate::{
@@ -143,23 +144,60 @@ pub async fn last_sent_to(
     query.one(db).await?.map(domain).transpose()
 }
 
-/// How many contacts of a campaign ended or wait in which way.
-pub async fn count_by_state(
-    db: &impl ConnectionTrait,
-    campaign_id: &CampaignId,
-) -> Result<Vec<(ContactState, Option<BlockReason>, i64)>, StoreError> {
-    let rows = contact::Entity::find()
+/// Inserts contacts of a run, but for customers whom it has reached already.
+pub async fn insert_of_run(tx: &WriteTx, contacts: &[Contact]) -> Result<(), StoreError> {
+    if !contacts.is_empty() {
+        let reached = OnConflict::new().do_nothing().to_owned();
+        let insert = contact::Entity::insert_many(contacts.iter().map(row)).on_conflict(reached);
+        insert.exec_without_returning(tx).await?;
+    }
+    Ok(())
+}
+
+/// How many contacts of a queue are due, up to `most`.
+pub async fn count_due(db: &impl ConnectionTrait, queue: &Queue, now: Timestamp, most: u64) -> Result<u64, StoreError> {
+    let some = contact::Entity::find()
         .select_only()
-        .column(contact::Column::State)
-        .column(contact::Column::BlockReason)
-        .column_as(contact::Column::ContactId.count(), "contacts")
+        .column(contact::Column::ContactId)
+        .filter(Expr::cust("state = 'scheduled'"))
+        .filter(contact::Column::Queue.eq(queue.to_string()))
+        .filter(contact::Column::DueTime.lte(now))
+        .limit(most);
+    Ok(some.count(db).await?)
+}
+
+/// Whether something of a run waits or is being handed over. Literals: so both databases see which index will do.
+pub async fn has_open(db: &impl ConnectionTrait, campaign_id: &CampaignId, run_id: RunId) -> Result<bool, StoreError> {
+    let queue = Queue { lane: Lane::Bulk, campaign_id: Some(campaign_id.clone()) };
+    let of_run = || contact::Entity::find().filter(contact::Column::RunId.eq(run_id));
+    let waiting =
+        of_run().filter(Expr::cust("state = 'scheduled'")).filter(contact::Column::Queue.eq(queue.to_string()));
+    let sending = of_run().filter(Expr::cust("claim_token IS NOT NULL"));
+    Ok(is_any(db, waiting).await? || is_any(db, sending).await?)
+}
+
+async fn is_any(db: &impl ConnectionTrait, of: sea_orm::Select<contact::Entity>) -> Result<bool, StoreError> {
+    let first = of.select_only().column(contact::Column::ContactId).limit(1);
+    Ok(first.into_tuple::<ContactId>().one(db).await?.is_some())
+}
+
+/// Some contacts of a campaign that wait, or of one of its runs; each with its customer.
+pub async fn waiting_of(
+    tx: &WriteTx,
+    campaign_id: &CampaignId,
+    run_id: Option<RunId>,
+    most: u64,
+) -> Result<Vec<(ContactId, CustomerId)>, StoreError> {
+    let mut query = contact::Entity::find()
+        .select_only()
+        .column(contact::Column::ContactId)
+        .column(contact::Column::CustomerId)
         .filter(contact::Column::CampaignId.eq(campaign_id.clone()))
-        .group_by(contact::Column::State)
-        .group_by(contact::Column::BlockReason)
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(rows)
+        .filter(contact::Column::State.eq(ContactState::Scheduled));
+    if let Some(run_id) = run_id {
+        query = query.filter(contact::Column::RunId.eq(run_id));
+    }
+    Ok(query.limit(most).into_tuple().all(tx).await?)
 }
 
 /// Every hand-over of a contact, oldest first.

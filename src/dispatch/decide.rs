@@ -181,7 +181,7 @@ impl Dispatcher {
                         decisions.send(draft, address, consent, list_name);
                     }
                 },
-                Verdict::Defer(block) => decisions.block(&draft.contact, block),
+                Verdict::Defer(block) => decisions.block(&draft.contact, patient(&draft.contact, block)),
                 Verdict::End(block) => decisions.end(&draft.contact, block),
             }
         }
@@ -253,6 +253,15 @@ impl Dispatcher {
             retry_time: Some((self.of.clock.now() + wait).min(contact.expire_time)),
         })
     }
+}
+
+/// What waits for its sender is asked about again when that is ready ([`super::Expire`]), and not every few minutes until then:
+/// each time would be one more decision on record.
+fn patient(contact: &Contact, block: Block) -> Block {
+    if block.reason != BlockReason::SenderNotReady {
+        return block;
+    }
+    Block { retry_time: Some(contact.expire_time), ..block }
 }
 
 async fn pick(db: &impl Connection, which: Which<'_>, now: Timestamp, most: usize) -> Result<Vec<Contact>, StoreError> {

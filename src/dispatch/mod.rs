@@ -29,6 +29,7 @@ mod hands;
 mod heir;
 mod lease;
 mod lot;
+mod newsletters;
 mod prepare;
 mod preview;
 mod put_away;
@@ -53,6 +54,7 @@ pub use self::{
     expire::Expire,
     forget::ForgetRequests,
     lease::Lease,
+    newsletters::RunNewsletters,
     preview::{Preview, PreviewSource},
     recover::Recover,
     schedule::{Due, NewMessage, Planned},

@@ -71,8 +71,19 @@ impl Facts {
         contacts: &[&Contact],
         now: Timestamp,
     ) -> Result<Self, StoreError> {
+        Self::look(db.reader(), key, readiness, contacts, now).await
+    }
+
+    /// As they stand in the caller's transaction or for its query, for looking only.
+    pub async fn look(
+        db: &impl Connection,
+        key: &SecretKey,
+        readiness: Readiness,
+        contacts: &[&Contact],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let keys = Keys::of(contacts.iter().copied());
-        Self::gather(db.reader(), key, contacts, keys, now).await.map(|facts| Self { readiness, ..facts })
+        Self::gather(db, key, contacts, keys, now).await.map(|facts| Self { readiness, ..facts })
     }
 
     async fn gather(

@@ -6,6 +6,7 @@ use crate::{
     campaigns::{
         EndCause,
         enrollments::{self, Concerned},
+        runs::{self, Move},
     },
     clock::Timestamp,
     contacts::{self, BlockReason, CallOff, Origin},
@@ -101,6 +102,8 @@ impl Intake {
                 check_etag(&options.etag, before.revision, id)?;
                 let after = customers::change_locked(&tx, &before, change, now).await?;
                 if before.time_zone != after.time_zone {
+                    let (from, to) = (before.time_zone, after.time_zone);
+                    runs::follow(&tx, &[Move { customer: id, from, to }]).await?;
                     let zone = preferences::zone(&tx, after.time_zone).await?;
                     self.replan(&tx, &HashMap::from([(id, zone)]), now).await?;
                 }

@@ -53,7 +53,7 @@ impl Intake {
         now: Timestamp,
     ) -> Result<Vec<EventEffect>, Fault> {
         let body = &event.body;
-        let concerned = campaigns::concerned_by(tx, &body.event_type).await?;
+        let concerned = campaigns::concerned_by(tx, &body.event_type, body.occur_time).await?;
         let keys = concerned.iter().map(|one| (one.campaign_id.clone(), one.version));
         let current = self.plans.load(tx, keys).await?;
         let plan_of = |one: &Concerns| current.get(&(one.campaign_id.clone(), one.version));

@@ -110,6 +110,7 @@ fn code(reason: Reason) -> Code {
         | Reason::EnrollmentNotFound
         | Reason::JobNotFound
         | Reason::SenderNotFound
+        | Reason::RunNotFound
         | Reason::SuppressionNotFound
         | Reason::WordingNotFound
         | Reason::LinkInvalid => Code::NotFound,
@@ -135,6 +136,10 @@ fn code(reason: Reason) -> Code {
         | Reason::TestRecipientNotAllowed
         | Reason::CampaignNotDraft
         | Reason::CampaignNotActive
+        | Reason::RunEnded
+        | Reason::RunUnderWay
+        | Reason::NotANewsletter
+        | Reason::CampaignNeverFires
         | Reason::ContactNotScheduled
         | Reason::EnrollmentNotActive
         | Reason::ContactNotInDoubt

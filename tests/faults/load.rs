@@ -145,7 +145,8 @@ pub async fn plan(api: &Api, load: &Load) -> Plan {
     planned.into_iter().flatten().collect()
 }
 
-async fn texts(mut api: Api) {
+/// What the load is about, and what it says.
+pub async fn texts(mut api: Api) {
     for (id, purpose, opt_in) in TOPICS {
         let names = vec![proto::LocalizedText { locale: String::new(), text: id.to_owned() }];
         let (purpose, opt_in) = (purpose.into(), opt_in.into());
@@ -220,7 +221,8 @@ pub fn by_name(name: &str) -> Option<CustomerRef> {
 /// Makes everything due now, and so many copies of each contact. Nothing may serve meanwhile.
 pub async fn release(record: &DatabaseConnection, plan: &mut Plan, copies: usize) {
     let backend = record.get_database_backend();
-    let columns = columns(record).await;
+    let columns = columns(record, "contacts").await;
+    let columns = columns.into_iter().filter(|name| name != "contact_id").collect::<Vec<_>>().join(", ");
     let tx = record.begin().await.expect("it begins");
     let sql = match backend {
         DbBackend::Sqlite => "UPDATE contacts SET due_time = ?, original_due_time = ?",
@@ -250,19 +252,18 @@ pub async fn release(record: &DatabaseConnection, plan: &mut Plan, copies: usize
     plan.extend(made);
 }
 
-/// Every column of a contact but its id, as the database has them now.
-async fn columns(record: &DatabaseConnection) -> String {
+/// Every column of a table, as the database has them now.
+pub async fn columns(record: &impl ConnectionTrait, table: &str) -> Vec<String> {
     let backend = record.get_database_backend();
     let sql = match backend {
-        DbBackend::Sqlite => "SELECT name FROM pragma_table_info('contacts')",
-        _ => {
+        DbBackend::Sqlite => format!("SELECT name FROM pragma_table_info('{table}')"),
+        _ => format!(
             "SELECT column_name::text AS name FROM information_schema.columns \
-             WHERE table_name = 'contacts' AND table_schema = current_schema()"
-        }
+             WHERE table_name = '{table}' AND table_schema = current_schema()"
+        ),
     };
     let rows = record.query_all_raw(Statement::from_string(backend, sql)).await.expect("columns");
-    let names = rows.iter().map(|row| row.try_get::<String>("", "name").expect("a name"));
-    names.filter(|name| name != "contact_id").collect::<Vec<_>>().join(", ")
+    rows.iter().map(|row| row.try_get::<String>("", "name").expect("a name")).collect()
 }
 
 fn literal(backend: DbBackend, id: ContactId) -> String {

@@ -26,6 +26,7 @@ mod stage;
 mod database;
 mod drain;
 mod kill;
+mod newsletters;
 mod outer_world;
 mod second;
 mod smtp;

@@ -20,6 +20,7 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
     let jobs: Vec<_> = status.jobs.iter().map(|job| job.job_id.as_str()).collect();
     let expected = [
         "dispatch",
+        "run-newsletters",
         "recover",
         "expire",
         "advance-enrollments",

@@ -22,7 +22,7 @@ async fn resume(world: &mut World, id: &str) {
 }
 
 async fn stats(world: &mut World, id: &str) -> proto::CampaignStats {
-    let request = GetCampaignStatsRequest { campaign_id: id.into() };
+    let request = GetCampaignStatsRequest { campaign_id: id.into(), ..GetCampaignStatsRequest::default() };
     world.campaigns.get_campaign_stats(request).await.unwrap().into_inner().stats.unwrap()
 }
 

@@ -49,7 +49,7 @@ async fn everybody_orders(world: &mut World) {
 }
 
 async fn stats(world: &mut World) -> proto::CampaignStats {
-    let request = GetCampaignStatsRequest { campaign_id: "test".into() };
+    let request = GetCampaignStatsRequest { campaign_id: "test".into(), ..GetCampaignStatsRequest::default() };
     world.campaigns.get_campaign_stats(request).await.unwrap().into_inner().stats.unwrap()
 }
 

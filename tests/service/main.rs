@@ -32,6 +32,7 @@ mod journeys;
 mod ledger;
 mod lists;
 mod mail;
+mod newsletters;
 mod pages;
 mod pauses;
 mod pitfalls;

@@ -162,6 +162,31 @@ async fn marketing_waits_for_its_sender_and_says_what_is_missing_while_service_m
 }
 
 #[tokio::test]
+async fn what_waits_for_its_sender_is_decided_once_and_again_when_that_is_ready() {
+    let zone = Zone::serve().await;
+    let mut world = shop(zone.addr, newsletter()).await;
+    world.run_job("check-senders").await;
+    let offer = world.send("anna", "offers", "offer").await;
+    world.dispatch().await;
+    for minute in ["06", "12", "18", "24", "30"] {
+        world.advance_to(&format!("2026-02-02T09:{minute}:00Z"));
+        world.run_job("check-senders").await;
+        world.run_job("expire").await;
+        world.dispatch().await;
+    }
+    let waits = world.explain(&offer.contact_id).await;
+    assert_eq!(waits.decisions.len(), 1, "{:?}", waits.decisions);
+    assert_eq!(waits.contact.unwrap().due_time, offer.expire_time);
+    let answer = check(&mut world).await;
+    publish(&zone, &answer);
+    assert!(check(&mut world).await.ready);
+    world.run_job("expire").await;
+    world.dispatch().await;
+    let block = world.contact(&offer.contact_id).await.block;
+    assert_ne!(block.map(|block| block.reason()), Some(BlockReason::SenderNotReady));
+}
+
+#[tokio::test]
 async fn in_a_test_system_nobody_is_asked_and_nothing_waits() {
     let zone = Zone::serve().await;
     let mut world = shop_that(zone.addr, newsletter(), true).await;

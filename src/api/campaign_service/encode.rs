@@ -1,12 +1,16 @@
 //! Campaigns onto the wire.
 
-use super::super::encode;
+use super::{
+    super::encode,
+    trigger::{encode_range, encode_trigger},
+};
 use crate::{
     calendar::Delay,
     campaigns::{
         Action, Anchor, Campaign, CampaignState, DateTrigger, EndCause, Enrollment, EnrollmentState, Exit, Goal,
-        IfPast, LeapDay, PassedStep, Recurrence, ReentryMode, Step, StepOutcome, Trigger, Update, Variant, Wait, Waits,
+        IfPast, LeapDay, PassedStep, Recurrence, ReentryMode, Step, StepOutcome, Update, Variant, Wait, Waits,
     },
+    clock::Timestamp,
     contacts::{BlockReason, ContactState, Effect, Results, Tally},
     gate::CampaignPreview,
     rpc::{
@@ -16,20 +20,13 @@ use crate::{
 };
 
 /// A campaign.
-pub(super) fn campaign(of: Campaign) -> proto::Campaign {
-    let trigger = match of.plan.trigger {
-        Trigger::Event { event_type, event_filter } => {
-            Some(proto::campaign::Trigger::Event(proto::EventTrigger { event_type, event_filter }))
-        }
-        Trigger::Date(of) => Some(proto::campaign::Trigger::Date(date(of))),
-        Trigger::Audience => Some(proto::campaign::Trigger::Audience(proto::AudienceTrigger {})),
-        Trigger::OneOff(_) | Trigger::Recurring(_) => None,
-    };
+pub(super) fn campaign(of: Campaign, upcoming: Vec<Timestamp>) -> proto::Campaign {
     let state = match of.state {
         CampaignState::Draft => proto::campaign::State::Draft,
         CampaignState::Active => proto::campaign::State::Active,
         CampaignState::Paused => proto::campaign::State::Paused,
-        CampaignState::Completed | CampaignState::Archived => proto::campaign::State::Unspecified,
+        CampaignState::Completed => proto::campaign::State::Completed,
+        CampaignState::Archived => proto::campaign::State::Archived,
     };
     let mode = match of.plan.reentry.mode {
         ReentryMode::Once => reentry::Mode::Once,
@@ -48,7 +45,7 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
         description: of.plan.description,
         topic_id: of.plan.topic_id.to_string(),
         purpose: encode::purpose(of.purpose).into(),
-        trigger,
+        trigger: Some(encode_trigger(of.plan.trigger)),
         audience_filter: of.plan.audience_filter,
         reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: of.plan.reentry.cooldown_days.into() }),
         steps: of.plan.steps.into_iter().map(step).collect(),
@@ -59,16 +56,18 @@ pub(super) fn campaign(of: Campaign) -> proto::Campaign {
             max_per_minute: of.plan.max_per_minute.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
             holdout_percent: of.plan.holdout_percent.into(),
         }),
+        active_range: encode_range(of.plan.active_range),
         state: state.into(),
         state_note: of.state_note,
         version: of.version,
+        upcoming_fire_times: upcoming.into_iter().map(encode::time).collect(),
         create_time: Some(encode::time(of.create_time)),
         update_time: Some(encode::time(of.update_time)),
         etag: etag(of.revision),
     }
 }
 
-fn date(of: DateTrigger) -> proto::DateTrigger {
+pub(super) fn date(of: DateTrigger) -> proto::DateTrigger {
     let recurrence = match of.recurrence {
         Recurrence::Once => proto::date_trigger::Recurrence::Once,
         Recurrence::Yearly => proto::date_trigger::Recurrence::Yearly,
@@ -168,6 +167,7 @@ pub(in crate::api) fn enrollment(of: Enrollment, passed: Vec<PassedStep>) -> pro
         Some(EndCause::WaitTimeout) => proto::enrollment::EndCause::WaitTimeout,
         Some(EndCause::Restarted) => proto::enrollment::EndCause::Restarted,
         Some(EndCause::Operator) => proto::enrollment::EndCause::Operator,
+        Some(EndCause::Archived) => proto::enrollment::EndCause::Archived,
     };
     let waiting = match of.waits {
         None => proto::enrollment::Waiting::Unspecified,
@@ -250,7 +250,15 @@ pub(super) fn stats(tally: &Tally, results: Vec<Results>) -> proto::CampaignStat
         expired: tally.of(ContactState::Expired),
         canceled: tally.of(ContactState::Canceled),
         unknown_outcome: tally.of(ContactState::UnknownOutcome),
+        // Who complains has got it.
+        delivered: tally.delivered + tally.complained,
+        bounced: tally.bounced,
+        complained: tally.complained,
+        opened: tally.opened,
+        clicked: tally.clicked,
+        unsubscribed: tally.unsubscribed,
         blocks,
+        remaining: tally.remaining,
         converted: sent.iter().map(|one| one.converted).sum(),
         variants: sent.into_iter().filter(|one| one.variant_id.is_some()).map(results_of).collect(),
         holdout: held_out.pop().map(results_of),

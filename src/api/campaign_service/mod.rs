@@ -2,22 +2,27 @@
 
 mod encode;
 mod plan;
+mod runs;
 mod steps;
+mod trigger;
 
 use tonic::{Request, Response, Status, async_trait};
 
+use self::runs::{decode_period, encode_points, encode_run};
 use super::{Api, Parts, answer, decode, open};
 use crate::{
-    campaigns::{self, Enrollment},
+    campaigns::{self, Campaign, Enrollment, Run},
     ids::CampaignId,
     rpc::{
-        Fault, Mask, Violations,
+        Fault, Mask, Reply, Violations,
         proto::{
-            self, ActivateCampaignRequest, ActivateCampaignResponse, CreateCampaignRequest, CreateCampaignResponse,
+            self, ActivateCampaignRequest, ActivateCampaignResponse, ArchiveCampaignRequest, ArchiveCampaignResponse,
+            CancelCampaignRunRequest, CancelCampaignRunResponse, CreateCampaignRequest, CreateCampaignResponse,
             DeleteCampaignRequest, DeleteCampaignResponse, GetCampaignRequest, GetCampaignResponse,
-            GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignsRequest, ListCampaignsResponse,
-            ListEnrollmentsRequest, ListEnrollmentsResponse, PauseCampaignRequest, PauseCampaignResponse,
-            PreviewCampaignRequest, PreviewCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
+            GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignRunsRequest, ListCampaignRunsResponse,
+            ListCampaignsRequest, ListCampaignsResponse, ListEnrollmentsRequest, ListEnrollmentsResponse,
+            PauseCampaignRequest, PauseCampaignResponse, PreviewCampaignRequest, PreviewCampaignResponse,
+            ResumeCampaignRequest, ResumeCampaignResponse, RunCampaignRequest, RunCampaignResponse,
             StopEnrollmentRequest, StopEnrollmentResponse, UpdateCampaignRequest, UpdateCampaignResponse,
             campaign_service_server::CampaignService, preview_campaign_request::Source,
         },
@@ -28,6 +33,8 @@ const CAN_CHANGE: &[&str] = &[
     "display_name",
     "description",
     "topic_id",
+    "one_off",
+    "recurring",
     "event",
     "date",
     "audience",
@@ -37,12 +44,22 @@ const CAN_CHANGE: &[&str] = &[
     "exits",
     "goal",
     "policy",
+    "active_range",
+];
+const OUTPUT_ONLY: &[&str] = &[
+    "campaign_id",
+    "purpose",
+    "state",
+    "state_note",
+    "version",
+    "upcoming_fire_times",
+    "create_time",
+    "update_time",
+    "etag",
 ];
 /// How many customers a preview names, and how many at most.
 const SAMPLES: usize = 5;
 const MOST_SAMPLES: i32 = 20;
-const OUTPUT_ONLY: &[&str] =
-    &["campaign_id", "purpose", "state", "state_note", "version", "create_time", "update_time", "etag"];
 
 #[async_trait]
 impl CampaignService for Api {
@@ -63,7 +80,9 @@ impl CampaignService for Api {
         let plan = violations.finish(plan)?;
         let key = key.filter(|_| !message.validate_only);
         let reply = self.0.campaigns.create(id, plan, key.as_ref(), message.validate_only).await?;
-        Ok(answer(reply, |campaign| CreateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        let campaign = Some(self.show_campaign(reply.value).await?);
+        let reply = Reply { value: campaign, replayed: reply.replayed };
+        Ok(answer(reply, |campaign| CreateCampaignResponse { campaign }))
     }
 
     async fn get_campaign(
@@ -72,7 +91,7 @@ impl CampaignService for Api {
     ) -> Result<Response<GetCampaignResponse>, Status> {
         let (_, message, violations) = open(request);
         let campaign = self.0.campaigns.get(&id(&message.campaign_id, violations)?).await?;
-        Ok(Response::new(GetCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        Ok(Response::new(GetCampaignResponse { campaign: Some(self.show_campaign(campaign).await?) }))
     }
 
     async fn list_campaigns(
@@ -86,10 +105,9 @@ impl CampaignService for Api {
         let selection = ListCampaignsRequest { filter: message.filter, ..Default::default() };
         let page = self.0.pages.open("ListCampaigns", &selection, page_size, &message.page_token)?;
         let found = self.0.campaigns.list(&wanted, &page).await.map_err(Fault::from)?;
-        Ok(Response::new(ListCampaignsResponse {
-            next_page_token: self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref()),
-            campaigns: found.rows.into_iter().map(encode::campaign).collect(),
-        }))
+        let next_page_token = self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref());
+        let campaigns = self.show_campaigns(found.rows).await?;
+        Ok(Response::new(ListCampaignsResponse { campaigns, next_page_token }))
     }
 
     async fn preview_campaign(
@@ -131,7 +149,7 @@ impl CampaignService for Api {
             true => self.0.intake.replan_open(&campaign, message.validate_only).await?,
             false => 0,
         };
-        let campaign = Some(encode::campaign(campaign));
+        let campaign = Some(self.show_campaign(campaign).await?);
         Ok(Response::new(UpdateCampaignResponse { campaign, replanned_contacts }))
     }
 
@@ -151,7 +169,7 @@ impl CampaignService for Api {
         let (_, message, violations) = open(request);
         let id = id(&message.campaign_id, violations)?;
         let campaign = self.0.campaigns.activate(&id, &message.etag, message.validate_only).await?;
-        Ok(Response::new(ActivateCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        Ok(Response::new(ActivateCampaignResponse { campaign: Some(self.show_campaign(campaign).await?) }))
     }
 
     async fn pause_campaign(
@@ -161,7 +179,7 @@ impl CampaignService for Api {
         let (_, message, mut violations) = open(request);
         let note = decode::line(&mut violations, "note", &message.note, 500);
         let campaign = self.0.campaigns.pause(&id(&message.campaign_id, violations)?, note).await?;
-        Ok(Response::new(PauseCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        Ok(Response::new(PauseCampaignResponse { campaign: Some(self.show_campaign(campaign).await?) }))
     }
 
     async fn resume_campaign(
@@ -172,19 +190,73 @@ impl CampaignService for Api {
         let campaign = self.0.campaigns.resume(&id(&message.campaign_id, violations)?).await?;
         // What waited for it may be due.
         self.0.dispatcher.ring();
-        Ok(Response::new(ResumeCampaignResponse { campaign: Some(encode::campaign(campaign)) }))
+        Ok(Response::new(ResumeCampaignResponse { campaign: Some(self.show_campaign(campaign).await?) }))
+    }
+
+    async fn archive_campaign(
+        &self,
+        request: Request<ArchiveCampaignRequest>,
+    ) -> Result<Response<ArchiveCampaignResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let note = decode::line(&mut violations, "note", &message.note, 500);
+        let (campaign, canceled_contacts) =
+            self.0.campaigns.archive(&id(&message.campaign_id, violations)?, note).await?;
+        let campaign = Some(self.show_campaign(campaign).await?);
+        Ok(Response::new(ArchiveCampaignResponse { campaign, canceled_contacts }))
+    }
+
+    async fn run_campaign(
+        &self,
+        request: Request<RunCampaignRequest>,
+    ) -> Result<Response<RunCampaignResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "RunCampaign", &request_id, &message);
+        let id = id(&message.campaign_id, violations)?;
+        let key = key.filter(|_| !message.validate_only);
+        let reply = self.0.campaigns.run(&id, key.as_ref(), message.validate_only).await?;
+        let run = self.show_runs(vec![reply.value]).await?.pop();
+        Ok(answer(Reply { value: run, replayed: reply.replayed }, |run| RunCampaignResponse { run }))
+    }
+
+    async fn list_campaign_runs(
+        &self,
+        request: Request<ListCampaignRunsRequest>,
+    ) -> Result<Response<ListCampaignRunsResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let selection =
+            ListCampaignRunsRequest { campaign_id: message.campaign_id.clone(), ..ListCampaignRunsRequest::default() };
+        let page_size = decode::page_size(&mut violations, message.page_size);
+        let id = id(&message.campaign_id, violations)?;
+        let page = self.0.pages.open("ListCampaignRuns", &selection, page_size, &message.page_token)?;
+        let found = self.0.campaigns.runs(&id, &page).await?;
+        let next_page_token = self.0.pages.seal("ListCampaignRuns", &selection, found.next.as_deref());
+        Ok(Response::new(ListCampaignRunsResponse { runs: self.show_runs(found.rows).await?, next_page_token }))
+    }
+
+    async fn cancel_campaign_run(
+        &self,
+        request: Request<CancelCampaignRunRequest>,
+    ) -> Result<Response<CancelCampaignRunResponse>, Status> {
+        let (_, message, mut violations) = open(request);
+        let note = decode::line(&mut violations, "note", &message.note, 500);
+        let id = decode::parse(&mut violations, "runId", &message.run_id);
+        let run = self.0.campaigns.cancel_run(violations.finish(id)?, note).await?;
+        Ok(Response::new(CancelCampaignRunResponse { run: self.show_runs(vec![run]).await?.pop() }))
     }
 
     async fn get_campaign_stats(
         &self,
         request: Request<GetCampaignStatsRequest>,
     ) -> Result<Response<GetCampaignStatsResponse>, Status> {
-        let (_, message, violations) = open(request);
+        let (_, message, mut violations) = open(request);
+        let period = decode_period(&mut violations, &message, self.0.clock.now());
         let id = id(&message.campaign_id, violations)?;
         self.0.campaigns.get(&id).await?;
-        let tally = self.0.contacts.tally(&id).await.map_err(Fault::from)?;
+        let (tally, points) = self.0.campaigns.tally(&id, period).await.map_err(Fault::from)?;
         let results = self.0.contacts.results(&id).await.map_err(Fault::from)?;
-        Ok(Response::new(GetCampaignStatsResponse { stats: Some(encode::stats(&tally, results)) }))
+        let (stats, points) = (Some(encode::stats(&tally, results)), encode_points(points));
+        Ok(Response::new(GetCampaignStatsResponse { stats, points }))
     }
 
     async fn list_enrollments(
@@ -234,6 +306,27 @@ impl Parts {
             encode::enrollment(one, passed)
         });
         Ok(encoded.collect())
+    }
+}
+
+impl Api {
+    async fn show_campaign(&self, of: Campaign) -> Result<proto::Campaign, Fault> {
+        let upcoming = self.0.campaigns.upcoming(&[&of]).await?.pop().unwrap_or_default();
+        Ok(encode::campaign(of, upcoming))
+    }
+
+    async fn show_campaigns(&self, of: Vec<Campaign>) -> Result<Vec<proto::Campaign>, Fault> {
+        let upcoming = self.0.campaigns.upcoming(&of.iter().collect::<Vec<_>>()).await?;
+        Ok(of.into_iter().zip(upcoming).map(|(campaign, upcoming)| encode::campaign(campaign, upcoming)).collect())
+    }
+
+    async fn show_runs(&self, of: Vec<Run>) -> Result<Vec<proto::CampaignRun>, Fault> {
+        let mut tallies = self.0.campaigns.run_tallies(&of).await?;
+        let show = |run: Run| {
+            let tally = tallies.remove(&run.run_id).unwrap_or_default();
+            encode_run(run, &tally)
+        };
+        Ok(of.into_iter().map(show).collect())
     }
 }
 

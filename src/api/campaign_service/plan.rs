@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 
 use super::{
     super::{decode, event_service::event_type},
-    steps::{event_filter, steps},
+    steps::{OwnTimes, event_filter, steps},
+    trigger::{decode_range, one_off, recurring},
 };
 use crate::{
     campaigns::{self, DateTrigger, Exit, Goal, LeapDay, Plan, PlanChange, Recurrence, Reentry, ReentryMode, Trigger},
@@ -33,6 +34,11 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
     if named("topic_id") {
         change.topic_id = decode::parse(violations, "campaign.topicId", &of.topic_id);
     }
+    let own_times = match &of.trigger {
+        Some(campaign::Trigger::Date(_)) => OwnTimes::Dates,
+        Some(campaign::Trigger::OneOff(_) | campaign::Trigger::Recurring(_)) => OwnTimes::Firings,
+        _ => OwnTimes::None,
+    };
     if TRIGGERS.iter().any(|trigger| named(trigger)) {
         change.trigger = trigger(violations, of.trigger);
     }
@@ -49,8 +55,7 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
         change.reentry = Some(reentry(violations, of.reentry.unwrap_or_default()));
     }
     if named("steps") {
-        let of_date = matches!(change.trigger, Some(Trigger::Date(_)));
-        change.steps = Some(steps(violations, &of.steps, of_date));
+        change.steps = Some(steps(violations, &of.steps, own_times));
     }
     if named("exits") {
         change.exits = Some(exits(violations, &of.exits));
@@ -70,11 +75,15 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
         let percent = decode::between(violations, path, policy.holdout_percent, 0, 90);
         change.holdout_percent = Some(u8::try_from(percent).unwrap_or(0));
     }
+    if named("active_range") {
+        let range = decode_range(violations, "campaign.activeRange", of.active_range.as_ref());
+        change.active_range = Some(range);
+    }
     change
 }
 
 /// The fields of the contract that say what starts a campaign.
-pub(super) const TRIGGERS: [&str; 3] = ["event", "date", "audience"];
+pub(super) const TRIGGERS: [&str; 5] = ["one_off", "recurring", "event", "date", "audience"];
 
 fn trigger(violations: &mut Violations, of: Option<campaign::Trigger>) -> Option<Trigger> {
     match of {
@@ -83,6 +92,8 @@ fn trigger(violations: &mut Violations, of: Option<campaign::Trigger>) -> Option
             let event_type = event_type(violations, "campaign.event.eventType", &of.event_type);
             Some(Trigger::Event { event_type, event_filter })
         }
+        Some(campaign::Trigger::OneOff(of)) => one_off(violations, of).map(Trigger::OneOff),
+        Some(campaign::Trigger::Recurring(of)) => recurring(violations, &of).map(Trigger::Recurring),
         Some(campaign::Trigger::Date(of)) => Some(Trigger::Date(date(violations, &of))),
         Some(campaign::Trigger::Audience(_)) => Some(Trigger::Audience),
         None => {
@@ -132,7 +143,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         goal: change.goal?,
         expire_after_hours: change.expire_after_hours?,
         max_per_minute: change.max_per_minute?,
-        active_range: change.active_range.unwrap_or_default(),
+        active_range: change.active_range?,
         holdout_percent: change.holdout_percent?,
     })
 }
@@ -182,6 +193,9 @@ pub(super) fn is_set(campaign: &proto::Campaign, path: &str) -> bool {
         "date" => matches!(campaign.trigger, Some(campaign::Trigger::Date(_))),
         "audience" => matches!(campaign.trigger, Some(campaign::Trigger::Audience(_))),
         "audience_filter" => !campaign.audience_filter.is_empty(),
+        "one_off" => matches!(campaign.trigger, Some(campaign::Trigger::OneOff(_))),
+        "recurring" => matches!(campaign.trigger, Some(campaign::Trigger::Recurring(_))),
+        "active_range" => campaign.active_range.is_some(),
         "reentry" => campaign.reentry.is_some(),
         "steps" => !campaign.steps.is_empty(),
         "exits" => !campaign.exits.is_empty(),

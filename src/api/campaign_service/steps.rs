@@ -22,8 +22,19 @@ const MOST_VARIANTS: usize = 10;
 /// Ten years.
 const LONGEST_TIMEOUT: i32 = 87_600;
 
-/// All steps, in order; those of a campaign that a date starts may come before it.
-pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], of_date: bool) -> Vec<Step> {
+/// What the times of a campaign's first steps are counted from, beyond something that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnTimes {
+    /// Nothing.
+    None,
+    /// A date: a step may come before it.
+    Dates,
+    /// The firings of a newsletter: its step need not have a time of its own.
+    Firings,
+}
+
+/// All steps, in order.
+pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], own_times: OwnTimes) -> Vec<Step> {
     if !(1..=MOST_STEPS).contains(&steps.len()) {
         violations.add("campaign.steps", format!("must be 1 to {MOST_STEPS}"));
     }
@@ -37,8 +48,11 @@ pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], of_date:
         }
         let anchor = anchor(violations, &path, of.delay.as_ref(), place);
         let of_field = matches!(anchor, Some(Anchor::Field(_)));
-        let before = of_field || of_date && anchor == Some(Anchor::Trigger);
-        let delay = delay(violations, &format!("{path}.delay"), of.delay.as_ref(), before);
+        let before = of_field || own_times == OwnTimes::Dates && anchor == Some(Anchor::Trigger);
+        let delay = match &of.delay {
+            None if own_times == OwnTimes::Firings => Some(Delay::NOTHING),
+            of => delay(violations, &format!("{path}.delay"), of.as_ref(), before),
+        };
         let if_past = if_past(violations, &path, of.delay.as_ref(), of_field);
         let action = action(violations, &path, of.action.as_ref());
         let condition = condition(violations, &format!("{path}.conditionFilter"), &of.condition_filter, &decoded);

@@ -40,6 +40,8 @@ text_enum! {
         Restarted = "restarted",
         /// An operator.
         Operator = "operator",
+        /// The campaign was archived, or its time is over.
+        Archived = "archived",
     }
 }
 

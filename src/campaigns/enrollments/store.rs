@@ -149,6 +149,27 @@ pub async fn list(
     query.all(db).await?.into_iter().map(domain).collect()
 }
 
+/// Some enrollments of a campaign that have steps to come, after one of them; each with its customer.
+pub async fn active_of(
+    tx: &WriteTx,
+    campaign_id: &CampaignId,
+    after: Option<EnrollmentId>,
+    most: u64,
+) -> Result<Vec<(EnrollmentId, CustomerId)>, StoreError> {
+    let mut query = enrollment::Entity::find()
+        .select_only()
+        .column(enrollment::Column::EnrollmentId)
+        .column(enrollment::Column::CustomerId)
+        .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
+        .filter(enrollment::Column::State.eq(EnrollmentState::Active))
+        .order_by_asc(enrollment::Column::EnrollmentId)
+        .limit(most);
+    if let Some(after) = after {
+        query = query.filter(enrollment::Column::EnrollmentId.gt(after));
+    }
+    Ok(query.into_tuple().all(tx).await?)
+}
+
 /// Where these enrollments and their campaigns stand.
 pub async fn standings(
     db: &impl ConnectionTrait,

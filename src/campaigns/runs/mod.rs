@@ -12,21 +12,24 @@ mod entity;
 mod run;
 mod store;
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 
 pub use self::{
     run::{Cursor, Exclusion, Run, RunState, Share},
     store::{
-        RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, insert_cursors,
-        list as page_of, lock, lock_cursor, movers, note_movers, open, standings, turn,
+        RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, is_any_due,
+        list as page_of, lock, lock_cursor, movers, next_due, open, standings, take_movers, turn,
     },
 };
 use super::{Campaign, CatchUp, Firing, Plan, Recurring, Trigger};
 use crate::{
-    calendar::Zone,
+    calendar::{LocalTime, Zone},
     clock::Timestamp,
-    customers,
-    database::{StoreError, WriteTx},
+    contacts, customers,
+    database::{Connection, StoreError, WriteTx},
+    filter::Wanted,
     ids::{CustomerId, RunId},
 };
 
@@ -159,40 +162,87 @@ fn cursor(run: &Run, plan: &Plan, share: Share, due_time: Timestamp) -> Cursor {
     Cursor { run_id: run.run_id, share, due_time, expire_time: due_time + plan.patience(), position: None, version: 0 }
 }
 
-/// Notes for every run under way that a locked customer has moved to another zone, so that each comes to them once.
-pub async fn follow(
-    tx: &WriteTx,
-    customer: CustomerId,
-    from: Option<Zone>,
-    to: Option<Zone>,
-) -> Result<(), StoreError> {
+/// A customer who lives elsewhere now.
+#[derive(Debug, Clone, Copy)]
+pub struct Move {
+    /// Who.
+    pub customer: CustomerId,
+    /// Where they lived, as far as that was known.
+    pub from: Option<Zone>,
+    /// Where they live now.
+    pub to: Option<Zone>,
+}
+
+/// Notes for every run under way that locked customers have moved to other zones, so that each comes to them once.
+pub async fn follow(tx: &WriteTx, moves: &[Move]) -> Result<(), StoreError> {
     let under_way = store::open(tx, None).await?;
     for run in under_way.iter().filter(|run| run.state == RunState::Running) {
-        let Some(local) = run.local else { continue };
-        let shares = [Share::of(from), Share::of(to)];
-        let standing = store::touch(tx, run.run_id, shares).await?;
-        let has_passed = |share: Share| {
-            standing.get(&share).map(|(position, done)| *done || position.is_some_and(|position| customer <= position))
-        };
-        let noted = store::movers(tx, run.run_id, Some(&[customer])).await?.remove(&customer);
-        let is_reached = noted.unwrap_or(has_passed(shares[0]) == Some(true));
-        match has_passed(shares[1]) {
-            _ if is_reached => store::note_movers(tx, run.run_id, &[customer], true).await?,
-            Some(true) => store::note_movers(tx, run.run_id, &[customer], false).await?,
-            Some(false) => store::forget_mover(tx, run.run_id, customer).await?,
-            // Nobody lived there when the run began.
-            None => {
-                if let Some(zone) = to {
-                    let any = store::cursors(tx, &[run.run_id]).await?.into_iter().next();
-                    let patience = any.map_or(TimeDelta::hours(72), |any| any.expire_time - any.due_time);
-                    let due_time = zone.instant(local.0);
-                    let (share, expire_time) = (Share::Zone(zone), due_time + patience);
-                    let new = Cursor { run_id: run.run_id, share, due_time, expire_time, position: None, version: 0 };
-                    store::insert_cursors(tx, &[new]).await?;
-                }
-                store::forget_mover(tx, run.run_id, customer).await?;
-            }
+        if let Some(local) = run.local {
+            follow_in(tx, run.run_id, local, moves).await?;
         }
     }
     Ok(())
+}
+
+async fn follow_in(tx: &WriteTx, run_id: RunId, local: LocalTime, moves: &[Move]) -> Result<(), StoreError> {
+    let shares: HashSet<Share> = moves.iter().flat_map(|one| [Share::of(one.from), Share::of(one.to)]).collect();
+    let shares: Vec<Share> = shares.into_iter().collect();
+    let standing = store::touch(tx, run_id, &shares).await?;
+    let has_passed = |share: Share, customer: CustomerId| {
+        let (position, done) = standing.get(&share)?;
+        Some(*done || position.is_some_and(|position| customer <= position))
+    };
+    let ids: Vec<CustomerId> = moves.iter().map(|one| one.customer).collect();
+    let noted = store::movers(tx, run_id, Some(&ids)).await?;
+    let (mut reached, mut missed, mut to_come, mut new) = (Vec::new(), Vec::new(), Vec::new(), HashSet::new());
+    for one in moves {
+        let known = noted.get(&one.customer).copied();
+        let is_reached = known.unwrap_or(has_passed(Share::of(one.from), one.customer) == Some(true));
+        match has_passed(Share::of(one.to), one.customer) {
+            _ if is_reached => reached.push(one.customer),
+            Some(true) => missed.push(one.customer),
+            Some(false) => to_come.push(one.customer),
+            None => {
+                // Nobody lived there when the run began.
+                new.extend(one.to);
+                to_come.push(one.customer);
+            }
+        }
+    }
+    store::note_movers(tx, run_id, &reached, true).await?;
+    store::note_movers(tx, run_id, &missed, false).await?;
+    store::forget_movers(tx, run_id, &to_come).await?;
+    if new.is_empty() {
+        return Ok(());
+    }
+    let patience = store::patience(tx, run_id).await?.unwrap_or(contacts::PATIENCE);
+    let cursor = |zone: Zone| {
+        let due_time = zone.instant(local.0);
+        let (share, expire_time) = (Share::Zone(zone), due_time + patience);
+        Cursor { run_id, share, due_time, expire_time, position: None, version: 0 }
+    };
+    store::insert_cursors(tx, &new.into_iter().map(cursor).collect::<Vec<_>>()).await
+}
+
+/// How many customers a run is still to reach.
+pub async fn remaining(db: &impl Connection, run: &Run, audience: &Wanted) -> Result<i64, StoreError> {
+    let movers = if run.local.is_some() { store::movers(db, run.run_id, None).await?.len() } else { 0 };
+    let mut remaining = i64::try_from(movers).unwrap_or(0);
+    for cursor in store::cursors(db, run.run_id, None).await? {
+        remaining += remaining_of(db, &cursor, audience).await?;
+    }
+    Ok(remaining)
+}
+
+/// How many customers come after a cursor; who has moved is reached by itself.
+pub async fn remaining_of(db: &impl Connection, cursor: &Cursor, audience: &Wanted) -> Result<i64, StoreError> {
+    let residents = cursor.share.residents();
+    let mut remaining = customers::count_audience(db, residents, audience, cursor.position, None).await?;
+    if cursor.share != Share::All {
+        let movers = store::all_movers(db, cursor.run_id).await?;
+        for some in movers.chunks(500) {
+            remaining -= customers::count_audience(db, residents, audience, cursor.position, Some(some)).await?;
+        }
+    }
+    Ok(remaining)
 }

@@ -2,6 +2,7 @@ use crate::{
     calendar::{LocalTime, Zone},
     clock::Timestamp,
     contacts::{BlockReason, Effect, Purpose},
+    customers::Residents,
     database::text_enum,
     ids::{CampaignId, CustomerId, RunId},
 };
@@ -119,6 +120,15 @@ impl Share {
             "*" => Some(Self::All),
             "" => Some(Self::Elsewhere),
             zone => Some(Self::Zone(zone.parse().ok()?)),
+        }
+    }
+
+    /// Who they are.
+    pub fn residents(self) -> Residents {
+        match self {
+            Self::All => Residents::OfAnywhere,
+            Self::Zone(zone) => Residents::Of(Some(zone)),
+            Self::Elsewhere => Residents::Of(None),
         }
     }
 

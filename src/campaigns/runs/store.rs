@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict},
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Expr, ExprTrait, LockBehavior, LockType, OnConflict, Query},
 };
 
 use super::{
@@ -145,18 +146,47 @@ pub async fn standings(db: &impl ConnectionTrait, ids: &[RunId]) -> Result<HashM
     Ok(rows.into_iter().map(standing).collect())
 }
 
-/// The cursors of these runs that are not through, the earliest due first; each with its run.
-pub async fn cursors(db: &impl ConnectionTrait, runs: &[RunId]) -> Result<Vec<Cursor>, StoreError> {
-    if runs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let query = cursor::Entity::find()
+/// The cursors of a run that are not through, the earliest due first; only those that are due by a moment, or all.
+pub async fn cursors(
+    db: &impl ConnectionTrait,
+    run_id: RunId,
+    due_by: Option<Timestamp>,
+) -> Result<Vec<Cursor>, StoreError> {
+    let mut query = cursor::Entity::find()
         .filter(Expr::cust("done_time IS NULL"))
-        .filter(cursor::Column::RunId.is_in(runs.iter().copied()))
+        .filter(cursor::Column::RunId.eq(run_id))
         .order_by_asc(cursor::Column::DueTime)
-        .order_by_asc(cursor::Column::RunId)
         .order_by_asc(cursor::Column::Zone);
+    if let Some(due_by) = due_by {
+        query = query.filter(cursor::Column::DueTime.lte(due_by));
+    }
     query.all(db).await?.into_iter().map(domain_cursor).collect()
+}
+
+/// When the next cursor of a run under way is due that is not due now.
+pub async fn next_due(db: &impl ConnectionTrait, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let query = of_acting().filter(cursor::Column::DueTime.gt(now)).order_by_asc(cursor::Column::DueTime).limit(1);
+    Ok(query.select_only().column(cursor::Column::DueTime).into_tuple().one(db).await?)
+}
+
+/// Whether a cursor of a run under way is due.
+pub async fn is_any_due(db: &impl ConnectionTrait, now: Timestamp) -> Result<bool, StoreError> {
+    let query = of_acting().filter(cursor::Column::DueTime.lte(now)).limit(1);
+    let first: Option<RunId> = query.select_only().column(cursor::Column::RunId).into_tuple().one(db).await?;
+    Ok(first.is_some())
+}
+
+/// The cursors that are not through, of runs under way whose campaigns act.
+fn of_acting() -> Select<cursor::Entity> {
+    let of_run = cursor::Entity::belongs_to(run::Entity).from(cursor::Column::RunId).to(run::Column::RunId);
+    let of_campaign =
+        run::Entity::belongs_to(campaign::Entity).from(run::Column::CampaignId).to(campaign::Column::CampaignId);
+    cursor::Entity::find()
+        .join(JoinType::InnerJoin, of_run.into())
+        .join(JoinType::InnerJoin, of_campaign.into())
+        .filter(cursor::Column::DoneTime.is_null())
+        .filter(run::Column::State.eq(RunState::Running))
+        .filter(campaign::Column::State.eq(CampaignState::Active))
 }
 
 /// A cursor that is not through and that nobody else moves; kept from others until this transaction ends.
@@ -247,10 +277,11 @@ pub async fn exclusions_of(
 pub async fn touch(
     tx: &WriteTx,
     run_id: RunId,
-    shares: [Share; 2],
+    shares: &[Share],
 ) -> Result<HashMap<Share, (Option<CustomerId>, bool)>, StoreError> {
-    let these =
-        Condition::all().add(cursor::Column::RunId.eq(run_id)).add(cursor::Column::Zone.is_in(shares.map(Share::name)));
+    let these = Condition::all()
+        .add(cursor::Column::RunId.eq(run_id))
+        .add(cursor::Column::Zone.is_in(shares.iter().map(|share| share.name())));
     cursor::Entity::update_many()
         .col_expr(cursor::Column::Version, Expr::col(cursor::Column::Version).add(1))
         .filter(these.clone())
@@ -277,6 +308,26 @@ pub async fn movers(
     Ok(query.all(db).await?.into_iter().map(|row| (row.customer_id, row.is_reached)).collect())
 }
 
+/// All who have moved while a run went on.
+pub async fn all_movers(db: &impl ConnectionTrait, run_id: RunId) -> Result<Vec<CustomerId>, StoreError> {
+    let query = mover::Entity::find().select_only().column(mover::Column::CustomerId);
+    Ok(query.filter(mover::Column::RunId.eq(run_id)).into_tuple().all(db).await?)
+}
+
+/// Notes that those are reached who moved and were not; answers who they are.
+pub async fn take_movers(tx: &WriteTx, run_id: RunId) -> Result<Vec<CustomerId>, StoreError> {
+    let some: Vec<CustomerId> = movers(tx, run_id, None).await?.into_keys().collect();
+    let update = Query::update()
+        .table(mover::Entity)
+        .value(mover::Column::IsReached, true)
+        .and_where(mover::Column::RunId.eq(run_id))
+        .and_where(mover::Column::CustomerId.is_in(some))
+        .and_where(mover::Column::IsReached.eq(false))
+        .returning(Query::returning().column(mover::Column::CustomerId))
+        .to_owned();
+    tx.query_all(&update).await?.iter().map(|row| Ok(row.try_get_by_index(0)?)).collect()
+}
+
 /// Notes that customers who moved were reached, or are still to be.
 pub async fn note_movers(
     tx: &WriteTx,
@@ -299,10 +350,20 @@ pub async fn note_movers(
     Ok(())
 }
 
-/// Forgets that a customer has moved: the cursor of where they live now comes to them.
-pub async fn forget_mover(tx: &WriteTx, run_id: RunId, customer: CustomerId) -> Result<(), StoreError> {
-    mover::Entity::delete_by_id((run_id, customer)).exec(tx).await?;
+/// Forgets that customers have moved: the cursor of where they live now comes to them.
+pub async fn forget_movers(tx: &WriteTx, run_id: RunId, customers: &[CustomerId]) -> Result<(), StoreError> {
+    mover::Entity::delete_many()
+        .filter(mover::Column::RunId.eq(run_id))
+        .filter(mover::Column::CustomerId.is_in(customers.iter().copied()))
+        .exec(tx)
+        .await?;
     Ok(())
+}
+
+/// How long a run waits for somebody beyond their time.
+pub async fn patience(db: &impl ConnectionTrait, run_id: RunId) -> Result<Option<TimeDelta>, StoreError> {
+    let query = cursor::Entity::find().filter(cursor::Column::RunId.eq(run_id)).all(db).await?;
+    Ok(query.into_iter().map(|row| row.expire_time - row.due_time).max())
 }
 
 fn run_row(of: &Run) -> run::ActiveModel {

@@ -34,7 +34,7 @@ pub async fn print(channel: &Channel, folder: &Path, took: Duration) -> Result<(
 }
 
 async fn stats(channel: &Channel, campaign_id: &'static str) -> Result<CampaignStats, DemoError> {
-    let request = GetCampaignStatsRequest { campaign_id: campaign_id.to_owned() };
+    let request = GetCampaignStatsRequest { campaign_id: campaign_id.to_owned(), ..GetCampaignStatsRequest::default() };
     let answer = CampaignServiceClient::new(channel.clone()).get_campaign_stats(request).await?;
     Ok(answer.into_inner().stats.unwrap_or_default())
 }

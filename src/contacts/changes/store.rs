@@ -24,6 +24,8 @@ use crate::{
 pub enum CallOff {
     /// This one.
     Contact(ContactId),
+    /// These.
+    Contacts(Vec<ContactId>),
     /// Those of these enrollments.
     Enrollments(Vec<EnrollmentId>),
     /// All of a customer.
@@ -38,6 +40,7 @@ pub enum CallOff {
 pub async fn cancel(tx: &WriteTx, which: CallOff, block: &Block, now: Timestamp) -> Result<u64, StoreError> {
     let which = match which {
         CallOff::Contact(id) => contact::Column::ContactId.eq(id),
+        CallOff::Contacts(ids) => contact::Column::ContactId.is_in(ids),
         CallOff::Enrollments(ids) if ids.is_empty() => return Ok(0),
         CallOff::Enrollments(ids) => contact::Column::EnrollmentId.is_in(ids),
         CallOff::Customer(customer) => contact::Column::CustomerId.eq(customer),
@@ -306,4 +309,17 @@ pub async fn ask_again_after_pause(tx: &WriteTx) -> Result<(), StoreError> {
         .exec(tx)
         .await?;
     Ok(())
+}
+
+/// Has what waits for a sender that was not ready asked about again, as far as it has one of these purposes. Answers how many.
+pub async fn ask_again_when_ready(db: &impl ConnectionTrait, purposes: &[Purpose]) -> Result<u64, StoreError> {
+    // Literals: the partial index is used for no other.
+    let done = contact::Entity::update_many()
+        .col_expr(contact::Column::DueTime, Expr::col(contact::Column::OriginalDueTime))
+        .filter(Expr::cust("state = 'scheduled' AND block_reason = 'sender_not_ready'"))
+        .filter(contact::Column::Purpose.is_in(purposes.iter().copied()))
+        .filter(Expr::col(contact::Column::DueTime).ne(Expr::col(contact::Column::OriginalDueTime)))
+        .exec(db)
+        .await?;
+    Ok(done.rows_affected)
 }

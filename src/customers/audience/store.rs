@@ -7,26 +7,33 @@ use super::{
     super::{entity::customer, store::corrupt},
     Residents,
 };
-use crate::{calendar::Zone, database::StoreError, ids::CustomerId};
+use crate::{calendar::Zone, database::StoreError, filter::Wanted, ids::CustomerId};
 
 /// The next of an audience after one of them.
 pub async fn audience(
     db: &impl ConnectionTrait,
     who: Residents,
+    wanted: &Wanted,
     after: Option<CustomerId>,
     most: u64,
 ) -> Result<Vec<CustomerId>, StoreError> {
-    let some = living(who, after).order_by_asc(customer::Column::CustomerId).limit(most);
+    let some = living(who, after).filter(wanted.condition(db)).order_by_asc(customer::Column::CustomerId).limit(most);
     Ok(some.select_only().column(customer::Column::CustomerId).into_tuple().all(db).await?)
 }
 
-/// How many of an audience come after one of them.
+/// How many of an audience come after one of them; all, or among these.
 pub async fn count_audience(
     db: &impl ConnectionTrait,
     who: Residents,
+    wanted: &Wanted,
     after: Option<CustomerId>,
+    among: Option<&[CustomerId]>,
 ) -> Result<i64, StoreError> {
-    Ok(i64::try_from(living(who, after).count(db).await?).unwrap_or(i64::MAX))
+    let mut some = living(who, after).filter(wanted.condition(db));
+    if let Some(among) = among {
+        some = some.filter(customer::Column::CustomerId.is_in(among.iter().copied()));
+    }
+    Ok(i64::try_from(some.count(db).await?).unwrap_or(i64::MAX))
 }
 
 fn living(who: Residents, after: Option<CustomerId>) -> Select<customer::Entity> {

@@ -2,12 +2,11 @@
 
 mod consents;
 
-use std::collections::HashMap;
-
 use self::consents::Ledger;
 pub use self::consents::{ImportedConsent, Noted};
 use super::Intake;
 use crate::{
+    campaigns::runs::{self, Move},
     clock::Timestamp,
     customers::{self, CustomerBatch, Described, MatchBy},
     database::{self, WriteTx},
@@ -126,12 +125,19 @@ impl Intake {
     /// Plans what waits by the wall clock again for those who are known to live elsewhere now.
     async fn replan_moved(&self, tx: &WriteTx, batch: &CustomerBatch, now: Timestamp) -> Result<bool, Fault> {
         let moved = batch.grown().filter(|(before, after)| before.time_zone != after.time_zone);
-        let moved: HashMap<CustomerId, _> = moved.map(|(_, after)| (after.customer_id, after.time_zone)).collect();
-        if moved.is_empty() {
+        let moves = moved.map(|(before, after)| Move {
+            customer: after.customer_id,
+            from: before.time_zone,
+            to: after.time_zone,
+        });
+        let moves: Vec<Move> = moves.collect();
+        if moves.is_empty() {
             return Ok(false);
         }
+        runs::follow(tx, &moves).await?;
+        let moved = moves.iter().map(|one| (one.customer, one.to));
         let home = preferences::policy(tx).await?.time_zone;
-        let zones = moved.into_iter().map(|(id, zone)| (id, zone.unwrap_or(home))).collect();
+        let zones = moved.map(|(id, zone)| (id, zone.unwrap_or(home))).collect();
         self.replan(tx, &zones, now).await?;
         Ok(true)
     }
