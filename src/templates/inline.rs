@@ -9,7 +9,7 @@ use super::{fence::Refused, jinja::Tags};
 /// More rules or more elements make no letter.
 const MOST_RULES: usize = 500;
 /// How often an element is held against a selector.
-const MOST_TRIALS: usize = 30_000;
+const MOST_TRIALS: usize = 10_000;
 /// What all styles at elements may hold together.
 const LARGEST: usize = 512 * 1024;
 const DEEPEST: usize = 250;
