@@ -113,7 +113,7 @@ fn config(folder: &Path) -> Config {
         mail: MailLocation::Folder(folder.join("outbox")),
         mail_connections: DEFAULT_MAIL_CONNECTIONS,
         mail_rate: None,
-        mail_from: Some("The Record Shop <shop@example.com>".to_owned()),
+        mail_from: Some("Vinyl <shop@example.com>".to_owned()),
         senders: Vec::new(),
         test_system: false,
         dns_server: None,

@@ -103,7 +103,7 @@ impl Shop {
             };
             self.preferences.create_topic(CreateTopicRequest { topic: Some(topic), ..Default::default() }).await?;
         }
-        let brand = Brand::new("The Record Shop", "https://records.example.com/").map_err(Status::internal)?;
+        let brand = Brand::new("Vinyl", "https://vinyl.example/").map_err(Status::internal)?;
         starters::install(self.channel.clone(), &brand).await?;
         for campaign in [check_in(), win_back()] {
             let campaign_id = campaign.campaign_id.clone();
