@@ -82,6 +82,7 @@ pub const TABLES: &[(&str, Treatment)] = &[
     ("run_movers", Treatment::Impersonal("that an id that names nobody has moved while a newsletter went out")),
     ("sending_policy", Treatment::Impersonal("what holds for everybody")),
     ("suppressions", Treatment::Emptied),
+    ("template_includes", Treatment::Impersonal("which texts stand in which")),
     ("template_versions", Treatment::Impersonal("texts for everybody")),
     ("templates", Treatment::Impersonal("texts for everybody")),
     ("topics", Treatment::Impersonal("what mail is about")),

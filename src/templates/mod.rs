@@ -14,6 +14,7 @@ mod partials;
 mod plain;
 mod preheader;
 mod render;
+mod sheet;
 mod store;
 mod template;
 mod tracking;

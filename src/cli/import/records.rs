@@ -199,6 +199,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_written_is_read(rows in proptest::collection::vec(proptest::collection::vec(".{0,9}|[\",;\r\n ]{0,5}", 2..4), 1..6)) {
+            // At its beginning it is a byte order mark, which is no part of the text.
+            prop_assume!(!rows[0][0].starts_with('\u{feff}'));
             let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
             rows.iter().for_each(|row| writer.write_record(row).unwrap());
             let file = writer.into_inner().unwrap();
