@@ -8,7 +8,7 @@
 //! | commands | `cli` |
 //! | composition root | `service` |
 //! | adapters | `api`, `pages` |
-//! | across all parts | `privacy`, `admin`, `inbound` |
+//! | across all parts | `privacy`, `admin`, `inbound`, `rehearsal` |
 //! | what changes plans, what carries them out | `intake`, `dispatch` |
 //! | may this contact go out now? | `gate` |
 //! | plans and the customers inside them | `campaigns` |
@@ -46,6 +46,7 @@ pub mod migrations;
 pub mod pages;
 pub mod preferences;
 pub mod privacy;
+pub mod rehearsal;
 pub mod rpc;
 pub mod senders;
 pub mod service;

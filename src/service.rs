@@ -1,5 +1,6 @@
 //! The composition root: builds the parts, starts the API and the workers, and stops them in order.
 
+mod engine;
 mod health;
 mod secret;
 
@@ -14,32 +15,32 @@ use tonic::transport::{Server, server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use self::{
+    engine::{Engine, Ground},
     health::{pulse, set_health},
     secret::keep_secret,
 };
 use crate::{
     admin::Admin,
     api::{self, Parts},
-    campaigns::{Campaigns, Plans},
+    campaigns::Campaigns,
     clock::{self, Clock},
     config::{Config, DatabaseLocation, MailLocation, WrongSetting},
     contacts::{Contacts, Purpose, claims},
     customers::Customers,
     database::{self, Database, StoreError},
     delivery::{Folder, Smtp, Transport},
-    dispatch::{Dispatch, Dispatcher, Equipment, Expire, ForgetRequests, Lease, Recover, RunNewsletters},
+    dispatch::{Expire, ForgetRequests, Lease, Recover},
     events::Events,
     gate::{Gate, WatchSenders},
     inbound::Inbound,
-    intake::{AdvanceEnrollments, Intake, ScanTriggers},
     links::Links,
     metrics::Metrics,
     pages::{Guests, Look, Pages, Providers},
     preferences::{PreferenceBook, Suppressions},
     privacy::{ForgetDeliveries, ForgetEvidence, Privacy, PurgeCustomers},
+    rehearsal::Rehearsals,
     rpc::{GuardLayer, PageTokens, proto},
     senders::{CheckSenders, Senders},
-    templates::Templates,
     tokens::SecretKey,
     workers::{BellError, Bells, Job, Worker},
 };
@@ -112,7 +113,18 @@ impl Service {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_addr}"));
         let links = Links::new(base, key.clone());
         let brand = senders.of(Purpose::Marketing).name().to_owned();
-        let ground = Ground { db: &db, clock: &clock, key: &key, senders, links, lease: &lease, metrics: &metrics };
+        let (db_of, lease_of) = (db.clone(), Arc::clone(&lease));
+        let test_recipients = config.test_recipients.clone();
+        let ground = Ground {
+            db: db_of,
+            clock,
+            key,
+            senders,
+            test_recipients,
+            links,
+            lease: lease_of,
+            metrics: metrics.clone(),
+        };
         let parts = build(config, ground, &stop_workers)?;
         let workers = parts.workers;
         metrics.started(clock::real_now().timestamp());
@@ -237,61 +249,25 @@ struct Built {
     workers: Vec<Arc<Worker>>,
 }
 
-/// What every part stands on.
-struct Ground<'a> {
-    db: &'a Database,
-    clock: &'a Clock,
-    key: &'a SecretKey,
-    senders: Senders,
-    links: Links,
-    lease: &'a Arc<Lease>,
-    metrics: &'a Metrics,
-}
-
-fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Result<Built, StartError> {
-    let Ground { db, clock, key, senders, links, lease, metrics } = ground;
-    let plans = Plans::default();
-    let templates = Arc::new(Templates::new(db.clone(), clock.clone()));
-    let (bell, journeys, breaker) = (Arc::default(), Arc::default(), Arc::default());
-    let newsletters = Arc::default();
-    let dispatcher = Dispatcher::new(Equipment {
-        db: db.clone(),
-        clock: clock.clone(),
-        templates: Arc::clone(&templates),
-        plans: plans.clone(),
-        transport: open_transport(config)?,
-        breaker: Arc::clone(&breaker),
-        metrics: metrics.clone(),
-        width: config.mail_connections,
-        rate: config.mail_rate,
-        senders: senders.clone(),
-        test_recipients: config.test_recipients.clone(),
-        links: links.clone(),
-        key: key.clone(),
-        replica: replica(),
-        lease: Arc::clone(lease),
-        bell: Arc::clone(&bell),
-        journeys: Arc::clone(&journeys),
-    });
-    let intake = Intake::new(db.clone(), clock.clone(), key.clone(), plans, Arc::clone(&bell), Arc::clone(&journeys));
+fn build(config: &Config, ground: Ground, stop: &CancellationToken) -> Result<Built, StartError> {
+    let Ground { db, clock, key, senders, links, .. } = ground.clone();
+    let engine = engine::build(ground, open_transport(config)?, config.mail_connections, config.mail_rate);
+    let rehearsals = Rehearsals::new(db.clone(), clock.clone(), key.clone(), engine::casting(&key, &senders, &links));
+    let Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs } = engine;
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let jobs: [(Arc<dyn Job>, Arc<_>); 12] = [
-        (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
-        (Arc::new(RunNewsletters(Arc::clone(&dispatcher))), Arc::clone(&newsletters)),
-        (Arc::new(Recover(Arc::clone(&dispatcher))), Arc::default()),
-        (Arc::new(Expire(Arc::clone(&dispatcher))), Arc::default()),
-        (Arc::new(AdvanceEnrollments(intake.clone())), journeys),
-        (Arc::new(ScanTriggers(intake.clone())), Arc::default()),
-        (Arc::new(ForgetRequests::new(db.clone(), clock.clone())), Arc::default()),
-        (Arc::new(ForgetDeliveries(privacy.clone())), Arc::default()),
-        (Arc::new(ForgetEvidence(privacy.clone())), Arc::default()),
-        (Arc::new(PurgeCustomers(privacy.clone())), Arc::default()),
-        (Arc::new(CheckSenders(senders.clone())), Arc::default()),
-        (Arc::new(watch), Arc::default()),
+    let keeping: [Arc<dyn Job>; 8] = [
+        Arc::new(Recover(Arc::clone(&dispatcher))),
+        Arc::new(Expire(Arc::clone(&dispatcher))),
+        Arc::new(ForgetRequests::new(db.clone(), clock.clone())),
+        Arc::new(ForgetDeliveries(privacy.clone())),
+        Arc::new(ForgetEvidence(privacy.clone())),
+        Arc::new(PurgeCustomers(privacy.clone())),
+        Arc::new(CheckSenders(senders.clone())),
+        Arc::new(watch),
     ];
-    let workers: Vec<_> =
-        jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
+    let jobs = jobs.into_iter().chain(keeping.map(|job| (job, Arc::default())));
+    let workers: Vec<_> = jobs.map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
     let api = Parts {
         clock: clock.clone(),
         pages: PageTokens::new(key.clone(), clock.clone()),
@@ -303,21 +279,14 @@ fn build(config: &Config, ground: Ground<'_>, stop: &CancellationToken) -> Resul
         privacy,
         templates,
         campaigns: Campaigns::new(db.clone(), clock.clone(), newsletters),
+        rehearsals,
         contacts: Contacts::new(db.clone()),
         inbound: Inbound::new(db.clone(), clock.clone(), key.clone(), intake.clone(), !senders.all_have_return_paths()),
         intake,
-        gate: Gate::new(db.clone(), clock.clone(), key.clone(), senders.clone(), Arc::clone(&breaker)),
+        gate: Gate::new(db.clone(), clock.clone(), key, senders.clone(), Arc::clone(&breaker)),
         dispatcher,
         senders: senders.clone(),
-        admin: Arc::new(Admin::new(
-            db.clone(),
-            clock.clone(),
-            replica(),
-            workers.clone(),
-            bell,
-            breaker,
-            senders.clone(),
-        )),
+        admin: Arc::new(Admin::new(db, clock, replica(), workers.clone(), bell, breaker, senders)),
     };
     Ok(Built { api, workers })
 }

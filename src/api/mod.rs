@@ -35,6 +35,7 @@ use crate::{
     links::Links,
     preferences::{PreferenceBook, Suppressions},
     privacy::Privacy,
+    rehearsal::Rehearsals,
     rpc::{
         Caller, Fault, PageTokens, Reply, Violations,
         proto::{
@@ -71,6 +72,8 @@ pub struct Parts {
     pub templates: Arc<Templates>,
     /// Campaigns.
     pub campaigns: Campaigns,
+    /// Campaigns that are tried on the past.
+    pub rehearsals: Rehearsals,
     /// Contacts.
     pub contacts: Contacts,
     /// What changes plans.

@@ -11,6 +11,7 @@ mod experiments;
 mod fields;
 mod hand_overs;
 mod lane;
+mod past;
 mod returned;
 mod stats;
 mod store;
@@ -37,6 +38,7 @@ pub use self::{
     fields::fields,
     hand_overs::hand_overs,
     lane::{Lane, Queue},
+    past::{Sent, copy_sent, sent_between},
     returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
     store::{

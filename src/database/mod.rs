@@ -4,6 +4,7 @@
 //! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Code asks which database it
 //! is for two things only: leases, and to save a query that would only lock.
 
+mod copies;
 #[cfg(test)]
 mod drift;
 mod error;
@@ -25,6 +26,7 @@ use sea_orm::{
 };
 use sea_orm_migration::{MigratorTrait, SchemaManager};
 
+pub use self::copies::{copy, copy_table};
 #[cfg(test)]
 pub(crate) use self::drift::migrated;
 pub use self::error::StoreError;
@@ -121,7 +123,7 @@ impl Database {
 
     /// Whether other processes use this database too.
     pub fn is_shared(&self) -> bool {
-        self.lock.is_none()
+        self.writer.get_database_backend() != DbBackend::Sqlite
     }
 
     /// For single queries that change nothing.

@@ -39,6 +39,8 @@ pub enum Transport {
     Folder(Folder),
     /// Each letter goes to a mail server.
     Smtp(Smtp),
+    /// Each letter is taken and goes nowhere: for rehearsals.
+    Nowhere,
 }
 
 /// A composed letter and where it goes.
@@ -106,6 +108,7 @@ impl Transport {
         match self {
             Self::Folder(folder) => (folder.hand_over(envelope).await, None),
             Self::Smtp(smtp) => smtp.hand_over(envelope, announced, next).await,
+            Self::Nowhere => (Outcome::Accepted, None),
         }
     }
 }

@@ -4,12 +4,14 @@ mod entity;
 mod event;
 mod fields;
 mod money;
+mod recorded;
 mod store;
 
 pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, OWN_SOURCE},
     fields::fields,
     money::{Money, MoneyError},
+    recorded::{OfTypes, copy, count_by_bucket, customers_below, recorded_between},
     store::{
         effects, erase, event_count, find_by_key, happened_since, insert, insert_effects, last_event, latest_effect,
         load,

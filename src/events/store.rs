@@ -252,7 +252,7 @@ fn domain_effect(row: effect::Model) -> EventEffect {
     }
 }
 
-fn domain(row: event::Model) -> Result<Event, StoreError> {
+pub(super) fn domain(row: event::Model) -> Result<Event, StoreError> {
     let corrupt =
         |detail: &str| StoreError::Corrupt { table: "events", detail: format!("{detail} of {}", row.event_id) };
     let value = match (&row.value_currency, row.value_minor) {

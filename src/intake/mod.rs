@@ -3,6 +3,7 @@
 //!
 //! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
 
+mod again;
 mod cancel;
 mod confirm;
 mod consents;

@@ -20,14 +20,15 @@ pub use self::{
     consent::{Consent, ConsentMethod, ConsentState, DataUse, Judgement, OBJECTION, SILENCE, Standing, judge, lifts},
     ledger::{
         ConsentAct, ConsentRecord, Evidence, NewWording, Wording, append, append_all, count_requests, find_record,
-        find_request, find_wording, forget_evidence, is_confirmed, topics_of_wordings,
+        find_request, find_wording, forget_evidence, is_confirmed, records_before, spoke_since, topics_of_wordings,
     },
     policy::{PolicyChange, SendingPolicy},
     preferences::{PreferenceChange, Preferences},
-    store::{consented, load, policy, put_consent, put_consents, save},
+    store::{Said, consented, copy, load, policy, put_consent, put_consents, save},
     suppressions::{
-        AddressKey, CameBack, Cause, NewSuppression, RecordedDeliveries, Suppressed, Suppression, Suppressions,
-        forget_addresses, lift_by_own_act, record_deliveries, suppressed_of, suppression_fields,
+        AddressKey, CameBack, Cause, Lifted, NewSuppression, RecordedDeliveries, Suppressed, Suppression, Suppressions,
+        forget_addresses, lift_by_own_act, record_deliveries, suppressed_of, suppression_fields, suppressions_before,
+        take_over as take_over_suppression,
     },
     topics::{
         CONFIRMATION, LocalizedText, OptIn, TRIAL, Topic, TopicChange, find as find_topic,
@@ -157,6 +158,13 @@ pub async fn zone(db: &impl Connection, known: Option<Zone>) -> Result<Zone, Sto
 pub async fn of(db: &impl Connection, customer: CustomerId) -> Result<Preferences, StoreError> {
     let said = store::load(db, &[customer]).await?.remove(&customer);
     Ok(said.unwrap_or_else(|| Preferences::none(customer)))
+}
+
+/// Puts what holds for everybody in the place of what does in another database: the policy, topics, wordings.
+pub async fn copy_settings(from: &impl Connection, to: &WriteTx) -> Result<(), StoreError> {
+    store::copy_policy(from, to).await?;
+    topics::copy(from, to).await?;
+    ledger::copy_wordings(from, to).await
 }
 
 /// Removes what a customer wants, and what shows that they said so. The ledger stays: without the customer it says nothing about

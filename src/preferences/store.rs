@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    database::{Erased, StoreError, WriteTx},
+    database::{self, Erased, StoreError, WriteTx},
     delivery::Channel,
     filter::{Call, Function, Kind, Parameter},
     ids::CustomerId,
@@ -158,6 +158,32 @@ pub async fn put_consents<'a>(
         insert.exec_without_returning(tx).await?;
     }
     Ok(())
+}
+
+/// How much of what customers said is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// All of it.
+    Everything,
+    /// Quiet hours, caps and snooze: what the ledger does not know.
+    Settings,
+}
+
+/// Copies what customers said into another database.
+pub async fn copy(from: &impl ConnectionTrait, to: &WriteTx, ids: &[CustomerId], what: Said) -> Result<(), StoreError> {
+    let said = preference::Entity::find().filter(preference::Column::CustomerId.is_in(ids.iter().copied()));
+    if what == Said::Settings {
+        let settings = |row| preference::Model { objection_time: None, silence_time: None, ..row };
+        return database::copy(from, said, to, settings).await;
+    }
+    database::copy(from, said, to, |row| row).await?;
+    let consents = consent::Entity::find().filter(consent::Column::CustomerId.is_in(ids.iter().copied()));
+    database::copy(from, consents, to, |row| row).await
+}
+
+/// Puts the policy in the place of that of another database.
+pub async fn copy_policy(from: &impl ConnectionTrait, to: &WriteTx) -> Result<(), StoreError> {
+    database::copy_table::<policy::Entity>(from, to).await
 }
 
 /// Removes what a customer wants.

@@ -96,11 +96,11 @@ where
     }
 }
 
-/// Reads take 5 s, changes 10 s, what looks at much 30 s, a job that is run by hand two minutes.
+/// Reads take 5 s, changes 10 s, what looks at much 30 s, a job that is run by hand and a rehearsal two minutes.
 fn limit(method: &str) -> Duration {
     let name = method.rsplit('/').next().unwrap_or_default();
     let seconds = match name {
-        "RunJob" => 120,
+        "RunJob" | "RehearseCampaign" => 120,
         _ if name.starts_with("Preview") || name.starts_with("Batch") => 30,
         _ if ["Get", "List", "Check", "Explain"].iter().any(|read| name.starts_with(read)) => 5,
         _ => 10,

@@ -56,6 +56,13 @@ impl Senders {
         })
     }
 
+    /// The same for a rehearsal: whoever is not ready sends nevertheless, and nothing is signed, as nothing leaves.
+    pub fn for_rehearsal(&self) -> Self {
+        let unsigned = |sender: &Arc<Sender>| Arc::new(sender.without_keys());
+        let (default, others) = (unsigned(&self.default), self.others.iter().map(unsigned).collect());
+        Self { default, others, is_test: true, ..self.clone() }
+    }
+
     /// Who sends what is for a purpose.
     pub fn of(&self, purpose: Purpose) -> &Arc<Sender> {
         self.others.iter().find(|sender| sender.purposes.contains(&purpose)).unwrap_or(&self.default)

@@ -45,6 +45,19 @@ impl Sender {
         if name.is_empty() { address.domain() } else { name }
     }
 
+    /// The same with nothing to sign with.
+    pub(super) fn without_keys(&self) -> Self {
+        Self {
+            sender_id: self.sender_id.clone(),
+            from: self.from.clone(),
+            reply_to: self.reply_to.clone(),
+            postal_address: self.postal_address.clone(),
+            purposes: self.purposes.clone(),
+            return_path_domain: self.return_path_domain.clone(),
+            keys: Vec::new(),
+        }
+    }
+
     /// The only sender, where none is described.
     pub(super) fn of_all_mail(from: Option<&str>) -> Result<Self, WrongSetting> {
         let from = from.unwrap_or("Rapport <rapport@localhost.localdomain>");

@@ -298,6 +298,11 @@ pub async fn check_published(tx: &WriteTx, ids: &[TemplateId]) -> Result<(), Fau
     ids.iter().try_for_each(|id| channels.of(id).map(drop))
 }
 
+/// Puts all templates in the place of those of another database, with their drafts.
+pub async fn copy(from: &impl Connection, to: &WriteTx) -> Result<(), StoreError> {
+    store::copy(from, to).await
+}
+
 /// The channels of templates that messages refer to.
 #[derive(Debug)]
 pub struct Channels(HashMap<TemplateId, Standing>);

@@ -12,7 +12,7 @@ use super::{
     partials::included,
 };
 use crate::{
-    database::{StoreError, WriteTx},
+    database::{self, StoreError, WriteTx},
     delivery::Channel,
     filter::Wanted,
     ids::TemplateId,
@@ -267,6 +267,13 @@ pub async fn contents(
         }
     }
     Ok(contents)
+}
+
+/// Puts all templates in the place of those of another database: they share blocks.
+pub async fn copy(from: &impl ConnectionTrait, to: &WriteTx) -> Result<(), StoreError> {
+    database::copy_table::<template::Entity>(from, to).await?;
+    database::copy_table::<version::Entity>(from, to).await?;
+    database::copy_table::<super::entity::include::Entity>(from, to).await
 }
 
 fn join_template() -> sea_orm::RelationDef {

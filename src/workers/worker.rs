@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio_util::sync::CancellationToken;
 
 use super::Bell;
@@ -121,6 +121,20 @@ impl Worker {
             }
         });
         result
+    }
+
+    /// Makes passes as long as its bell rings or its time has come, and does not wait: for whoever moves the clock. Answers when
+    /// it would wake by itself.
+    pub async fn catch_up(&self) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let Report { next_time, run_count, .. } = self.report();
+            let rings = self.bell.wait().now_or_never().is_some();
+            if run_count > 0 && !rings && next_time.is_none_or(|next| next > self.clock.now()) {
+                return Ok(next_time);
+            }
+            let done = self.run_once().await?;
+            self.bell.expect(done.next_time);
+        }
     }
 
     /// Makes passes until it is told to stop.
@@ -251,6 +265,22 @@ mod tests {
         passes(&job, 2).await;
         worker.stop.cancel();
         assert!(working.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_moves_the_clock_has_a_worker_catch_up() {
+        let (job, worker, hand) = daily(false);
+        let tomorrow = Timestamp::UNIX_EPOCH + TimeDelta::days(1);
+        assert_eq!(worker.catch_up().await.unwrap(), Some(tomorrow));
+        worker.bell().ring_for(tomorrow + TimeDelta::hours(1));
+        assert_eq!(worker.catch_up().await.unwrap(), Some(tomorrow));
+        assert_eq!(job.passes.load(Ordering::SeqCst), 1, "it would wake before that anyway");
+        worker.bell().ring_for(tomorrow - TimeDelta::hours(1));
+        worker.catch_up().await.unwrap();
+        assert_eq!(job.passes.load(Ordering::SeqCst), 2);
+        hand.advance_to(tomorrow);
+        assert_eq!(worker.catch_up().await.unwrap(), Some(tomorrow + TimeDelta::days(1)));
+        assert_eq!(job.passes.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test(start_paused = true)]

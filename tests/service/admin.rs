@@ -21,10 +21,10 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
     let expected = [
         "dispatch",
         "run-newsletters",
-        "recover",
-        "expire",
         "advance-enrollments",
         "scan-triggers",
+        "recover",
+        "expire",
         "forget-requests",
         "forget-deliveries",
         "forget-evidence",

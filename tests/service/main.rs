@@ -41,6 +41,7 @@ mod policy;
 mod preferences;
 mod probes;
 mod readiness;
+mod rehearsal;
 mod resolving;
 mod retention;
 mod schema;

@@ -2,6 +2,7 @@
 
 mod encode;
 mod plan;
+mod rehearse;
 mod runs;
 mod steps;
 mod trigger;
@@ -22,9 +23,10 @@ use crate::{
             GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignRunsRequest, ListCampaignRunsResponse,
             ListCampaignsRequest, ListCampaignsResponse, ListEnrollmentsRequest, ListEnrollmentsResponse,
             PauseCampaignRequest, PauseCampaignResponse, PreviewCampaignRequest, PreviewCampaignResponse,
-            ResumeCampaignRequest, ResumeCampaignResponse, RunCampaignRequest, RunCampaignResponse,
-            StopEnrollmentRequest, StopEnrollmentResponse, UpdateCampaignRequest, UpdateCampaignResponse,
-            campaign_service_server::CampaignService, preview_campaign_request::Source,
+            RehearseCampaignRequest, RehearseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
+            RunCampaignRequest, RunCampaignResponse, StopEnrollmentRequest, StopEnrollmentResponse,
+            UpdateCampaignRequest, UpdateCampaignResponse, campaign_service_server::CampaignService,
+            preview_campaign_request::Source,
         },
     },
 };
@@ -243,6 +245,16 @@ impl CampaignService for Api {
         let id = decode::parse(&mut violations, "runId", &message.run_id);
         let run = self.0.campaigns.cancel_run(violations.finish(id)?, note).await?;
         Ok(Response::new(CancelCampaignRunResponse { run: self.show_runs(vec![run]).await?.pop() }))
+    }
+
+    async fn rehearse_campaign(
+        &self,
+        request: Request<RehearseCampaignRequest>,
+    ) -> Result<Response<RehearseCampaignResponse>, Status> {
+        let (_, message, violations) = open(request);
+        let rehearsal = rehearse::decode(message, self.0.clock.now(), violations)?;
+        let rehearsed = self.0.rehearsals.rehearse(&rehearsal).await?;
+        Ok(Response::new(rehearse::encode(rehearsed)))
     }
 
     async fn get_campaign_stats(

@@ -67,7 +67,7 @@ impl Api {
 }
 
 /// Where a contact stands.
-pub(super) fn state(state: ContactState) -> contact::State {
+pub(in crate::api) fn state(state: ContactState) -> contact::State {
     match state {
         ContactState::Scheduled => contact::State::Scheduled,
         ContactState::Sending => contact::State::Sending,

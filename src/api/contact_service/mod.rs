@@ -5,7 +5,7 @@ mod encode;
 
 use tonic::{Request, Response, Status, async_trait};
 
-pub(super) use self::encode::{attempt as encode_attempt, decision as encode_decision};
+pub(super) use self::encode::{attempt as encode_attempt, decision as encode_decision, state as encode_state};
 
 use super::{
     Api, answer,

@@ -9,7 +9,10 @@ use std::collections::HashMap;
 
 pub use self::{
     record::{ConsentAct, ConsentRecord, Evidence, Wording},
-    store::{count_requests, erase_evidence, find as find_record, find_request, forget_evidence, is_confirmed},
+    store::{
+        copy_wordings, count_requests, erase_evidence, find as find_record, find_request, forget_evidence,
+        is_confirmed, records_before, spoke_since,
+    },
 };
 use super::{PreferenceBook, topics};
 use crate::{

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{self, StoreError, WriteTx},
     ids::{ConsentRecordId, ContactId, CustomerId, TopicId, WordingId},
     preferences::{ConsentMethod, entity::consent},
     rpc::Page,
@@ -181,6 +181,33 @@ pub async fn list(
     Ok(query.all(db).await?.into_iter().map(domain).collect())
 }
 
+/// Which of these customers said anything that was recorded from a moment on.
+pub async fn spoke_since(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+    since: Timestamp,
+) -> Result<Vec<CustomerId>, StoreError> {
+    let query = record::Entity::find()
+        .select_only()
+        .column(record::Column::CustomerId)
+        .distinct()
+        .filter(record::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(record::Column::RecordTime.gte(since));
+    Ok(query.into_tuple().all(db).await?)
+}
+
+/// Every entry of these customers that was recorded before a moment.
+pub async fn records_before(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+    before: Timestamp,
+) -> Result<Vec<ConsentRecord>, StoreError> {
+    let query = record::Entity::find()
+        .filter(record::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(record::Column::RecordTime.lt(before));
+    Ok(query.all(db).await?.into_iter().map(domain).collect())
+}
+
 /// What these entries rest on, as far as it is still there.
 pub async fn evidence_of(
     db: &impl ConnectionTrait,
@@ -206,6 +233,11 @@ pub async fn insert_wording(tx: &WriteTx, new: &Wording) -> Result<(), StoreErro
     };
     wording::Entity::insert(row).exec_without_returning(tx).await?;
     Ok(())
+}
+
+/// Puts all wordings in the place of those of another database.
+pub async fn copy_wordings(from: &impl ConnectionTrait, to: &WriteTx) -> Result<(), StoreError> {
+    database::copy_table::<wording::Entity>(from, to).await
 }
 
 /// One wording.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 pub use self::fields::suppression_fields;
 pub use self::returned::{CameBack, RecordedDeliveries, record_deliveries};
 use self::store::Lift;
-pub use self::suppression::{AddressKey, Cause, NewSuppression, Suppressed, Suppression};
+pub use self::suppression::{AddressKey, Cause, Lifted, NewSuppression, Suppressed, Suppression};
 use crate::{
     clock::{Clock, Timestamp},
     customers::{self, Address, Customer, CustomerKey},
@@ -182,6 +182,30 @@ pub async fn suppressed_of(
     }
     let own = |(id, key)| Some((id, by_key.get(&key)?.clone()));
     Ok(Suppressed::new(keys.into_iter().filter_map(own).collect()))
+}
+
+/// Every suppression of some customers' addresses that began before a moment.
+pub async fn suppressions_before(
+    db: &impl Connection,
+    key: &SecretKey,
+    customers: impl IntoIterator<Item = &Customer>,
+    before: Timestamp,
+) -> Result<Vec<Lifted>, StoreError> {
+    let addresses = customers.into_iter().flat_map(|customer| &customer.addresses);
+    let keys = addresses.map(|address| AddressKey::of(key, address.channel, &address.value));
+    store::of_addresses(db, keys, before).await
+}
+
+/// Takes a suppression over as another database has it at a moment: lifted, if it was by then.
+pub async fn take_over(tx: &WriteTx, of: &Lifted, now: Timestamp) -> Result<(), StoreError> {
+    let Lifted { suppression, lift_time } = of;
+    match lift_time.filter(|time| *time <= now) {
+        None => store::insert(tx, suppression).await,
+        Some(time) => {
+            let by = Lift { actor: "rapport", reason: "lifted as it was", time };
+            store::lift(tx, &[suppression.suppression_id], by).await
+        }
+    }
 }
 
 fn not_found(id: SuppressionId) -> Fault {

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Expr, LockType, Query, SimpleExpr},
 };
 
-use super::{AddressKey, Suppression, entity::suppression};
+use super::{AddressKey, Lifted, Suppression, entity::suppression};
 use crate::{
     clock::Timestamp,
     database::{StoreError, WriteTx},
@@ -102,6 +102,20 @@ pub async fn load(
         by_key.entry(one.address_key.clone()).or_default().push(one);
     }
     Ok(by_key)
+}
+
+/// All of these addresses that began before a moment, lifted ones too.
+pub async fn of_addresses(
+    db: &impl ConnectionTrait,
+    keys: impl IntoIterator<Item = AddressKey>,
+    before: Timestamp,
+) -> Result<Vec<Lifted>, StoreError> {
+    let keys = keys.into_iter().map(AddressKey::into_bytes);
+    let rows = suppression::Entity::find()
+        .filter(suppression::Column::AddressKey.is_in(keys))
+        .filter(suppression::Column::CreateTime.lt(before));
+    let lifted = |row: suppression::Model| Lifted { lift_time: row.lift_time, suppression: domain(row) };
+    Ok(rows.all(db).await?.into_iter().map(lifted).collect())
 }
 
 /// Those that hold, the oldest first, one more than the page holds.

@@ -95,6 +95,15 @@ pub struct Suppression {
     pub expire_time: Option<Timestamp>,
 }
 
+/// A suppression, and when it was lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifted {
+    /// The suppression.
+    pub suppression: Suppression,
+    /// When; none = it was not.
+    pub lift_time: Option<Timestamp>,
+}
+
 impl Suppression {
     /// What it is once its cause was reported again. Nobody ends what no operator can lift by reporting it anew.
     pub fn reported_again(self, note: String, expire_time: Option<Timestamp>, now: Timestamp) -> Self {

@@ -93,6 +93,11 @@ pub async fn find(db: &impl Connection, id: &TopicId) -> Result<Topic, Fault> {
     found.ok_or_else(|| not_found(id))
 }
 
+/// Puts all topics in the place of those of another database.
+pub async fn copy(from: &impl Connection, to: &WriteTx) -> Result<(), StoreError> {
+    store::copy(from, to).await
+}
+
 /// One topic that something new can be about.
 pub async fn find_open(db: &impl Connection, id: &TopicId) -> Result<Topic, Fault> {
     let topic = find(db, id).await?;

@@ -9,7 +9,7 @@ use sea_orm::{
 use super::{Topic, entity::topic};
 use crate::{
     clock::Timestamp,
-    database::{StoreError, WriteTx},
+    database::{self, StoreError, WriteTx},
     ids::TopicId,
     preferences::store::{corrupt, json},
     rpc::Page,
@@ -31,6 +31,11 @@ pub async fn insert(tx: &WriteTx, new: &Topic, now: Timestamp) -> Result<bool, S
     };
     let taken = OnConflict::new().do_nothing().to_owned();
     Ok(topic::Entity::insert(row).on_conflict(taken).exec_without_returning(tx).await? == 1)
+}
+
+/// Puts all topics in the place of those of another database.
+pub async fn copy(from: &impl ConnectionTrait, to: &WriteTx) -> Result<(), StoreError> {
+    database::copy_table::<topic::Entity>(from, to).await
 }
 
 /// These topics.
