@@ -552,6 +552,42 @@ async fn a_newsletter_addresses_whom_its_filter_matches_and_counts_nobody_else()
 }
 
 #[tokio::test]
+async fn whoever_has_left_the_audience_before_it_is_sent_gets_nothing() {
+    let mut world = World::new().await;
+    offers(&mut world).await;
+    for name in ["anna", "bo"] {
+        world.customer_with(name, |customer| customer.tags.push("vip".to_owned())).await;
+        world.consent(name, "offers", Decision::Grant).await;
+        let quiet =
+            rapport::rpc::proto::QuietHours { start: "08:00".into(), end: "12:00".into(), ..Default::default() };
+        let preferences = rapport::rpc::proto::Preferences { quiet_hours: Some(quiet), ..Default::default() };
+        let request = rapport::rpc::proto::UpdatePreferencesRequest {
+            customer: by_name(name),
+            preferences: Some(preferences),
+            ..Default::default()
+        };
+        world.preferences.update_preferences(request).await.unwrap();
+    }
+    let news = newsletter("news", at_instant("2026-02-03T09:00:00Z"));
+    world.campaign(Campaign { audience_filter: "tags:\"vip\"".to_owned(), ..news }).await;
+    carry_out_at(&mut world, "2026-02-03T09:00:00Z").await;
+    assert!(world.mail().is_empty());
+    let request = UpdateCustomerRequest {
+        target: by_name("bo"),
+        customer: Some(Customer::default()),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["tags".to_owned()] }),
+        ..UpdateCustomerRequest::default()
+    };
+    world.customers.update_customer(request).await.unwrap();
+    carry_out_at(&mut world, "2026-02-03T12:00:00Z").await;
+    assert_eq!(readers(&world), ["anna"]);
+    let told = stats(&mut world, "news").await;
+    assert!(adds_up(&told));
+    let blocks: Vec<_> = told.blocks.iter().map(|block| (block.reason(), block.count)).collect();
+    assert_eq!((told.audience, told.sent, blocks), (2, 1, vec![(BlockReason::NotInAudience, 1)]));
+}
+
+#[tokio::test]
 async fn a_newsletter_has_one_message_and_times_that_come() {
     let mut world = World::new().await;
     offers(&mut world).await;
