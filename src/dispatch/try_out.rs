@@ -118,6 +118,7 @@ impl Dispatcher {
         }
         let change = CustomerChange {
             display_name: Some("Test recipient".to_owned()),
+            add_tags: vec!["test-recipient".to_owned()],
             addresses: vec![NewAddress { channel: Channel::Email, value: address.clone(), primary: true }],
             ..CustomerChange::default()
         };

@@ -404,4 +404,8 @@ async fn a_test_message_goes_to_addresses_that_the_operator_named_and_is_marked(
     subjects.sort();
     assert_eq!(subjects, ["[Test] Paldies, Jānis!", "[Test] Thank you, Anna"], "a draft can be tried out");
     assert!(world.mail().iter().any(|mail| mail.to == "qa@test.example" && mail.words() == "Paldies par o-7."));
+    let filter = "tags:\"test-recipient\"".to_owned();
+    let request = rapport::rpc::proto::ListCustomersRequest { filter, ..Default::default() };
+    let tagged = world.customers.list_customers(request).await.unwrap().into_inner().customers;
+    assert_eq!(tagged.len(), 2, "audiences can leave them out");
 }
