@@ -27,6 +27,7 @@ mod m20261128_000022_add_experiments;
 mod m20261128_000023_add_triggers;
 mod m20261128_000024_share_blocks;
 mod m20261128_000025_add_audience_filter;
+mod m20261128_000026_add_backfills;
 
 /// Knows every step.
 pub struct Migrator;
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000023_add_triggers::Migration),
             Box::new(m20261128_000024_share_blocks::Migration),
             Box::new(m20261128_000025_add_audience_filter::Migration),
+            Box::new(m20261128_000026_add_backfills::Migration),
         ]
     }
 }

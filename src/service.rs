@@ -33,6 +33,7 @@ use crate::{
     events::Events,
     gate::{Gate, WatchSenders},
     inbound::Inbound,
+    intake::RunBackfills,
     links::Links,
     metrics::Metrics,
     pages::{Guests, Look, Pages, Providers},
@@ -256,7 +257,8 @@ fn build(config: &Config, ground: Ground, stop: &CancellationToken) -> Result<Bu
     let Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs } = engine;
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let keeping: [Arc<dyn Job>; 8] = [
+    let keeping: [Arc<dyn Job>; 9] = [
+        Arc::new(RunBackfills(intake.clone())),
         Arc::new(Recover(Arc::clone(&dispatcher))),
         Arc::new(Expire(Arc::clone(&dispatcher))),
         Arc::new(ForgetRequests::new(db.clone(), clock.clone())),

@@ -30,6 +30,7 @@ const ROWS: &[&[&str]] = &[
 const OPEN_ROOMS: &[(&str, &str, &str)] = &[
     ("src/contacts/mod.rs", "claims", "claiming and settling is for those who carry a contact out"),
     ("src/campaigns/mod.rs", "enrollments", "the customers inside a plan are a subject of their own"),
+    ("src/campaigns/mod.rs", "backfills", "those who go through events of the past keep how far they have come"),
     ("src/campaigns/mod.rs", "runs", "the firings of newsletters are a subject of their own"),
     ("src/campaigns/mod.rs", "members", "whoever looks for customers who begin to match keeps who does"),
     ("src/gate/mod.rs", "pauses", "operators begin and end them, and the dispatcher claims nothing meanwhile"),

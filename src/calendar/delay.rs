@@ -61,6 +61,21 @@ impl Delay {
     }
 }
 
+impl Delay {
+    /// From when on it would have to count to end now and not before, for somebody who comes too late for its end: exact time is moved
+    /// on by exact time, calendar days by whole days, so that a time of day stays that time of day.
+    pub fn anchor_for(&self, anchor: Timestamp, now: Timestamp, zone: Zone) -> Timestamp {
+        let Self::Calendar { days, .. } = *self else {
+            return anchor + (now - self.after(anchor, zone).instant);
+        };
+        let began = zone.local(anchor);
+        let late = zone.local(now).date() - began.date() - TimeDelta::days(days.into());
+        // Today, or tomorrow where the time of day is over.
+        let moved = |more: i64| zone.instant(began + late + TimeDelta::days(more));
+        (0..3).map(moved).find(|moved| self.after(*moved, zone).instant >= now).unwrap_or(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
@@ -113,7 +128,53 @@ mod tests {
         assert_eq!(due(&calendar(1, Some("10:00"), &["MON", "THU"]), anchor, "UTC"), "2026-06-04T10:00:00+00:00");
     }
 
+    #[test]
+    fn who_comes_too_late_for_a_time_of_day_comes_for_the_next_one() {
+        let moved = |delay: &Delay, anchor: &str, now: &str| {
+            let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+            let zone = "Europe/Riga".parse().unwrap();
+            let anchor = delay.anchor_for(at(anchor), at(now), zone);
+            (anchor.to_rfc3339(), delay.after(anchor, zone).instant.to_rfc3339())
+        };
+        let expected = |anchor: &str, due: &str| (anchor.to_owned(), due.to_owned());
+        assert_eq!(
+            moved(&Delay::Elapsed { minutes: 24 * 60 }, "2026-06-01T08:00:00Z", "2026-06-10T12:34:00Z"),
+            expected("2026-06-09T12:34:00+00:00", "2026-06-10T12:34:00+00:00")
+        );
+        // 10:00 in Riga is 07:00 UTC in summer; 2026-06-10 is a Wednesday.
+        assert_eq!(
+            moved(&calendar(2, Some("10:00"), &[]), "2026-06-01T08:00:00Z", "2026-06-10T06:00:00Z"),
+            expected("2026-06-08T08:00:00+00:00", "2026-06-10T07:00:00+00:00")
+        );
+        assert_eq!(
+            moved(&calendar(2, Some("10:00"), &[]), "2026-06-01T08:00:00Z", "2026-06-10T12:34:00Z"),
+            expected("2026-06-09T08:00:00+00:00", "2026-06-11T07:00:00+00:00")
+        );
+        assert_eq!(
+            moved(&calendar(2, Some("10:00"), &["FRI"]), "2026-06-01T08:00:00Z", "2026-06-10T12:34:00Z").1,
+            "2026-06-12T07:00:00+00:00"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn who_comes_too_late_waits_as_little_as_the_delay_allows(
+            which in 0..chrono_tz::TZ_VARIANTS.len(),
+            seconds in 0_i64..2_000_000_000,
+            late in 0_i64..40_000_000,
+            days in -40_i32..40,
+            hour in prop::option::of(0_u32..24),
+        ) {
+            let Ok(zone) = chrono_tz::TZ_VARIANTS[which].name().parse::<Zone>() else { return Ok(()) };
+            let anchor = DateTime::from_timestamp(seconds, 0).unwrap();
+            let at = hour.and_then(|hour| NaiveTime::from_hms_opt(hour, 0, 0));
+            let delay = Delay::Calendar { days, at, weekdays: Weekdays::default() };
+            let now = delay.after(anchor, zone).instant + TimeDelta::seconds(late);
+            let due = delay.after(delay.anchor_for(anchor, now, zone), zone).instant;
+            prop_assert!(due >= now);
+            prop_assert!(due - now <= TimeDelta::hours(50), "{}", due - now);
+        }
+
         #[test]
         fn a_calendar_delay_ends_at_its_wall_clock_time_unless_that_is_skipped(
             which in 0..chrono_tz::TZ_VARIANTS.len(),

@@ -86,7 +86,7 @@ pub mod enrollment {
     use crate::{
         campaigns::{EndCause, EnrollmentState, Waits},
         contacts::Purpose,
-        ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
+        ids::{CampaignId, CustomerId, EnrollmentId, EventId, RunId, TopicId},
     };
 
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -123,6 +123,10 @@ pub mod enrollment {
         pub next_local_time: Option<String>,
         /// None = written before there was this column.
         pub previous_time: Option<DateTimeUtc>,
+        /// The backfill that it began by.
+        pub run_id: Option<RunId>,
+        /// None = trigger_time.
+        pub anchor_time: Option<DateTimeUtc>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

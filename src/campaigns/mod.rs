@@ -1,6 +1,7 @@
 //! Campaigns: plans and their versions, and the customers inside them.
 
 mod audience;
+pub mod backfills;
 mod campaign;
 mod conditions;
 mod dates;
@@ -24,6 +25,7 @@ use std::{
 use self::store::PlanIs;
 pub use self::{
     audience::{audience_fields, customer_fields},
+    backfills::{Backfill, Progress},
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
     conditions::{Past, Seen, StepPast, condition_fields, hears},
     dates::{DateTrigger, LeapDay, Recurrence, is_within_a_year},

@@ -2,7 +2,7 @@
 
 use super::{
     Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
-    enrollments::{self, Concerned},
+    enrollments::{self, Concerned, Open},
     not_active, not_found,
     runs::{self, Opening},
     store::{self, PlanIs},
@@ -69,9 +69,9 @@ impl Campaigns {
         Ok(Reply::fresh(run))
     }
 
-    /// The runs of a newsletter, the latest first.
+    /// The runs of a campaign, the latest first.
     pub async fn runs(&self, id: &CampaignId, page: &Page) -> Result<PageOf<Run>, Fault> {
-        check_newsletter(&self.get(id).await?)?;
+        self.get(id).await?;
         let rows = runs::page_of(self.db.reader(), id, page).await?;
         Ok(PageOf::from_rows(rows, page, |run| run.run_id.to_string()))
     }
@@ -210,7 +210,7 @@ pub async fn end_open(db: &Database, id: &CampaignId, block: &Block, now: Timest
     let (mut canceled, mut after) = (0, None::<EnrollmentId>);
     loop {
         let tx = db.begin_write().await?;
-        let some = enrollments::active_of(&tx, id, after, AT_ONCE).await?;
+        let some = enrollments::open(&tx, Open::Of(id), after, AT_ONCE).await?;
         let Some((last, _)) = some.last() else { break };
         after = Some(*last);
         customers::lock_all(&tx, some.iter().map(|(_, customer)| *customer).collect()).await?;
@@ -291,6 +291,6 @@ fn check_newsletter(campaign: &Campaign) -> Result<(), Fault> {
     if campaign.plan.trigger.is_newsletter() {
         return Ok(());
     }
-    let message = format!("campaign {} is no newsletter: it has no runs", campaign.campaign_id);
+    let message = format!("campaign {} is no newsletter: it cannot be fired", campaign.campaign_id);
     Err(Fault::refused(Reason::NotANewsletter, &campaign.campaign_id, message))
 }

@@ -52,7 +52,7 @@ impl Campaigns {
                 add(parts.entry(part).or_default(), &exclusion);
             }
         }
-        for run in runs::open(db, Some(id)).await? {
+        for run in runs::open(db, Some(id)).await?.into_iter().filter(|run| !run.is_backfill) {
             if let Some(part) = of.part(run.nominal_time) {
                 let remaining = self.remaining(&run).await?;
                 parts.entry(part).or_default().remaining += remaining;
@@ -64,14 +64,19 @@ impl Campaigns {
     /// What became of the audience of each of these runs.
     pub async fn run_tallies(&self, of: &[Run]) -> Result<HashMap<RunId, Tally>, StoreError> {
         let db = self.db.reader();
-        let run_ids: Vec<RunId> = of.iter().map(|run| run.run_id).collect();
-        if run_ids.is_empty() {
-            return Ok(HashMap::new());
-        }
+        let ids = |are: bool| of.iter().filter(|run| run.is_backfill == are).map(|run| run.run_id).collect();
+        let (run_ids, backfills): (Vec<RunId>, Vec<RunId>) = (ids(false), ids(true));
         let mut tallies: HashMap<RunId, Tally> = HashMap::new();
-        for (part, tally) in contacts::tallies(db, &Counted { run_ids: run_ids.clone(), ..Counted::default() }).await? {
-            if let Part::Run(run_id) = part {
-                tallies.insert(run_id, tally);
+        let of_firings = Counted { run_ids: run_ids.clone(), ..Counted::default() };
+        let of_backfills = Counted { backfills, ..Counted::default() };
+        for counted in [of_firings, of_backfills] {
+            if counted.run_ids.is_empty() && counted.backfills.is_empty() {
+                continue;
+            }
+            for (part, tally) in contacts::tallies(db, &counted).await? {
+                if let Part::Run(run_id) = part {
+                    tallies.insert(run_id, tally);
+                }
             }
         }
         for (run_id, exclusions) in runs::exclusions(db, &run_ids).await? {
@@ -86,7 +91,7 @@ impl Campaigns {
 
     async fn remaining(&self, of: &Run) -> Result<i64, StoreError> {
         match of.state {
-            RunState::Running | RunState::Canceled if of.is_open() => {
+            RunState::Running | RunState::Canceled if of.is_open() && !of.is_backfill => {
                 let db = self.db.reader();
                 let plan = plan(db, (of.campaign_id.clone(), of.campaign_version)).await?;
                 let audience = plan.map(|plan| addressed(&plan, self.clock.now())).transpose()?;

@@ -11,7 +11,9 @@ pub use self::{
     event::{EffectOutcome, Event, EventBody, EventEffect, LineItem, OWN_SOURCE},
     fields::fields,
     money::{Money, MoneyError},
-    recorded::{OfTypes, copy, count_by_bucket, customers_below, recorded_between},
+    recorded::{
+        Occurred, OfTypes, Position, copy, count_by_bucket, count_occurred, customers_below, occurred, recorded_between,
+    },
     store::{
         effects, erase, event_count, find_by_key, happened_since, insert, insert_effects, last_event, latest_effect,
         load,

@@ -77,7 +77,7 @@ pub async fn list(
 
 /// What happened to these customers after a moment, of these types; the earliest first.
 pub async fn happened_since(
-    tx: &WriteTx,
+    db: &impl ConnectionTrait,
     customers: &[CustomerId],
     types: &[String],
     after: Timestamp,
@@ -91,7 +91,7 @@ pub async fn happened_since(
         .filter(event::Column::OccurTime.gt(after))
         .order_by_asc(event::Column::OccurTime)
         .order_by_asc(event::Column::EventId);
-    query.all(tx).await?.into_iter().map(domain).collect()
+    query.all(db).await?.into_iter().map(domain).collect()
 }
 
 /// Keeps what an event did.

@@ -11,7 +11,7 @@ use crate::{
     customers,
     delivery::Channel,
     events::{self, EffectOutcome},
-    ids::CustomerId,
+    ids::{CustomerId, RunId},
     preferences,
     rpc::Fault,
 };
@@ -62,12 +62,23 @@ impl Gate {
             }
             (summary, told.decided(), None)
         };
+        let summary = match self.backfill_of(&contact).await? {
+            Some(run_id) => format!("{summary} The customer entered by backfill {run_id}."),
+            None => summary,
+        };
         Ok(Explained {
             summary,
             checks,
             next_allowed_time,
             contact: Some(Explanation { contact, attempts, decisions }),
         })
+    }
+
+    /// The backfill by which the enrollment of a contact began.
+    async fn backfill_of(&self, contact: &Contact) -> Result<Option<RunId>, Fault> {
+        let Some(step) = contact.step() else { return Ok(None) };
+        let enrollment = enrollments::find(self.db.reader(), step.enrollment_id).await?;
+        Ok(enrollment.and_then(|enrollment| enrollment.run_id))
     }
 
     /// Explains what is, or is not, between a campaign and a customer.

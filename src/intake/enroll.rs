@@ -28,11 +28,11 @@ use crate::{
 type FollowedPlans = HashMap<(CampaignId, i32), Arc<Plan>>;
 
 /// A campaign that an event starts.
-struct Started<'a> {
-    campaign_id: &'a CampaignId,
-    version: i32,
-    purpose: Purpose,
-    plan: &'a Plan,
+pub(super) struct Started<'a> {
+    pub campaign_id: &'a CampaignId,
+    pub version: i32,
+    pub purpose: Purpose,
+    pub plan: &'a Plan,
 }
 
 /// What an event begins and restarts, campaign by campaign; written at once.
@@ -251,11 +251,11 @@ async fn enter(
     Ok(effect)
 }
 
-fn applicant(event: &Event) -> Applicant<'_> {
+pub(super) fn applicant(event: &Event) -> Applicant<'_> {
     Applicant { event_id: Some(event.event_id), subject: &event.body.subject, occur_time: event.body.occur_time }
 }
 
-fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestamp) -> Enrollment {
+pub(super) fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestamp) -> Enrollment {
     Enrollment {
         enrollment_id: EnrollmentId::generate(),
         campaign_id: campaign.campaign_id.clone(),
@@ -267,6 +267,8 @@ fn begin(campaign: &Started<'_>, event: &Event, entry_key: String, now: Timestam
         topic_id: campaign.plan.topic_id.clone(),
         purpose: campaign.purpose,
         trigger_time: event.body.occur_time,
+        anchor_time: event.body.occur_time,
+        run_id: None,
         state: EnrollmentState::Active,
         end_cause: None,
         next_step_id: None,
@@ -299,6 +301,8 @@ pub(super) fn begin_without_event(
         topic_id: plan.topic_id.clone(),
         purpose: of.purpose,
         trigger_time: by.occur_time,
+        anchor_time: by.occur_time,
+        run_id: None,
         state: EnrollmentState::Active,
         end_cause: None,
         next_step_id: None,

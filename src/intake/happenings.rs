@@ -202,6 +202,12 @@ impl Intake {
     }
 }
 
+/// Whether an event tells what a campaign's own message brought about.
+pub(super) fn is_own_doing(event: &Event, campaign: &CampaignId) -> bool {
+    let body = &event.body;
+    body.source == OWN_SOURCE && body.properties.get("campaign_id").and_then(Value::as_str) == Some(campaign.as_str())
+}
+
 /// An object without the fields that hold nothing.
 fn map(of: Value) -> Map<String, Value> {
     let Value::Object(mut fields) = of else { return Map::new() };

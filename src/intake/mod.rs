@@ -4,6 +4,7 @@
 //! Whoever changes what a customer will get locks the customer's row first, then enrollments, then contacts.
 
 mod again;
+mod backfill;
 mod cancel;
 mod confirm;
 mod consents;
@@ -24,6 +25,7 @@ mod triggers;
 use std::sync::Arc;
 
 pub use self::{
+    backfill::{BackfillOrder, Backfilled, RunBackfills},
     cancel::{BatchCancel, BatchCanceled},
     consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},

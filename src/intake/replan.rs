@@ -3,7 +3,10 @@ use chrono::TimeDelta;
 use super::Intake;
 use crate::{
     calendar::{Planned, Zone},
-    campaigns::{Action, Campaign, Due, Enrollment, Plan, Step, Waits, enrollments},
+    campaigns::{
+        Action, Campaign, Due, Enrollment, Plan, Step, Waits,
+        enrollments::{self, Open},
+    },
     clock::Timestamp,
     contacts::{self, Contact},
     customers,
@@ -55,7 +58,8 @@ impl Intake {
     ) -> Result<(i64, Option<EnrollmentId>), Fault> {
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
-        let open = enrollments::open_before(&tx, &campaign.campaign_id, campaign.version, after, AT_ONCE).await?;
+        let older = Open::Before(&campaign.campaign_id, campaign.version);
+        let open = enrollments::open(&tx, older, after, AT_ONCE).await?;
         let Some((last, _)) = open.last().copied() else { return Ok((0, None)) };
         let (ids, customer_ids): (Vec<_>, Vec<_>) = open.into_iter().unzip();
         customers::lock_all(&tx, customer_ids.clone()).await?;

@@ -140,6 +140,7 @@ fn code(reason: Reason) -> Code {
         | Reason::RunUnderWay
         | Reason::NotANewsletter
         | Reason::CampaignNeverFires
+        | Reason::CampaignNotStartedByEvent
         | Reason::ContactNotScheduled
         | Reason::EnrollmentNotActive
         | Reason::ContactNotInDoubt

@@ -23,6 +23,7 @@ async fn the_status_names_the_version_the_schema_the_database_and_every_job() {
         "run-newsletters",
         "advance-enrollments",
         "scan-triggers",
+        "run-backfills",
         "recover",
         "expire",
         "forget-requests",

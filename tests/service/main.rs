@@ -8,6 +8,7 @@ mod harness;
 mod addresses;
 mod admin;
 mod audiences;
+mod backfill;
 mod batches;
 mod breakers;
 mod campaigns;

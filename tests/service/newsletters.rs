@@ -6,14 +6,16 @@ use rapport::rpc::proto::{
     ActivateCampaignRequest, ArchiveCampaignRequest, BlockReason, Campaign, CampaignRun, CampaignStats,
     CancelCampaignRunRequest, CatchUpPolicy, CreateCampaignRequest, Customer, GetCampaignRequest,
     GetCampaignStatsRequest, ListCampaignRunsRequest, ListEnrollmentsRequest, OneOffTrigger, OverlapPolicy,
-    PauseCampaignRequest, Purpose, RecurringTrigger, ResumeCampaignRequest, RunCampaignRequest, StatsInterval, Step,
-    TimeRange, UpdateCampaignRequest, UpdateCustomerRequest,
+    PauseCampaignRequest, PreviewCampaignRequest, Purpose, RecurringTrigger, ResumeCampaignRequest, RunCampaignRequest,
+    StatsInterval, Step, TimeRange, UpdateCampaignRequest, UpdateCustomerRequest,
     campaign::{State, Trigger},
     campaign_run::{
         self,
         State::{Finished, Queued, Running, Skipped},
     },
-    contact, enrollment, one_off_trigger, recurring_trigger,
+    contact, enrollment, one_off_trigger,
+    preview_campaign_request::Source,
+    recurring_trigger,
     set_consent_request::Decision,
 };
 
@@ -636,4 +638,24 @@ async fn a_newsletter_has_one_message_and_times_that_come() {
     world.template("check-in").await;
     world.campaign(campaign("check-in", "orders", vec![step("ask", after_hours(24), "check-in")])).await;
     assert_eq!(refusal(run_now(&mut world, "check-in").await), "NOT_A_NEWSLETTER");
+}
+
+#[tokio::test]
+async fn a_preview_says_when_a_newsletter_would_go_out_that_is_not_stored_yet() {
+    let mut world = World::new().await;
+    offers(&mut world).await;
+    let local = Trigger::Recurring(recurring("0 9 * * MON", None));
+    let plan = newsletter("news", local);
+    let request = PreviewCampaignRequest { source: Some(Source::Inline(plan.clone())), sample_size: 1 };
+    let preview = world.campaigns.preview_campaign(request).await.unwrap().into_inner();
+    assert_eq!((preview.fire_times.len(), shown(Some(preview.fire_times[0]))), (10, "2026-02-09T09:00:00Z".to_owned()));
+    let stored = world.campaign(plan).await;
+    assert_eq!(stored.upcoming_fire_times, preview.fire_times);
+    let request = PreviewCampaignRequest { source: Some(Source::CampaignId("news".into())), sample_size: 1 };
+    let preview = world.campaigns.preview_campaign(request).await.unwrap().into_inner();
+    assert_eq!(stored.upcoming_fire_times, preview.fire_times);
+
+    let follow_up = campaign("check-in", "offers", vec![step("ask", after_hours(24), "offer")]);
+    let request = PreviewCampaignRequest { source: Some(Source::Inline(follow_up)), sample_size: 1 };
+    assert!(world.campaigns.preview_campaign(request).await.unwrap().into_inner().fire_times.is_empty());
 }

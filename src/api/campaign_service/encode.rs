@@ -190,6 +190,7 @@ pub(in crate::api) fn enrollment(of: Enrollment, passed: Vec<PassedStep>) -> pro
         end_time: of.end_time.map(encode::time),
         waiting: waiting.into(),
         passed_steps: passed.into_iter().map(passed_step).collect(),
+        run_id: of.run_id.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -209,7 +210,7 @@ fn passed_step(of: PassedStep) -> proto::PassedStep {
 }
 
 /// Whom a campaign would reach.
-pub(super) fn preview(of: CampaignPreview) -> proto::PreviewCampaignResponse {
+pub(super) fn preview(of: CampaignPreview, fire_times: Vec<Timestamp>) -> proto::PreviewCampaignResponse {
     let block = |(reason, effect, count): (BlockReason, Effect, i64)| proto::BlockCount {
         reason: encode::reason(reason).into(),
         count,
@@ -220,6 +221,7 @@ pub(super) fn preview(of: CampaignPreview) -> proto::PreviewCampaignResponse {
         contactable: of.contactable,
         blocks: of.blocks.into_iter().map(block).collect(),
         sample_customer_ids: of.sample.iter().map(ToString::to_string).collect(),
+        fire_times: fire_times.into_iter().map(encode::time).collect(),
         warnings: of.warnings,
         examined: of.examined,
     }

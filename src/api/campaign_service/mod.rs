@@ -1,5 +1,6 @@
 //! Campaigns on the wire.
 
+mod backfill;
 mod encode;
 mod plan;
 mod rehearse;
@@ -13,20 +14,21 @@ use self::runs::{decode_period, encode_points, encode_run};
 use super::{Api, Parts, answer, decode, open};
 use crate::{
     campaigns::{self, Campaign, Enrollment, Run},
+    clock::Timestamp,
     ids::CampaignId,
     rpc::{
         Fault, Mask, Reply, Violations,
         proto::{
             self, ActivateCampaignRequest, ActivateCampaignResponse, ArchiveCampaignRequest, ArchiveCampaignResponse,
-            CancelCampaignRunRequest, CancelCampaignRunResponse, CreateCampaignRequest, CreateCampaignResponse,
-            DeleteCampaignRequest, DeleteCampaignResponse, GetCampaignRequest, GetCampaignResponse,
-            GetCampaignStatsRequest, GetCampaignStatsResponse, ListCampaignRunsRequest, ListCampaignRunsResponse,
-            ListCampaignsRequest, ListCampaignsResponse, ListEnrollmentsRequest, ListEnrollmentsResponse,
-            PauseCampaignRequest, PauseCampaignResponse, PreviewCampaignRequest, PreviewCampaignResponse,
-            RehearseCampaignRequest, RehearseCampaignResponse, ResumeCampaignRequest, ResumeCampaignResponse,
-            RunCampaignRequest, RunCampaignResponse, StopEnrollmentRequest, StopEnrollmentResponse,
-            UpdateCampaignRequest, UpdateCampaignResponse, campaign_service_server::CampaignService,
-            preview_campaign_request::Source,
+            BackfillCampaignRequest, BackfillCampaignResponse, CancelCampaignRunRequest, CancelCampaignRunResponse,
+            CreateCampaignRequest, CreateCampaignResponse, DeleteCampaignRequest, DeleteCampaignResponse,
+            GetCampaignRequest, GetCampaignResponse, GetCampaignStatsRequest, GetCampaignStatsResponse,
+            ListCampaignRunsRequest, ListCampaignRunsResponse, ListCampaignsRequest, ListCampaignsResponse,
+            ListEnrollmentsRequest, ListEnrollmentsResponse, PauseCampaignRequest, PauseCampaignResponse,
+            PreviewCampaignRequest, PreviewCampaignResponse, RehearseCampaignRequest, RehearseCampaignResponse,
+            ResumeCampaignRequest, ResumeCampaignResponse, RunCampaignRequest, RunCampaignResponse,
+            StopEnrollmentRequest, StopEnrollmentResponse, UpdateCampaignRequest, UpdateCampaignResponse,
+            campaign_service_server::CampaignService, preview_campaign_request::Source,
         },
     },
 };
@@ -131,7 +133,8 @@ impl CampaignService for Api {
         };
         let sample = if sample == 0 { SAMPLES } else { usize::try_from(sample).unwrap_or(SAMPLES) };
         let preview = self.0.gate.preview(&campaign, sample).await?;
-        Ok(Response::new(encode::preview(preview)))
+        let fire_times = self.fire_times(&campaign).await?;
+        Ok(Response::new(encode::preview(preview, fire_times)))
     }
 
     async fn update_campaign(
@@ -219,6 +222,21 @@ impl CampaignService for Api {
         let reply = self.0.campaigns.run(&id, key.as_ref(), message.validate_only).await?;
         let run = self.show_runs(vec![reply.value]).await?.pop();
         Ok(answer(Reply { value: run, replayed: reply.replayed }, |run| RunCampaignResponse { run }))
+    }
+
+    async fn backfill_campaign(
+        &self,
+        request: Request<BackfillCampaignRequest>,
+    ) -> Result<Response<BackfillCampaignResponse>, Status> {
+        let (caller, mut message, mut violations) = open(request);
+        let request_id = std::mem::take(&mut message.request_id);
+        let key = decode::request_key(&mut violations, "requestId", &caller, "BackfillCampaign", &request_id, &message);
+        let key = key.filter(|_| !message.validate_only);
+        let order = backfill::decode(&message, self.0.clock.now(), violations)?;
+        let reply = self.0.intake.backfill(&order, key.as_ref(), message.validate_only).await?;
+        let run = self.show_runs(reply.value.run.into_iter().collect()).await?.pop();
+        let answered = BackfillCampaignResponse { matched: reply.value.matched, run };
+        Ok(answer(Reply { value: answered, replayed: reply.replayed }, |answered| answered))
     }
 
     async fn list_campaign_runs(
@@ -322,8 +340,12 @@ impl Parts {
 }
 
 impl Api {
+    async fn fire_times(&self, of: &Campaign) -> Result<Vec<Timestamp>, Fault> {
+        Ok(self.0.campaigns.upcoming(&[of]).await?.pop().unwrap_or_default())
+    }
+
     async fn show_campaign(&self, of: Campaign) -> Result<proto::Campaign, Fault> {
-        let upcoming = self.0.campaigns.upcoming(&[&of]).await?.pop().unwrap_or_default();
+        let upcoming = self.fire_times(&of).await?;
         Ok(encode::campaign(of, upcoming))
     }
 
@@ -334,9 +356,10 @@ impl Api {
 
     async fn show_runs(&self, of: Vec<Run>) -> Result<Vec<proto::CampaignRun>, Fault> {
         let mut tallies = self.0.campaigns.run_tallies(&of).await?;
+        let mut progress = self.0.campaigns.progress(&of).await?;
         let show = |run: Run| {
-            let tally = tallies.remove(&run.run_id).unwrap_or_default();
-            encode_run(run, &tally)
+            let (tally, progress) = (tallies.remove(&run.run_id), progress.remove(&run.run_id));
+            encode_run(run, &tally.unwrap_or_default(), progress.map(backfill::encode))
         };
         Ok(of.into_iter().map(show).collect())
     }

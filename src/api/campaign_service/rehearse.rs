@@ -54,17 +54,28 @@ fn inline(violations: &mut Violations, campaign: proto::Campaign) -> Option<Sour
 }
 
 fn range(violations: &mut Violations, of: Option<TimeRange>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let (start, end) = past(violations, of, now)?;
+    if end - start > TimeDelta::days(MOST_DAYS) {
+        violations.add("range", format!("must be {MOST_DAYS} days at most"));
+    }
+    Some((start, end))
+}
+
+/// A range that is over by now.
+pub(super) fn past(
+    violations: &mut Violations,
+    of: Option<TimeRange>,
+    now: Timestamp,
+) -> Option<(Timestamp, Timestamp)> {
     let of = of.unwrap_or_default();
     let start = decode::required_time(violations, "range.startTime", of.start_time);
     let end = decode::required_time(violations, "range.endTime", of.end_time);
     let (start, end) = start.zip(end)?;
     if end <= start {
         violations.add("range.endTime", "must be after the start");
-    } else if end - start > TimeDelta::days(MOST_DAYS) {
-        violations.add("range", format!("must be {MOST_DAYS} days at most"));
     }
     if end > now {
-        violations.add("range.endTime", "must be over: only what was recorded can be played");
+        violations.add("range.endTime", "must be over: only what was recorded counts");
     }
     Some((start, end))
 }

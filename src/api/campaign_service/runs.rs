@@ -1,4 +1,4 @@
-//! Runs of newsletters and numbers, from the wire and onto it.
+//! Runs and numbers, from the wire and onto it.
 
 use super::{super::decode, encode};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 const MOST_POINTS: i64 = 1_000;
 
 /// A run with what became of its audience.
-pub(super) fn encode_run(of: Run, tally: &Tally) -> proto::CampaignRun {
+pub(super) fn encode_run(of: Run, tally: &Tally, backfill: Option<proto::BackfillProgress>) -> proto::CampaignRun {
     let time = super::super::encode::time;
     let state = match of.state {
         RunState::Queued => campaign_run::State::Queued,
@@ -36,6 +36,7 @@ pub(super) fn encode_run(of: Run, tally: &Tally) -> proto::CampaignRun {
         stats: Some(encode::stats(tally, Vec::new())),
         local_time: of.local.map(|local| local.to_string()).unwrap_or_default(),
         campaign_version: of.campaign_version,
+        backfill,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     contacts::Purpose,
     database::text_enum,
-    ids::{CampaignId, CustomerId, EnrollmentId, EventId, TopicId},
+    ids::{CampaignId, CustomerId, EnrollmentId, EventId, RunId, TopicId},
 };
 
 text_enum! {
@@ -109,6 +109,10 @@ pub struct Enrollment {
     pub purpose: Purpose,
     /// When that event occurred.
     pub trigger_time: Timestamp,
+    /// From when on steps count that count from that event: when it occurred, or later where a backfill came too late for them.
+    pub anchor_time: Timestamp,
+    /// The backfill that it began by.
+    pub run_id: Option<RunId>,
     /// Where it stands.
     pub state: EnrollmentState,
     /// Why it ended before its last step.
@@ -138,7 +142,7 @@ impl Enrollment {
             event_id: self.event_id,
             customer_id: self.customer_id,
             zone,
-            trigger_time: self.trigger_time,
+            trigger_time: self.anchor_time,
             previous_time: self.previous_time,
         }
     }
@@ -198,6 +202,8 @@ impl Reentry {
         // Not by the key alone: the earlier ones may have entered under another mode.
         let same = |enrollment: &&&Enrollment| match event.event_id {
             _ if once_in_a_life => true,
+            // A backfill comes to events that have entered before.
+            Some(event_id) if enrollment.event_id == Some(event_id) => true,
             _ if by_subject => enrollment.subject == event.subject,
             _ => enrollment.entry_key == entry_key,
         };
@@ -252,6 +258,8 @@ mod tests {
             topic_id: "after-sales".parse().unwrap(),
             purpose: Purpose::Service,
             trigger_time: day(trigger),
+            anchor_time: day(trigger),
+            run_id: None,
             state,
             end_cause,
             next_step_id: None,

@@ -1,7 +1,7 @@
 //! How an enrollment goes on, from step to step: decided here, read and written elsewhere.
 
 use super::{
-    super::{Action, Due, Fields, Past, Plan, Seen, Step, StepPast, Update, Wait},
+    super::{Action, Anchor, Due, Fields, Past, Plan, Seen, Step, StepPast, Update, Wait},
     EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits,
 };
 use crate::{
@@ -113,6 +113,7 @@ impl<'a> Journey<'a> {
                 }
                 Due::Unread => return self.wait_at(step, Waits::Field, self.now),
                 Due::At(planned) => {
+                    let planned = self.made_up_for(step, planned);
                     self.wait_at(step, Waits::Delay, planned.instant);
                     self.of.next_local = planned.local;
                     if step.is_planned_ahead() {
@@ -125,6 +126,24 @@ impl<'a> Journey<'a> {
             }
         }
         self.of.end(EnrollmentState::Completed, None, self.now);
+    }
+
+    /// When a message is due that was due before a backfill let the customer in: now, or at the next such time of day. What counts from
+    /// the same moment is moved on by as much, so that it does not come all at once.
+    fn made_up_for(&mut self, step: &Step, planned: Planned) -> Planned {
+        let began = match step.anchor {
+            Anchor::Trigger => self.of.anchor_time,
+            Anchor::PreviousStep => self.of.previous_time,
+            Anchor::Field(_) => return planned,
+        };
+        let is_message = matches!(step.action, Action::Send { .. });
+        if self.of.run_id.is_none() || !is_message || planned.instant >= self.of.start_time {
+            return planned;
+        }
+        let anchor = step.delay.anchor_for(began, self.now, self.known.zone);
+        self.of.anchor_time += anchor - began;
+        self.of.previous_time += anchor - began;
+        step.delay.after(anchor, self.known.zone)
     }
 
     /// Does what a step is for, which is due.
@@ -280,6 +299,8 @@ mod tests {
             topic_id: "orders".parse().unwrap(),
             purpose: crate::contacts::Purpose::Service,
             trigger_time: at(0),
+            anchor_time: at(0),
+            run_id: None,
             state: EnrollmentState::Active,
             end_cause: None,
             next_step_id: None,

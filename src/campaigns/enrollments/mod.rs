@@ -12,8 +12,8 @@ pub use self::{
     journey::{Course, Known, begin, go_on},
     passed::{insert as insert_passed, of as passed},
     store::{
-        Concerned, active_of, between, due, end, erase, find, first_due, insert, list as page_of, lock, lock_active,
-        of_campaign, open_before, related, save, standings,
+        Concerned, Open, between, due, end, erase, find, first_due, insert, list as page_of, lock, lock_active,
+        of_campaign, open, related, save, standings,
     },
 };
 use super::Plans;

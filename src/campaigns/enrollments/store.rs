@@ -19,7 +19,7 @@ use crate::{
     contacts::Purpose,
     database::{Erased, StoreError, WriteTx},
     filter::Wanted,
-    ids::{CampaignId, CustomerId, EnrollmentId, TopicId},
+    ids::{CampaignId, CustomerId, EnrollmentId, RunId, TopicId},
     rpc::Page,
 };
 
@@ -100,7 +100,7 @@ fn version_column(column: version::Column) -> SimpleExpr {
 
 /// Everything that ever was between a campaign and these customers.
 pub async fn of_campaign(
-    tx: &WriteTx,
+    db: &impl ConnectionTrait,
     campaign_id: &CampaignId,
     customers: &[CustomerId],
 ) -> Result<Vec<Enrollment>, StoreError> {
@@ -108,7 +108,7 @@ pub async fn of_campaign(
         .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
         .filter(enrollment::Column::CustomerId.is_in(customers.iter().copied()))
         .order_by_asc(enrollment::Column::EnrollmentId);
-    query.all(tx).await?.into_iter().map(domain).collect()
+    query.all(db).await?.into_iter().map(domain).collect()
 }
 
 /// Everything that ever was between a campaign and a customer, the latest event last.
@@ -149,25 +149,43 @@ pub async fn list(
     query.all(db).await?.into_iter().map(domain).collect()
 }
 
-/// Some enrollments of a campaign that have steps to come, after one of them; each with its customer.
-pub async fn active_of(
-    tx: &WriteTx,
-    campaign_id: &CampaignId,
+/// Which enrollments with steps to come are meant.
+#[derive(Debug, Clone, Copy)]
+pub enum Open<'a> {
+    /// Those of a campaign.
+    Of(&'a CampaignId),
+    /// Those of a campaign that follow a version before this one.
+    Before(&'a CampaignId, i32),
+    /// Those that began by a backfill.
+    By(RunId),
+}
+
+/// Some enrollments with steps to come, in the order in which they began, after one of them; each with its customer.
+pub async fn open(
+    db: &impl ConnectionTrait,
+    which: Open<'_>,
     after: Option<EnrollmentId>,
     most: u64,
 ) -> Result<Vec<(EnrollmentId, CustomerId)>, StoreError> {
+    let which = match which {
+        Open::Of(campaign) => enrollment::Column::CampaignId.eq(campaign.clone()),
+        Open::Before(campaign, version) => {
+            enrollment::Column::CampaignId.eq(campaign.clone()).and(enrollment::Column::CampaignVersion.lt(version))
+        }
+        Open::By(run_id) => enrollment::Column::RunId.eq(run_id),
+    };
     let mut query = enrollment::Entity::find()
         .select_only()
         .column(enrollment::Column::EnrollmentId)
         .column(enrollment::Column::CustomerId)
-        .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
-        .filter(enrollment::Column::State.eq(EnrollmentState::Active))
+        .filter(which)
+        .filter(is_active())
         .order_by_asc(enrollment::Column::EnrollmentId)
         .limit(most);
     if let Some(after) = after {
         query = query.filter(enrollment::Column::EnrollmentId.gt(after));
     }
-    Ok(query.into_tuple().all(tx).await?)
+    Ok(query.into_tuple().all(db).await?)
 }
 
 /// Where these enrollments and their campaigns stand.
@@ -255,6 +273,7 @@ pub async fn save(tx: &WriteTx, changed: &[Enrollment]) -> Result<(), StoreError
                 one.end_time.into(),
                 one.topic_id.as_str().into(),
                 one.purpose.as_str().into(),
+                moved_anchor(one).into(),
             ])
         };
         let columns = [
@@ -269,6 +288,7 @@ pub async fn save(tx: &WriteTx, changed: &[Enrollment]) -> Result<(), StoreError
             enrollment::Column::EndTime,
             enrollment::Column::TopicId,
             enrollment::Column::Purpose,
+            enrollment::Column::AnchorTime,
         ];
         let mut update = Query::update();
         update
@@ -335,29 +355,6 @@ pub async fn waiting_by_wall_clock(tx: &WriteTx, customers: &[CustomerId]) -> Re
     query.all(tx).await?.into_iter().map(domain).collect()
 }
 
-/// The open enrollments of a campaign that follow a version before this one, and whose they are, in the order in which they began.
-pub async fn open_before(
-    db: &impl ConnectionTrait,
-    campaign_id: &CampaignId,
-    version: i32,
-    after: Option<EnrollmentId>,
-    most: u64,
-) -> Result<Vec<(EnrollmentId, CustomerId)>, StoreError> {
-    let mut query = enrollment::Entity::find()
-        .select_only()
-        .column(enrollment::Column::EnrollmentId)
-        .column(enrollment::Column::CustomerId)
-        .filter(enrollment::Column::CampaignId.eq(campaign_id.clone()))
-        .filter(enrollment::Column::CampaignVersion.lt(version))
-        .filter(is_active())
-        .order_by_asc(enrollment::Column::EnrollmentId)
-        .limit(most);
-    if let Some(after) = after {
-        query = query.filter(enrollment::Column::EnrollmentId.gt(after));
-    }
-    Ok(query.into_tuple().all(db).await?)
-}
-
 /// One enrollment.
 pub async fn find(db: &impl ConnectionTrait, id: EnrollmentId) -> Result<Option<Enrollment>, StoreError> {
     enrollment::Entity::find_by_id(id).one(db).await?.map(domain).transpose()
@@ -417,6 +414,8 @@ fn domain(row: enrollment::Model) -> Result<Enrollment, StoreError> {
         topic_id: row.topic_id,
         purpose: row.purpose,
         trigger_time: row.trigger_time,
+        anchor_time: row.anchor_time.unwrap_or(row.trigger_time),
+        run_id: row.run_id,
         state: row.state,
         end_cause: row.end_cause,
         next_step_id: row.next_step_id,
@@ -449,5 +448,11 @@ fn row(of: &Enrollment) -> enrollment::ActiveModel {
         waits: Set(of.waits),
         next_local_time: Set(of.next_local.map(|local| local.to_string())),
         previous_time: Set(Some(of.previous_time)),
+        run_id: Set(of.run_id),
+        anchor_time: Set(moved_anchor(of)),
     }
+}
+
+fn moved_anchor(of: &Enrollment) -> Option<Timestamp> {
+    Some(of.anchor_time).filter(|anchor| *anchor != of.trigger_time)
 }

@@ -31,6 +31,8 @@ pub mod run {
         pub note: String,
         pub start_time: Option<DateTimeUtc>,
         pub end_time: Option<DateTimeUtc>,
+        /// How far it has come stands in backfills.
+        pub is_backfill: bool,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 pub use self::{
     run::{Cursor, Exclusion, Run, RunState, Share},
     store::{
-        RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, is_any_due,
+        RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, insert, is_any_due,
         list as page_of, lock, lock_cursor, movers, next_due, open, standings, take_movers, turn,
     },
 };
@@ -92,6 +92,7 @@ impl Run {
             nominal_time: now,
             local: None,
             manual: true,
+            is_backfill: false,
             purpose: campaign.purpose,
             state: RunState::Queued,
             note: String::new(),

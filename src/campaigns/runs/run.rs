@@ -29,7 +29,7 @@ text_enum! {
     }
 }
 
-/// One firing of a newsletter.
+/// One firing of a newsletter, or one backfill of another campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Its id.
@@ -46,6 +46,8 @@ pub struct Run {
     pub local: Option<LocalTime>,
     /// An operator asked for it.
     pub manual: bool,
+    /// It is no firing: it goes through events, see [`super::super::backfills`].
+    pub is_backfill: bool,
     /// Of the topic.
     pub purpose: Purpose,
     /// Where it stands.

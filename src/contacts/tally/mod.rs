@@ -37,6 +37,8 @@ pub struct Counted {
     pub campaign_id: Option<CampaignId>,
     /// Of these runs, each by itself.
     pub run_ids: Vec<RunId>,
+    /// Of those who entered by these backfills, each by itself.
+    pub backfills: Vec<RunId>,
     /// First planned for this moment or later.
     pub from: Option<Timestamp>,
     /// First planned before this moment.

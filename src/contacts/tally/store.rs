@@ -82,6 +82,14 @@ impl Which {
             which.condition += &format!(" AND c.run_id IN ({})", places.join(", "));
             which.part = "c.run_id".to_owned();
         }
+        if !of.backfills.is_empty() {
+            let places: Vec<String> = of.backfills.iter().map(|run| which.bind((*run).into())).collect();
+            which.condition += &format!(
+                " AND c.enrollment_id IN (SELECT n.enrollment_id FROM enrollments AS n WHERE n.run_id IN ({}))",
+                places.join(", ")
+            );
+            which.part = "(SELECT n.run_id FROM enrollments AS n WHERE n.enrollment_id = c.enrollment_id)".to_owned();
+        }
         if let Some((from, every)) = of.from.zip(of.every) {
             // Both are whole numbers of seconds.
             let from = from.timestamp();
@@ -114,7 +122,7 @@ impl Which {
 }
 
 fn part(row: &QueryResult, of: &Counted) -> Result<Part, StoreError> {
-    Ok(if !of.run_ids.is_empty() {
+    Ok(if !of.run_ids.is_empty() || !of.backfills.is_empty() {
         Part::Run(row.try_get_by_index(0)?)
     } else if of.every.is_some() {
         Part::Stretch(row.try_get_by_index(0)?)

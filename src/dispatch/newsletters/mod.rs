@@ -124,7 +124,8 @@ impl RunNewsletters {
     /// The runs that are open, those that waited for an earlier one let go.
     async fn under_way(&self, now: Timestamp) -> Result<Vec<UnderWay>, StoreError> {
         let of = &self.0.of;
-        let open = runs::open(of.db.reader(), None).await?;
+        let mut open = runs::open(of.db.reader(), None).await?;
+        open.retain(|run| !run.is_backfill);
         if open.is_empty() {
             return Ok(Vec::new());
         }

@@ -1,11 +1,11 @@
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait},
 };
 
 use super::{
     super::{Event, entity::event, store::domain},
-    OfTypes,
+    Occurred, OfTypes, Position,
 };
 use crate::{
     clock::Timestamp,
@@ -56,6 +56,53 @@ pub async fn recorded_between(
         .filter(event::Column::RecordTime.lt(end))
         .limit(most);
     query.all(db).await?.into_iter().map(domain).collect()
+}
+
+/// The next of such events, customer by customer in the order of ids.
+pub async fn occurred(
+    db: &impl ConnectionTrait,
+    which: &Occurred,
+    after: Option<Position>,
+    most: u64,
+) -> Result<Vec<Event>, StoreError> {
+    let order = if which.latest_first { Order::Desc } else { Order::Asc };
+    let query = event::Entity::find()
+        .filter(after_position(which, after))
+        .order_by_asc(event::Column::CustomerId)
+        .order_by(event::Column::OccurTime, order.clone())
+        .order_by(event::Column::EventId, order)
+        .limit(most);
+    query.all(db).await?.into_iter().map(domain).collect()
+}
+
+/// How many such events come after a position.
+pub async fn count_occurred(
+    db: &impl ConnectionTrait,
+    which: &Occurred,
+    after: Option<Position>,
+) -> Result<i64, StoreError> {
+    let count = event::Entity::find().filter(after_position(which, after)).count(db).await?;
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
+fn after_position(which: &Occurred, after: Option<Position>) -> Condition {
+    let of_range = Condition::all()
+        .add(event::Column::EventType.eq(which.event_type.as_str()))
+        .add(event::Column::OccurTime.gte(which.start))
+        .add(event::Column::OccurTime.lt(which.end));
+    let Some(after) = after else { return of_range };
+    let (customer, time, id) = (event::Column::CustomerId, event::Column::OccurTime, event::Column::EventId);
+    let (later, behind) = match which.latest_first {
+        true => (time.lt(after.occur_time), id.lt(after.event_id)),
+        false => (time.gt(after.occur_time), id.gt(after.event_id)),
+    };
+    let same_moment = Condition::all().add(time.eq(after.occur_time)).add(behind);
+    let same_customer =
+        Condition::all().add(customer.eq(after.customer_id)).add(Condition::any().add(later).add(same_moment));
+    // Said once more by itself, so that an index is used from there on.
+    of_range
+        .add(customer.gte(after.customer_id))
+        .add(Condition::any().add(customer.gt(after.customer_id)).add(same_customer))
 }
 
 /// Copies into another database what of these types (none = of any) had been recorded of customers before a moment and occurred after another.
