@@ -29,9 +29,9 @@ pub use self::{
         Origin, PATIENCE, Purpose, RunOf, Selection, StepOf,
     },
     deliveries::{
-        Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, clicked_since, delivery_fields,
+        Delivery, DeliveryEvent, DeliveryKind, Which, address_keys, are_told, clicked_since, delivery_fields,
         forget as forget_deliveries, insert as insert_deliveries, known as known_deliveries, noticed,
-        past as past_deliveries, show as show_delivery,
+        past as past_deliveries, show as show_delivery, tell_later, untold,
     },
     erasure::{erase, forget_replies, ids_since},
     experiments::{Results, convert},

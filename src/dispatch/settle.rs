@@ -5,7 +5,7 @@ use crate::{
     campaigns::enrollments,
     clock::Timestamp,
     contacts::{
-        BlockReason, Contact, DeliveryEvent, DeliveryKind, Lane, StepOf,
+        self, BlockReason, Contact, DeliveryEvent, DeliveryKind, Lane, StepOf,
         claims::{self, Setback},
     },
     customers,
@@ -53,7 +53,8 @@ impl Dispatcher {
         let refused = claims::settle_never(&tx, lot.token, &sorted.never, now).await?;
         let came = answers.iter().filter(|(contact, _)| refused.contains(&contact.contact_id));
         let came = came.filter_map(|(contact, handed)| came_back(contact, handed, now)).collect();
-        preferences::record_deliveries(&tx, &self.of.key, came, now).await?;
+        let returned = preferences::record_deliveries(&tx, &self.of.key, came, now).await?.events;
+        contacts::tell_later(&tx, returned.iter().map(|event| event.delivery_event_id).collect()).await?;
         settled.extend(refused);
         settled.extend(claims::settle_unknown(&tx, lot.token, &sorted.unknown, now).await?);
         claims::give_back(&tx, lot.token, &sorted.back, now).await?;
@@ -76,6 +77,9 @@ impl Dispatcher {
         database::commit(tx).await?;
         self.hands.settle(answers.iter().map(|(contact, _)| contact.contact_id));
         self.ring_for(&planned);
+        if !returned.is_empty() {
+            self.of.journeys.ring();
+        }
         if !lost.is_empty() {
             tracing::warn!(
                 accepted = lost.len(),

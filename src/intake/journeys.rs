@@ -261,7 +261,16 @@ fn distinct<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {
     keys
 }
 
-/// Brings enrollments on whose steps have no contact, when something is to be done for them.
+/// Nobody asked for it, so nobody can have asked for something wrong.
+pub(super) fn corrupt(fault: Fault) -> StoreError {
+    match fault {
+        Fault::Store(error) => error,
+        fault => StoreError::Corrupt { table: "enrollments", detail: fault.to_string() },
+    }
+}
+
+/// Brings enrollments on whose steps have no contact, when something is to be done for them, and tells campaigns of letters that
+/// were refused.
 #[derive(Debug)]
 pub struct AdvanceEnrollments(pub Intake);
 
@@ -277,6 +286,7 @@ impl Job for AdvanceEnrollments {
     fn pass<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<Done, StoreError>> {
         Box::pin(async {
             let (of, mut advanced, mut failures) = (&self.0, 0, 0);
+            let told = of.tell_all_refused(stop).await?;
             let next_time = loop {
                 let now = of.clock.now();
                 // Asked beside the one who writes: mostly there is nothing to do.
@@ -289,14 +299,10 @@ impl Job for AdvanceEnrollments {
                     Ok((0, _)) => break Some(now + LOOK),
                     Ok((count, _)) => advanced += count,
                     Err(fault) if fault.is_conflict() && failures < super::TRIES => failures += 1,
-                    Err(Fault::Store(error)) => return Err(error),
-                    Err(fault) => {
-                        let detail = fault.to_string();
-                        return Err(StoreError::Corrupt { table: "enrollments", detail });
-                    }
+                    Err(fault) => return Err(corrupt(fault)),
                 }
             };
-            Ok(Done { summary: format!("advanced {advanced}"), next_time })
+            Ok(Done { summary: format!("advanced {advanced}, told of {told} refusals"), next_time })
         })
     }
 }

@@ -14,6 +14,7 @@ mod events;
 mod happenings;
 mod imports;
 mod journeys;
+mod refused;
 mod replan;
 mod reschedule;
 mod resolve;

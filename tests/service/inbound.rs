@@ -4,17 +4,18 @@ use std::{
     io::Write,
     net::SocketAddr,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use rapport::{
     config::{MailLocation, Security, SenderSettings, SmtpServer},
     ids::ContactId,
     rpc::proto::{
-        AddAddressRequest, BlockReason, ConsentMethod, Contact, DeliveryEvent, GetPreferencesRequest,
-        IngestInboundMessageRequest, IngestInboundMessageResponse, ListDeliveryEventsRequest, ListSuppressionsRequest,
-        Purpose, RemoveAddressRequest, ReportDeliveryEventsRequest, ReportDeliveryEventsResponse,
-        ScheduleContactRequest, contact, delivery_event::Kind, schedule_contact_request::Due,
-        set_consent_request::Decision, suppression::Cause, topic::OptIn,
+        AddAddressRequest, BlockReason, Campaign, ConsentMethod, Contact, DeliveryEvent, GetCustomerRequest,
+        GetPreferencesRequest, IngestInboundMessageRequest, IngestInboundMessageResponse, ListDeliveryEventsRequest,
+        ListSuppressionsRequest, Purpose, RemoveAddressRequest, ReportDeliveryEventsRequest,
+        ReportDeliveryEventsResponse, ScheduleContactRequest, UpdateAction, contact, delivery_event::Kind,
+        schedule_contact_request::Due, set_consent_request::Decision, suppression::Cause, topic::OptIn,
     },
     tokens::{SecretKey, Use},
 };
@@ -23,7 +24,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::harness::{SECRET, World, ad_hoc, at, by_name, email, refusal, wrong_fields};
+use super::harness::{
+    SECRET, World, ad_hoc, at, by_name, campaign, email, on_event, refusal, update_step, wrong_fields,
+};
 
 /// A bounce as Postfix writes it.
 fn bounce(recipient: &str, action: &str, status: &str, said: &str, message_id: &str) -> String {
@@ -504,6 +507,11 @@ async fn converse(stream: TcpStream, answer: &'static str) {
     }
 }
 
+async fn tags(world: &mut World, name: &str) -> Vec<String> {
+    let request = GetCustomerRequest { customer: by_name(name), ..Default::default() };
+    world.customers.get_customer(request).await.unwrap().into_inner().customer.unwrap().tags
+}
+
 #[tokio::test]
 async fn a_refusal_at_hand_over_has_the_same_consequence_as_a_bounce() {
     for (answer, causes) in [
@@ -516,9 +524,19 @@ async fn a_refusal_at_hand_over_has_the_same_consequence_as_a_bounce() {
         let mut world = World::configured(|config| config.mail = MailLocation::Smtp(server)).await;
         world.shop().await;
         world.customer("anna", "").await;
+        let mark = UpdateAction { add_tags: vec!["unreachable".into()], ..UpdateAction::default() };
+        let listens = campaign("unreachable", "orders", vec![update_step("mark", mark)]);
+        world.campaign(Campaign { trigger: on_event("contact.bounced"), ..listens }).await;
         let sent = world.send("anna", "orders", "check-in").await;
         world.dispatch().await;
         assert_eq!(world.contact(&sent.contact_id).await.state(), contact::State::Failed, "{answer}");
+        // Its own worker may be at it.
+        let told = async {
+            while tags(&mut world, "anna").await != ["unreachable"] {
+                world.run_job("advance-enrollments").await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.expect("campaigns are told");
         assert_eq!(suppressed(&mut world).await, causes, "{answer}");
         let request = ListDeliveryEventsRequest { contact_id: sent.contact_id.clone(), ..Default::default() };
         let events = listed(&mut world, request).await;

@@ -34,6 +34,8 @@ pub struct Model {
     pub automated: bool,
     pub occur_time: DateTimeUtc,
     pub record_time: DateTimeUtc,
+    /// Set until campaigns that listen are told.
+    pub untold: Option<bool>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -8,7 +8,9 @@ mod store;
 pub use self::{
     event::{Delivery, DeliveryEvent, DeliveryKind, Which},
     fields::delivery_fields,
-    store::{address_keys, clicked_since, erase, forget, insert, known, noticed, past, show},
+    store::{
+        address_keys, are_told, clicked_since, erase, forget, insert, known, noticed, past, show, tell_later, untold,
+    },
 };
 use super::Contacts;
 use crate::{

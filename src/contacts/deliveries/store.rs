@@ -37,6 +37,36 @@ pub async fn insert(tx: &WriteTx, events: &[DeliveryEvent]) -> Result<(), StoreE
     Ok(())
 }
 
+/// Marks events: campaigns that listen are still to be told.
+pub async fn tell_later(tx: &WriteTx, ids: Vec<DeliveryEventId>) -> Result<(), StoreError> {
+    mark(tx, ids, Some(true)).await
+}
+
+/// Takes the mark from events.
+pub async fn are_told(tx: &WriteTx, ids: Vec<DeliveryEventId>) -> Result<(), StoreError> {
+    mark(tx, ids, None).await
+}
+
+async fn mark(tx: &WriteTx, ids: Vec<DeliveryEventId>, untold: Option<bool>) -> Result<(), StoreError> {
+    if !ids.is_empty() {
+        entity::Entity::update_many()
+            .col_expr(entity::Column::Untold, Expr::val(untold))
+            .filter(entity::Column::DeliveryEventId.is_in(ids))
+            .exec(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Marked events, the oldest first.
+pub async fn untold(db: &impl ConnectionTrait, most: u64) -> Result<Vec<DeliveryEvent>, StoreError> {
+    let rows = entity::Entity::find()
+        .filter(entity::Column::Untold.is_not_null())
+        .order_by_asc(entity::Column::DeliveryEventId)
+        .limit(most);
+    Ok(rows.all(db).await?.into_iter().map(domain).collect())
+}
+
 /// What came back for these addresses since a moment that says something about them: bounces and arrivals, the oldest first.
 pub async fn past(tx: &WriteTx, keys: Vec<Vec<u8>>, since: Timestamp) -> Result<Vec<DeliveryEvent>, StoreError> {
     if keys.is_empty() {
@@ -175,6 +205,7 @@ fn row(event: DeliveryEvent) -> entity::ActiveModel {
         automated: Set(event.automated),
         occur_time: Set(event.occur_time),
         record_time: Set(event.record_time),
+        untold: Set(None),
     }
 }
 
