@@ -2,8 +2,8 @@
 
 use rapport::{
     rpc::proto::{
-        self, BlockReason, Campaign, CampaignPolicy, GetCampaignStatsRequest, SendingPolicy,
-        UpdateSendingPolicyRequest, Variant, contact,
+        self, BlockReason, Campaign, CampaignPolicy, GetCampaignStatsRequest, RecordEventRequest, SendingPolicy,
+        UpdateSendingPolicyRequest, Variant, contact, event_service_client::EventServiceClient,
     },
     split::{Draw, is_held_out, share},
 };
@@ -64,7 +64,7 @@ async fn exposures(world: &mut World) -> Vec<(String, String, contact::State)> {
 }
 
 #[tokio::test]
-async fn every_customer_gets_the_variant_that_was_drawn_and_gets_it_again_after_a_restart() {
+async fn every_customer_gets_the_variant_that_was_drawn_and_gets_it_again_after_a_restart_and_from_another_replica() {
     let mut world = world().await;
     let reentry = Some(proto::Reentry { mode: proto::reentry::Mode::Always.into(), cooldown_days: 0 });
     world.campaign(Campaign { reentry, ..campaign("test", "orders", vec![split_step([3, 1])]) }).await;
@@ -80,6 +80,16 @@ async fn every_customer_gets_the_variant_that_was_drawn_and_gets_it_again_after_
 
     let mut world = world.restart_after(async |_| ()).await;
     everybody_orders(&mut world).await;
+    assert_eq!(exposures(&mut world).await, first);
+
+    let Some(replica) = world.another_replica().await else { return };
+    let mut events = EventServiceClient::new(replica.channel().await);
+    for number in 0..CUSTOMERS {
+        let event = Some(world.event("order.placed", &name(number), ""));
+        events.record_event(RecordEventRequest { event, ..Default::default() }).await.unwrap();
+    }
+    replica.stop().await;
+    world.dispatch_after_hours(1).await;
     assert_eq!(exposures(&mut world).await, first);
 }
 
