@@ -145,6 +145,7 @@ class Draw:
                 {"topic": self.dice.choice(["this", "other"]), "at": now - self.dice.randint(0, 5 * DAY)}
                 for _ in range(self.dice.randint(0, 5))
             ],
+            "ahead": [self.dice.choice(["this", "other"]) for _ in range(self.dice.choices([0, 1, 2], [6, 1, 1])[0])],
             "contact": {
                 "expires": self.maybe(0.7, self.near, now + DAY),
                 "enrollment": self.dice.choices(["active", "completed", "exited"], [8, 1, trouble * 2])[0] if follow_up else None,
@@ -305,11 +306,19 @@ class Model:
             return set()
         usual = "defer" if self.case["contact"]["waits_for_room"] else "skip"
         found = set()
+        # What comes first has its place kept for a minute, and nothing is skipped for what may not go out.
+        keeps = now < self.case["now"] + 1
         for cap in self.caps():
-            counts = lambda got: cap["topic"] in (None, got["topic"]) and now < got["at"] + cap["hours"] * HOUR
-            if sum(map(counts, self.case["got"])) >= cap["most"]:
+            concerns = lambda topic: cap["topic"] in (None, topic)
+            counts = lambda got: concerns(got["topic"]) and now < got["at"] + cap["hours"] * HOUR
+            taken = sum(map(counts, self.case["got"]))
+            if taken >= cap["most"]:
                 found.add(cap["on_hit"] or usual)
-        return {"skip"} if "skip" in found else found
+            elif keeps and taken + sum(map(concerns, self.case["ahead"])) >= cap["most"]:
+                found.add("yield")
+        if "skip" in found:
+            return {"skip"}
+        return {"defer"} if found else found
 
     def quiet_hours(self):
         """The customer's own count instead of everybody's."""
@@ -334,6 +343,8 @@ class Model:
         case, contact, said = self.case, self.case["contact"], self.case["said"]
         yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *self.pauses()]
         yield from (one["until"] for one in said["consents"])
+        if case["ahead"]:
+            yield case["now"] + 1
         for cap in self.caps():
             yield from (got["at"] + cap["hours"] * HOUR for got in case["got"])
         if hours := self.quiet_hours():

@@ -78,6 +78,12 @@ fn answer(case: &Value) -> Value {
         let (topic_id, time) = (text(&got["topic"]).parse().unwrap(), clock.at(&got["at"]).unwrap());
         handed_over.push(HandOver { topic_id, channel: Channel::Email, time });
     }
+    let ahead = |topic: &Value| HandOver {
+        topic_id: text(topic).parse().unwrap(),
+        channel: Channel::Email,
+        time: clock.at(&case["now"]).unwrap(),
+    };
+    let ahead: Vec<HandOver> = each(&case["ahead"]).map(ahead).collect();
     let (topic, contact) = (&case["topic"], &case["contact"]);
     let topic_id = text(&topic["id"]).parse().unwrap();
     let sender_not_ready =
@@ -90,6 +96,7 @@ fn answer(case: &Value) -> Value {
             preferences: &preferences,
             suppressed: &suppressed,
             handed_over: &handed_over,
+            ahead: &ahead,
             topic_id: &topic_id,
             purpose: text(&topic["purpose"]).parse::<Purpose>().unwrap(),
             opt_in: text(&topic["opt_in"]).parse().unwrap(),

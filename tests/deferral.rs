@@ -226,6 +226,7 @@ impl World {
             preferences: &self.preferences,
             suppressed: &Suppressed::default(),
             handed_over: &wishes.handed_over,
+            ahead: &[],
             topic_id: &self.topic_id,
             purpose: Purpose::Service,
             opt_in: OptIn::None,

@@ -100,6 +100,9 @@ pub struct Plan {
     /// How many of a hundred customers never get anything of it.
     #[serde(default)]
     pub holdout_percent: u8,
+    /// Whose message takes the last place below a frequency cap: that of the higher one.
+    #[serde(default)]
+    pub priority: u8,
 }
 
 /// How often the same customer may enter.
@@ -360,6 +363,8 @@ pub struct PlanChange {
     pub active_range: Option<ActiveRange>,
     /// How many of a hundred customers never get anything of it.
     pub holdout_percent: Option<u8>,
+    /// Whose message comes first.
+    pub priority: Option<u8>,
 }
 
 impl Plan {
@@ -383,5 +388,6 @@ impl Plan {
         set(&mut self.max_per_minute, change.max_per_minute);
         set(&mut self.active_range, change.active_range);
         set(&mut self.holdout_percent, change.holdout_percent);
+        set(&mut self.priority, change.priority);
     }
 }

@@ -39,6 +39,8 @@ pub mod campaign {
         pub goal_type: Option<String>,
         /// Of the current plan; none = nobody.
         pub holdout_percent: Option<i32>,
+        /// Of the current plan; none = 0.
+        pub priority: Option<i32>,
         /// Up to when what starts it was looked for.
         pub scan_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,

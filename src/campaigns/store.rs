@@ -263,17 +263,36 @@ pub async fn note_scan(db: &Database, id: &CampaignId, from: Timestamp, to: Time
     Ok(())
 }
 
-/// How many of a hundred customers the campaigns hold out that do.
-pub async fn holdouts(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, u32>, StoreError> {
-    let rows: Vec<(CampaignId, i32)> = campaign::Entity::find()
+/// What the gate asks of a campaign's current plan, whichever version a contact follows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// How many of a hundred customers it holds out.
+    pub holdout_percent: u32,
+    /// Whose message comes first where there is no room for two.
+    pub priority: u32,
+    /// Whether it sends nothing now.
+    pub is_paused: bool,
+}
+
+/// The terms of the campaigns that have any.
+pub async fn terms(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, Terms>, StoreError> {
+    let has_some = Condition::any()
+        .add(campaign::Column::HoldoutPercent.is_not_null())
+        .add(campaign::Column::Priority.is_not_null());
+    let rows: Vec<(CampaignId, Option<i32>, Option<i32>, CampaignState)> = campaign::Entity::find()
         .select_only()
-        .column(campaign::Column::CampaignId)
-        .column(campaign::Column::HoldoutPercent)
-        .filter(campaign::Column::HoldoutPercent.is_not_null())
+        .columns([campaign::Column::CampaignId, campaign::Column::HoldoutPercent])
+        .columns([campaign::Column::Priority, campaign::Column::State])
+        .filter(has_some)
         .into_tuple()
         .all(db)
         .await?;
-    Ok(rows.into_iter().filter_map(|(id, percent)| Some((id, u32::try_from(percent).ok()?))).collect())
+    let number = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
+    let terms = |(id, holdout, priority, state)| {
+        let is_paused = state == CampaignState::Paused;
+        (id, Terms { holdout_percent: number(holdout), priority: number(priority), is_paused })
+    };
+    Ok(rows.into_iter().map(terms).collect())
 }
 
 /// The campaigns that send nothing now.
@@ -389,6 +408,7 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         active_until: Set(of.plan.active_range.end),
         goal_type: Set(of.plan.goal.as_ref().map(|goal| goal.event_type.clone())),
         holdout_percent: Set(Some(i32::from(of.plan.holdout_percent)).filter(|percent| *percent > 0)),
+        priority: Set(Some(i32::from(of.plan.priority)).filter(|priority| *priority > 0)),
         scan_time: Set(of.scan_time),
         create_time: Set(of.create_time),
         update_time: Set(of.update_time),

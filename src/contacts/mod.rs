@@ -36,7 +36,7 @@ pub use self::{
     erasure::{erase, forget_replies, ids_since},
     experiments::{Results, convert},
     fields::fields,
-    hand_overs::hand_overs,
+    hand_overs::{due_of, hand_overs},
     lane::{Lane, Queue},
     past::{Sent, copy_sent, sent_between},
     returned::{Returned, accepted_since, returned_since},

@@ -1,4 +1,7 @@
-use std::collections::{HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use chrono::TimeDelta;
 
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     campaigns::{
-        self, CampaignState, EndCause, EnrollmentState, audience_fields, enrollments,
+        self, CampaignState, EndCause, EnrollmentState, Terms, audience_fields, enrollments,
         runs::{self, RunStanding},
     },
     clock::Timestamp,
@@ -38,7 +41,9 @@ pub struct Facts {
     /// The contacts whose campaigns may not reach their customers.
     outside: HashSet<ContactId>,
     handed_over: HashMap<CustomerId, Vec<HandOver>>,
-    holdouts: HashMap<CampaignId, u32>,
+    /// What is due now of campaigns that have a priority: the highest first.
+    ahead: HashMap<CustomerId, Ahead>,
+    terms: HashMap<CampaignId, Terms>,
     readiness: Readiness,
 }
 
@@ -105,7 +110,8 @@ impl Facts {
             runs: runs::standings(db, &keys.runs).await?,
             outside: HashSet::new(),
             handed_over: HashMap::new(),
-            holdouts: campaigns::holdouts(db).await?,
+            ahead: HashMap::new(),
+            terms: campaigns::terms(db).await?,
             readiness: Readiness::default(),
         };
         facts.outside = facts.judge_audiences(db, contacts, now).await?;
@@ -115,8 +121,36 @@ impl Facts {
         if let Some((window, _)) = capped.iter().max() {
             let customers = distinct(capped.iter().map(|(_, customer)| *customer));
             facts.handed_over = contacts::hand_overs(db, &customers, now - *window).await?;
+            facts.ahead = facts.look_ahead(db, &customers, now).await?;
         }
         Ok(facts)
+    }
+
+    /// What is due to these customers of campaigns that have a priority. Nothing is read where none has.
+    async fn look_ahead(
+        &self,
+        db: &impl Connection,
+        customers: &[CustomerId],
+        now: Timestamp,
+    ) -> Result<HashMap<CustomerId, Ahead>, StoreError> {
+        let first = self.terms.iter().filter(|(_, terms)| terms.priority > 0 && !terms.is_paused);
+        let campaigns: Vec<_> = first.map(|(id, _)| id.clone()).collect();
+        let mut all: HashMap<CustomerId, Ahead> = HashMap::new();
+        if campaigns.is_empty() {
+            return Ok(all);
+        }
+        let mut due = contacts::due_of(db, customers, &campaigns, now).await?;
+        due.sort_by_key(|one| Reverse(self.priority(Some(&one.campaign_id))));
+        for one in due {
+            let ahead = all.entry(one.customer_id).or_default();
+            ahead.priorities.push(self.priority(Some(&one.campaign_id)));
+            ahead.messages.push(HandOver { topic_id: one.topic_id, channel: one.channel, time: now });
+        }
+        Ok(all)
+    }
+
+    fn priority(&self, campaign: Option<&CampaignId>) -> u32 {
+        campaign.and_then(|id| self.terms.get(id)).map_or(0, |terms| terms.priority)
     }
 
     /// The contacts whose customers are not among those whom their newsletters may reach. Nothing is read where none says so.
@@ -188,7 +222,7 @@ impl Facts {
 
     fn holdout_of<'a>(&self, contact: &'a Contact) -> Option<(&'a CampaignId, u32)> {
         let campaign = contact.campaign_id()?;
-        Some((campaign, *self.holdouts.get(campaign)?))
+        Some((campaign, self.terms.get(campaign)?.holdout_percent))
     }
 
     /// The case of one of the contacts.
@@ -202,6 +236,10 @@ impl Facts {
             customer: self.customers.get(&contact.customer_id).ok_or_else(|| missing("customers"))?,
             preferences: self.preferences.get(&contact.customer_id).ok_or_else(|| missing("preferences"))?,
             handed_over: self.handed_over.get(&contact.customer_id).map_or(&[], Vec::as_slice),
+            ahead: self
+                .ahead
+                .get(&contact.customer_id)
+                .map_or(&[], |ahead| ahead.of(self.priority(contact.campaign_id()))),
             topic_id: &contact.topic_id,
             purpose: contact.purpose,
             opt_in: topic.opt_in,
@@ -229,6 +267,20 @@ impl Facts {
             throttled_until: None,
             back_off: failed.and_then(|block| block.retry_time),
         })
+    }
+}
+
+/// What is due to a customer of campaigns that have a priority, the highest first.
+#[derive(Debug, Default)]
+struct Ahead {
+    priorities: Vec<u32>,
+    messages: Vec<HandOver>,
+}
+
+impl Ahead {
+    /// What comes before a message of a priority.
+    fn of(&self, priority: u32) -> &[HandOver] {
+        &self.messages[..self.priorities.partition_point(|one| *one > priority)]
     }
 }
 

@@ -100,6 +100,7 @@ impl Gate {
             preferences: &preferences,
             suppressed: &suppressed,
             handed_over: handed_over.as_deref().unwrap_or_default(),
+            ahead: &[],
             topic_id,
             purpose: topic.purpose,
             opt_in: topic.opt_in,

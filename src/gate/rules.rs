@@ -1,6 +1,6 @@
 //! The ordered list. First what ends a contact, then what puts it off; the first end wins, the latest of the deferrals counts.
 
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta};
 
 use super::pauses::Pause;
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     preferences::{Cause, Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy, Suppressed},
     senders::NotReady,
 };
+
+/// How long a message keeps its place for one that comes first.
+const PRECEDENCE: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known about a message that somebody would like to send.
 #[derive(Debug, Clone)]
@@ -30,6 +33,8 @@ pub struct Case<'a> {
     pub suppressed: &'a Suppressed,
     /// What they got, as far back as a cap counts.
     pub handed_over: &'a [HandOver],
+    /// What is due to them as well and comes first, as of when that was looked up.
+    pub ahead: &'a [HandOver],
     /// What it is about.
     pub topic_id: &'a TopicId,
     /// What it is for.
@@ -102,6 +107,12 @@ impl Case<'_> {
     /// Where its campaign stands; none for an ad-hoc message.
     fn campaign(&self) -> Option<CampaignState> {
         self.enrollment.map(|(.., campaign)| campaign).or(self.run.map(|(_, campaign)| campaign))
+    }
+
+    /// Those that concern it.
+    fn caps(&self) -> impl Iterator<Item = &FrequencyCap> {
+        let caps = self.policy.caps.iter().chain(&self.preferences.caps);
+        caps.filter(|cap| cap.concerns(self.topic_id, self.channel))
     }
 
     fn on_hit(&self, cap: &FrequencyCap) -> OnHit {
@@ -441,17 +452,30 @@ fn within_caps(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     if case.purpose == Purpose::Transactional {
         return None;
     }
-    let caps = case.policy.caps.iter().chain(&case.preferences.caps);
-    let full = caps
-        .filter(|cap| cap.concerns(case.topic_id, case.channel))
+    let full = case
+        .caps()
         .filter_map(|cap| Some((case.on_hit(cap) == OnHit::Skip, cap.room_after(case.handed_over, now)?, cap)));
-    let (skips, until, cap) = full.max_by_key(|(skips, until, _)| (*skips, *until))?;
+    let Some((skips, until, cap)) = full.max_by_key(|(skips, until, _)| (*skips, *until)) else {
+        return leaves_room(case, now);
+    };
     let about = cap.topic_id.as_ref().map_or(String::new(), |topic| format!(" about {topic}"));
     let (most, hours) = (cap.max_contacts, cap.window_hours);
     let detail = format!("{most} messages{about} in {hours} hours are the most; there is room at {}", instant(until));
     if skips {
         return suppress(BlockReason::FrequencyCap, detail);
     }
+    defer(BlockReason::FrequencyCap, Some(until), detail)
+}
+
+/// What comes first takes its place before it is sent, for as long as it takes to be decided.
+fn leaves_room(case: &Case<'_>, now: Timestamp) -> Option<Block> {
+    let until = case.ahead.first()?.time + PRECEDENCE;
+    if now >= until {
+        return None;
+    }
+    let taken: Vec<HandOver> = case.handed_over.iter().chain(case.ahead).cloned().collect();
+    case.caps().find(|cap| cap.room_after(&taken, now).is_some())?;
+    let detail = "a message of a higher priority is due and takes the last place below a cap".to_owned();
     defer(BlockReason::FrequencyCap, Some(until), detail)
 }
 
@@ -545,6 +569,7 @@ mod tests {
             preferences: &none,
             suppressed: &suppressed,
             handed_over: &[],
+            ahead: &[],
             topic_id: &topic,
             purpose,
             opt_in: if purpose.needs_consent() { OptIn::Single } else { OptIn::None },
@@ -670,6 +695,7 @@ mod tests {
                 preferences: &preferences,
                 suppressed: &suppressed,
                 handed_over: &[],
+                ahead: &[],
                 topic_id: &topic,
                 purpose: Purpose::Service,
                 opt_in: OptIn::None,

@@ -278,7 +278,12 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         campaign_id: "Not A Slug".into(),
         trigger: None,
         reentry: Some(Reentry { mode: Mode::Once.into(), cooldown_days: -1 }),
-        policy: Some(CampaignPolicy { expire_after_hours: 100_000, max_per_minute: -1, holdout_percent: 91 }),
+        policy: Some(CampaignPolicy {
+            expire_after_hours: 100_000,
+            max_per_minute: -1,
+            holdout_percent: 91,
+            priority: 101,
+        }),
         steps: vec![
             step("a", after_hours(-1), "offer"),
             step("a", after_days(1, "25:00"), "offer"),
@@ -297,6 +302,7 @@ async fn a_wrong_plan_is_told_every_wrong_field() {
         "campaign.policy.expireAfterHours",
         "campaign.policy.holdoutPercent",
         "campaign.policy.maxPerMinute",
+        "campaign.policy.priority",
         "campaign.reentry.cooldownDays",
         "campaign.steps[0].delay.elapsed.hours",
         "campaign.steps[1].delay.calendar.at",

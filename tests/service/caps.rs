@@ -264,7 +264,8 @@ async fn transactional_messages_are_neither_counted_nor_held() {
     world.dispatch().await;
     world.send("anna", "receipts", "receipt").await;
     world.dispatch().await;
-    assert_eq!(world.mail().len(), 4);
+    let all = world.contacts_of("anna").await;
+    assert_eq!(world.mail().len(), 4, "{all:#?}");
 }
 
 #[tokio::test]
@@ -298,4 +299,71 @@ async fn a_customers_own_caps_hold_beside_those_of_all_and_lifting_them_sets_fre
     assert_eq!(fields, expected.map(|field| format!("preferences.caps[0].{field}")));
     assert_eq!(refusal(cap_one(&mut world, "anna", vec![wrong[1].clone()]).await), "TOPIC_NOT_FOUND");
     assert_eq!(wrong_fields(cap_one(&mut world, "anna", vec![cap(1, 1); 21]).await), ["preferences.caps"]);
+}
+
+fn with_priority(priority: i32, mut of: proto::Campaign) -> proto::Campaign {
+    of.policy = Some(proto::CampaignPolicy { priority, ..Default::default() });
+    of
+}
+
+/// How the contact of a campaign stands: its state, its due time, its subject in words.
+async fn standing(world: &mut World, campaign_id: &str) -> (contact::State, String) {
+    let contacts = world.contacts_of("anna").await;
+    let own = contacts.into_iter().find(|one| one.campaign_id == campaign_id).unwrap();
+    (own.state(), shown(own.due_time))
+}
+
+#[tokio::test]
+async fn of_two_messages_that_are_due_the_one_of_the_higher_priority_takes_the_last_place_below_a_cap() {
+    let mut world = World::new().await;
+    world.shop().await;
+    cap_all(&mut world, vec![cap(1, 24)]).await;
+    // The one that is due first has to wait: nothing was sent in between.
+    let chat = campaign("chat", "orders", vec![step("one", after_hours(1), "check-in")]);
+    world.campaign(with_priority(10, chat)).await;
+    let recall = campaign("recall", "orders", vec![step("one", after_hours(2), "check-in")]);
+    world.campaign(with_priority(20, recall)).await;
+    world.customer("anna", "").await;
+    world.happens("order.placed", "anna", "o-1").await;
+    world.dispatch_at("2026-02-02T11:00:00Z").await;
+    assert_eq!(world.mail().len(), 1);
+    assert_eq!(standing(&mut world, "recall").await.0, contact::State::Sent);
+    let later = (contact::State::Scheduled, "2026-02-03T11:00:00Z".to_owned());
+    if standing(&mut world, "chat").await != later {
+        let waits = (contact::State::Scheduled, "2026-02-02T11:01:00Z".to_owned());
+        assert_eq!(standing(&mut world, "chat").await, waits);
+        world.dispatch_at("2026-02-02T11:01:00Z").await;
+    }
+    assert_eq!(standing(&mut world, "chat").await, later);
+    world.dispatch_at("2026-02-03T11:00:00Z").await;
+    assert_eq!(standing(&mut world, "chat").await.0, contact::State::Sent);
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_message_of_a_campaign_that_is_paused_nor_where_there_is_room_for_both() {
+    let mut world = World::new().await;
+    world.shop().await;
+    cap_all(&mut world, vec![cap(1, 24)]).await;
+    for (id, priority) in [("chat", 0), ("recall", 100)] {
+        let plan = campaign(id, "orders", vec![step("one", after_hours(1), "check-in")]);
+        world.campaign(with_priority(priority, plan)).await;
+    }
+    world.customer("anna", "").await;
+    world.happens("order.placed", "anna", "o-1").await;
+    let pause = proto::PauseCampaignRequest { campaign_id: "recall".into(), ..Default::default() };
+    world.campaigns.pause_campaign(pause).await.unwrap();
+    world.dispatch_at("2026-02-02T10:00:00Z").await;
+    assert_eq!(standing(&mut world, "chat").await.0, contact::State::Sent);
+
+    // One of three, and there is room for both others.
+    cap_all(&mut world, vec![cap(3, 24)]).await;
+    let another = campaign("another", "orders", vec![step("one", after_hours(1), "check-in")]);
+    world.campaign(with_priority(50, another)).await;
+    world.happens("order.placed", "anna", "o-2").await;
+    world.dispatch_at("2026-02-02T11:00:00Z").await;
+    let contacts = world.contacts_of("anna").await;
+    let at_once = contacts.iter().filter(|one| one.send_time == Some(at("2026-02-02T11:00:00Z")));
+    let mut at_once: Vec<_> = at_once.map(|one| one.campaign_id.as_str()).collect();
+    at_once.sort_unstable();
+    assert_eq!(at_once, ["another", "chat"]);
 }

@@ -55,6 +55,7 @@ pub(super) fn campaign(of: Campaign, upcoming: Vec<Timestamp>) -> proto::Campaig
             expire_after_hours: of.plan.expire_after_hours,
             max_per_minute: of.plan.max_per_minute.map_or(0, |most| i32::try_from(most.get()).unwrap_or(i32::MAX)),
             holdout_percent: of.plan.holdout_percent.into(),
+            priority: of.plan.priority.into(),
         }),
         active_range: encode_range(of.plan.active_range),
         state: state.into(),

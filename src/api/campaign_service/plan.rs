@@ -74,6 +74,8 @@ pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: im
         let path = "campaign.policy.holdoutPercent";
         let percent = decode::between(violations, path, policy.holdout_percent, 0, 90);
         change.holdout_percent = Some(u8::try_from(percent).unwrap_or(0));
+        let priority = decode::between(violations, "campaign.policy.priority", policy.priority, 0, 100);
+        change.priority = Some(u8::try_from(priority).unwrap_or(0));
     }
     if named("active_range") {
         let range = decode_range(violations, "campaign.activeRange", of.active_range.as_ref());
@@ -145,6 +147,7 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         max_per_minute: change.max_per_minute?,
         active_range: change.active_range?,
         holdout_percent: change.holdout_percent?,
+        priority: change.priority?,
     })
 }
 

@@ -1,5 +1,5 @@
-//! What customers got, for those who count it.
+//! What customers got and what is due to them, for those who count it.
 
 mod store;
 
-pub use self::store::hand_overs;
+pub use self::store::{due_of, hand_overs};

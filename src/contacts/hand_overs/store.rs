@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, JoinType, QueryFilter, QuerySelect,
     sea_query::{Expr, ExprTrait},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     database::StoreError,
     delivery::Channel,
-    ids::{CustomerId, TopicId},
+    ids::{CampaignId, CustomerId, TopicId},
 };
 
 /// What these customers got, or may have got, after `since`, but for transactional messages: one query. A message that was
@@ -50,4 +50,39 @@ pub async fn hand_overs(
         all.entry(customer).or_default().push(HandOver { topic_id, channel, time });
     }
     Ok(all)
+}
+
+/// A message that is due.
+#[derive(Debug, FromQueryResult)]
+pub struct DueMessage {
+    /// To whom.
+    pub customer_id: CustomerId,
+    /// Of which campaign.
+    pub campaign_id: CampaignId,
+    /// What it is about.
+    pub topic_id: TopicId,
+    /// How it reaches them.
+    pub channel: Channel,
+}
+
+/// What is due to these customers of these campaigns and was not decided yet, but for transactional messages: one query.
+pub async fn due_of(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+    campaigns: &[CampaignId],
+    now: Timestamp,
+) -> Result<Vec<DueMessage>, StoreError> {
+    let due = contact::Entity::find()
+        .select_only()
+        .columns([contact::Column::CustomerId, contact::Column::CampaignId])
+        .columns([contact::Column::TopicId, contact::Column::Channel])
+        .filter(contact::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(contact::Column::State.eq(ContactState::Scheduled))
+        .filter(contact::Column::DueTime.lte(now))
+        .filter(contact::Column::Purpose.ne(Purpose::Transactional))
+        .filter(contact::Column::CampaignId.is_in(campaigns.iter().cloned()))
+        .into_model()
+        .all(db)
+        .await?;
+    Ok(due)
 }
