@@ -1,9 +1,12 @@
 //! Backfills: events that occurred before a campaign was active.
 
+use std::collections::BTreeSet;
+
 use rapport::rpc::proto::{
     self, BackfillCampaignRequest, BackfillCampaignResponse, BlockReason, Campaign, CampaignRun,
     CancelCampaignRunRequest, Enrollment, ListCampaignRunsRequest, ListEnrollmentsRequest, PauseCampaignRequest,
     Purpose, Reentry, ResumeCampaignRequest, Step, TimeRange,
+    admin_service_client::AdminServiceClient,
     campaign_run::State::{Canceled, Finished, Running},
     contact, delay, enrollment, reentry,
     set_consent_request::Decision,
@@ -158,6 +161,30 @@ async fn so_many_enter_in_a_minute_and_no_more_whoever_restarts_the_service() {
     assert_eq!((run.state(), became(&run)), (Finished, (7, 0, 0, 0)));
     world.dispatch().await;
     assert_eq!(world.mail().len(), 7);
+}
+
+#[tokio::test]
+async fn two_processes_together_let_in_as_many_as_one_and_everybody_once() {
+    let mut world = bare_shop().await;
+    for number in 0..20 {
+        ordered(&mut world, &format!("customer-{number:02}"), "2026-01-20T10:00:00Z").await;
+    }
+    world.campaign(check_in()).await;
+    let Some(replica) = world.another_replica().await else { return };
+    let mut other = AdminServiceClient::new(replica.channel().await);
+    backfill(&mut world, 5).await.unwrap();
+    for (time, expected) in [("09:00:00", 5), ("09:01:00", 10), ("09:02:00", 15), ("09:03:00", 20)] {
+        world.advance_to(&format!("2026-02-02T{time}Z"));
+        let request = proto::RunJobRequest { job_id: "run-backfills".into() };
+        let (theirs, ()) = tokio::join!(other.run_job(request), carry_out(&mut world));
+        theirs.unwrap();
+        assert_eq!(enrollments(&mut world).await.len(), expected);
+    }
+    let run = latest(&mut world).await;
+    assert_eq!((run.state(), became(&run)), (Finished, (20, 0, 0, 0)));
+    let customers: BTreeSet<String> = enrollments(&mut world).await.into_iter().map(|one| one.customer_id).collect();
+    assert_eq!(customers.len(), 20);
+    replica.stop().await;
 }
 
 #[tokio::test]
