@@ -254,10 +254,11 @@ fn build(config: &Config, ground: Ground, stop: &CancellationToken) -> Result<Bu
     let Ground { db, clock, key, senders, links, .. } = ground.clone();
     let engine = engine::build(ground, open_transport(config)?, config.mail_connections, config.mail_rate);
     let rehearsals = Rehearsals::new(db.clone(), clock.clone(), key.clone(), engine::casting(&key, &senders, &links));
-    let Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs } = engine;
+    let Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs, looking } = engine;
     let privacy = Privacy::new(db.clone(), clock.clone(), key.clone());
     let watch = WatchSenders::new(db.clone(), clock.clone(), senders.clone());
-    let keeping: [Arc<dyn Job>; 9] = [
+    let by_themselves: [Arc<dyn Job>; 10] = [
+        looking,
         Arc::new(RunBackfills(intake.clone())),
         Arc::new(Recover(Arc::clone(&dispatcher))),
         Arc::new(Expire(Arc::clone(&dispatcher))),
@@ -268,7 +269,7 @@ fn build(config: &Config, ground: Ground, stop: &CancellationToken) -> Result<Bu
         Arc::new(CheckSenders(senders.clone())),
         Arc::new(watch),
     ];
-    let jobs = jobs.into_iter().chain(keeping.map(|job| (job, Arc::default())));
+    let jobs = jobs.into_iter().chain(by_themselves.map(|job| (job, Arc::default())));
     let workers: Vec<_> = jobs.map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
     let api = Parts {
         clock: clock.clone(),

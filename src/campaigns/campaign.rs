@@ -252,11 +252,6 @@ impl Plan {
         self.steps.iter().filter_map(withdrawn).collect()
     }
 
-    /// Whether what it does depends on more than the events that it listens to: on what else happened, or was sent, before.
-    pub fn looks_back(&self) -> bool {
-        !self.audience_filter.is_empty() || self.steps.iter().any(|step| !step.condition.is_empty())
-    }
-
     /// The event types that end its enrollments.
     pub fn exit_types(&self) -> Vec<String> {
         let goal = self.goal.iter().filter(|goal| goal.exit).map(|goal| goal.event_type.clone());

@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{Plan, Step, StepOutcome};
+use super::{Plan, Step, StepOutcome, audience};
 use crate::{
     clock::Timestamp,
     contacts::{self, ContactState, Delivery},
     customers::{self, Customer},
+    database::StoreError,
     events::{self, Event},
-    filter::{Facts, Filter, FilterError, Kind, Record, Schema, Value},
+    filter::{Call, Facts, Filter, FilterError, Kind, Record, Schema, Value},
     ids::CustomerId,
     preferences,
 };
@@ -130,5 +131,11 @@ impl Plan {
     /// The conditions of all its steps.
     pub fn conditions(&self) -> Vec<Filter> {
         self.steps.iter().filter_map(|step| self.condition(step)?.ok()).collect()
+    }
+
+    /// What its filters look up about customers elsewhere.
+    pub fn lookups(&self) -> Result<Vec<Call>, StoreError> {
+        let filters = std::iter::once(audience(self)?).chain(self.conditions());
+        Ok(filters.flat_map(|filter| filter.calls().to_vec()).collect())
     }
 }

@@ -28,7 +28,7 @@ pub use self::{
     backfills::{Backfill, Progress},
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
     conditions::{Past, Seen, StepPast, condition_fields, hears},
-    dates::{DateTrigger, LeapDay, Recurrence, is_within_a_year},
+    dates::{Arrival, DateTrigger, LeapDay, Recurrence, is_within_a_year},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
     fields::{enrollment_fields, fields},
     fire::{complete_done, fire, next_time, start_queued},

@@ -38,7 +38,7 @@ pub use self::{
     fields::fields,
     hand_overs::{due_of, hand_overs},
     lane::{Lane, Queue},
-    past::{Sent, copy_sent, sent_between},
+    past::{Sent, copy_sent, count_sent, looks_back, sent_between},
     returned::{Returned, accepted_since, returned_since},
     stats::{LaneStats, lane_stats},
     store::{

@@ -21,7 +21,7 @@ pub use self::{
     fields::{profile_fields, with_reach},
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     matching::{living, matching, matching_query},
-    past::{copy, living_at},
+    past::{Stay, come, copy, there},
     store::{deleted_before, erase, load, profiles, reach, zones},
     wanted::{count_wanted, oldest_and_youngest, wanted_from},
 };

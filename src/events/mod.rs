@@ -12,7 +12,8 @@ pub use self::{
     fields::fields,
     money::{Money, MoneyError},
     recorded::{
-        Occurred, OfTypes, Position, copy, count_by_bucket, count_occurred, customers_below, occurred, recorded_between,
+        Memory, Occurred, OfTypes, Position, Remembered, copy, count_occurred, count_remembered, customers_among,
+        occurred, recorded_between,
     },
     store::{
         effects, erase, event_count, find_by_key, happened_since, insert, insert_effects, last_event, latest_effect,

@@ -1,10 +1,25 @@
 use super::{Intake, Said, Statement, Unsubscription};
 use crate::{
+    customers, database,
+    ids::CustomerId,
     preferences::{ConsentAct, ConsentMethod, ConsentRecord, Evidence},
     rpc::Fault,
 };
 
 impl Intake {
+    /// Has a customer be there from now on who was copied before they came, as if a call created them: for rehearsals.
+    pub async fn come_again(&self, id: CustomerId) -> Result<(), Fault> {
+        let now = self.clock.now();
+        let tx = self.db.begin_write().await?;
+        customers::come(&tx, id).await?;
+        let zone = customers::zones(&tx, &[id]).await?.remove(&id);
+        self.tell_created(&tx, id, zone, now).await?;
+        database::commit(tx).await?;
+        self.dispatcher.ring();
+        self.journeys.ring();
+        Ok(())
+    }
+
     /// Records now what another ledger says, as if the customer said it again: for rehearsals. False where it would be refused by
     /// now, as the address is not there any more or the topic takes nothing.
     pub async fn say_again(&self, record: &ConsentRecord) -> Result<bool, Fault> {

@@ -23,6 +23,11 @@ use crate::{
 /// What messages do is told by events of types that begin so.
 const OF_CONTACTS: &str = "contact.";
 
+/// Whether events of a type come about by themselves when what customers did is played again.
+pub fn comes_about_anew(event_type: &str) -> bool {
+    matches!(event_type, "customer.created" | "consent.granted" | "consent.withdrawn")
+}
+
 /// Something that happened inside the service.
 #[derive(Debug)]
 pub(super) struct Happening {

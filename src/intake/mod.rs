@@ -31,11 +31,12 @@ pub use self::{
     consents::{Choices, Unsubscription},
     customers::{Deleted, UpdateOptions, Updated},
     events::{NewEvent, Recorded},
+    happenings::comes_about_anew,
     imports::{ImportOptions, ImportRow, ImportedConsent, Noted, RowOutcome, Taken},
     journeys::AdvanceEnrollments,
     returned::object_to_marketing,
     statement::{Said, Stated, Statement},
-    triggers::ScanTriggers,
+    triggers::{LOOK_AHEAD, LOOK_EVERY, ScanTriggers},
 };
 use crate::{
     campaigns::{Plans, enrollments::Advanced},

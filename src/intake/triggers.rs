@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// How far ahead dates are looked for: a step is planned so long before it is due, at most.
-const AHEAD: TimeDelta = TimeDelta::hours(1);
+pub const LOOK_AHEAD: TimeDelta = TimeDelta::hours(1);
 /// How often dates are looked for.
-const EVERY: TimeDelta = TimeDelta::minutes(10);
+pub const LOOK_EVERY: TimeDelta = TimeDelta::minutes(10);
 /// How many customers are looked at in a query.
 const CHUNK: u64 = 1_000;
 /// How many enter in a transaction.
@@ -46,10 +46,10 @@ impl Intake {
     /// Lets enter for whom a date has come, or will soon. Answers how many entered.
     async fn look_for_dates(&self, of: &Scanned, plan: &Plan, dates: &DateTrigger) -> Result<usize, Fault> {
         let now = self.clock.now();
-        if now < of.scan_time + EVERY {
+        if now < of.scan_time + LOOK_EVERY {
             return Ok(0);
         }
-        let (delay, until) = (plan.first_delay(), now + AHEAD);
+        let (delay, until) = (plan.first_delay(), now + LOOK_AHEAD);
         let near = near(dates, &dates.endings(&delay, of.scan_time, until))?;
         let audience = campaigns::audience(plan)?;
         let home = preferences::policy(self.db.reader()).await?.time_zone;

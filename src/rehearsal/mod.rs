@@ -6,11 +6,16 @@
 //! audience: whom it concerns ─► stage: a database with them as they were ─► timeline: what happened, in order ─► play ─► report
 //! ```
 //!
-//! What has a history is played as it was recorded: events, the ledger of consent, suppressions, deletions, and what others sent,
-//! which takes its place below the caps again. What has none counts as it is today: names, addresses, attributes, zones, quiet
-//! hours, caps, topics, templates. Nothing is paused, nothing fails, and no rate limits anything.
+//! What has a history is played as it was recorded: events, the ledger of consent, suppressions, customers who come and go, and what
+//! others sent, which takes its place below the caps again. What has none counts as it is today: names, addresses, attributes, zones,
+//! quiet hours, caps, topics, templates. Nothing is paused, nothing fails, and no rate limits anything.
+//!
+//! Time goes on from moment to moment: to the next thing that happened, the next moment at which a worker has something to do, and
+//! (`looks`) the next at which the job that looks for dates and for whoever begins to match would find somebody. Of the events from
+//! before, only those are remembered that the plan's filters look back at.
 
 mod audience;
+mod looks;
 mod play;
 mod report;
 mod stage;
@@ -21,13 +26,13 @@ use std::{fmt, sync::Arc};
 use tokio::sync::Semaphore;
 use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
+use self::{looks::Looks, report::Report, timeline::Sources};
 pub use self::{
     report::RehearsedContact,
     stage::{Actors, Casting, Ground},
 };
-use self::{report::Report, timeline::Sources};
 use crate::{
-    campaigns::{Campaigns, Plan},
+    campaigns::{ActiveRange, Campaigns, Firing, Plan, Trigger},
     clock::{Clock, Timestamp},
     contacts::{Results, Tally},
     database::Database,
@@ -90,6 +95,15 @@ pub struct Rehearsed {
     pub buckets: i16,
 }
 
+impl Rehearsal {
+    /// How often a newsletter goes out.
+    fn firings(&self, plan: &Plan) -> usize {
+        let inside = |firing: &Firing| firing.start < self.end;
+        let first = plan.next_firing(self.start).filter(inside);
+        std::iter::successors(first, |firing| plan.next_firing(firing.start).filter(inside)).count()
+    }
+}
+
 impl Rehearsals {
     /// Rehearses what is in a database; `casting` builds what acts.
     pub fn new(db: Database, clock: Clock, key: SecretKey, casting: Casting) -> Self {
@@ -111,9 +125,10 @@ impl Rehearsals {
     async fn play(&self, of: &Rehearsal, id: &CampaignId, plan: Plan) -> Result<Rehearsed, Fault> {
         let sources = Sources { db: &self.db, key: &self.key, campaign_id: id, of };
         let mut audience = audience::choose(&self.db, &plan, of).await?;
-        let timeline = timeline::load(&sources, &mut audience).await?;
-        let stage = stage::build(&sources, &audience, &timeline, &plan, &self.casting).await?;
-        play::play(&stage, timeline, of, id, plan).await?;
+        let timeline = timeline::load(&sources, &plan, &mut audience).await?;
+        let stage = stage::build(&sources, &audience, &timeline, &self.casting).await?;
+        let looks = Looks::new(of, id, &plan, &audience)?;
+        play::play(&stage, timeline, of, id, (plan, &looks)).await?;
         let Report { tally, results, samples, collisions } =
             report::make(&stage.db, stage.clock.clone(), id, of.sample_size).await?;
         let customers = i64::try_from(audience.customers.len()).unwrap_or(i64::MAX);
@@ -127,8 +142,9 @@ impl Rehearsals {
             }
             Source::Inline(id, plan) => (id.clone().unwrap_or_else(CampaignId::generate), plan.as_ref().clone()),
         };
-        // Rates are kept by real time.
+        // Rates are kept by real time, and it acts as long as the rehearsal lasts.
         plan.max_per_minute = None;
+        plan.active_range = ActiveRange::default();
         Ok((id, plan))
     }
 
@@ -136,8 +152,15 @@ impl Rehearsals {
     async fn check(&self, of: &Rehearsal, plan: &Plan) -> Result<(), Fault> {
         let root = if matches!(of.source, Source::Stored(_)) { "" } else { "inline." };
         let mut violations = Violations::default();
-        if plan.event_type().is_empty() {
-            violations.add(format!("{root}event"), "is required: only what an event starts can be rehearsed");
+        if let Err(Fault::Invalid(shape)) = plan.check_shape() {
+            shape.iter().for_each(|wrong| {
+                violations.add(wrong.field.replacen("campaign.", root, 1), wrong.description.clone());
+            });
+        }
+        if plan.trigger.is_newsletter() && of.firings(plan) == 0 {
+            let once = matches!(plan.trigger, Trigger::OneOff(_));
+            let path = if once { format!("{root}oneOff") } else { "range".to_owned() };
+            violations.add(path, "goes out at no time inside the range: only what lies inside can be rehearsed");
         }
         match preferences::find_open_topic(self.db.reader(), &plan.topic_id).await {
             Err(Fault::Refused(refusal)) => violations.add(format!("{root}topicId"), refusal.message),

@@ -2,6 +2,7 @@ use serde_json::Map;
 
 use super::{
     Rehearsal,
+    looks::Looks,
     stage::Stage,
     timeline::{Happening, Timeline},
 };
@@ -25,7 +26,7 @@ pub(super) async fn play(
     mut timeline: Timeline,
     of: &Rehearsal,
     id: &CampaignId,
-    plan: Plan,
+    (plan, looks): (Plan, &Looks),
 ) -> Result<(), Fault> {
     let others = set_up_templates(stage, &plan).await?;
     // What was said before is only remembered.
@@ -41,14 +42,19 @@ pub(super) async fn play(
     campaigns.activate(id, "", false).await?;
 
     let mut due = catch_up(stage).await?;
-    while let Some(next) = timeline.next_time().into_iter().chain(due).min().filter(|next| *next < of.end) {
+    loop {
+        let next = timeline.next_time().into_iter().chain(due).min().map_or(of.end, |next| next.min(of.end));
+        let next = looks.next(stage, next).await?.unwrap_or(next);
+        if next >= of.end {
+            return Ok(());
+        }
         stage.hand.advance_to(next);
         while let Some(what) = timeline.next_until(next) {
             happen(stage, what, &others).await?;
         }
+        looks.look(stage).await?;
         due = catch_up(stage).await?;
     }
-    Ok(())
 }
 
 /// Has everything done that is due by now; answers when there is something to do again.
@@ -77,6 +83,7 @@ async fn happen(stage: &Stage, what: Happening, others: &TemplateId) -> Result<(
             }
         }
         Happening::Said(record) => stage.intake.say_again(&record).await.map(drop),
+        Happening::Came(customer) => stage.intake.come_again(customer).await,
         Happening::Deleted(customer) => stage.intake.delete_customer(customer, "").await.map(drop),
         Happening::Suppressed(one) => {
             let tx = stage.db.begin_write().await?;

@@ -5,7 +5,7 @@ use crate::{
     calendar::{LocalTime, Zone},
     campaigns::{Campaigns, Period},
     clock::{Clock, Timestamp},
-    contacts::{Block, Contact, ContactState, Contacts, Results, Selection, Tally},
+    contacts::{Block, Contact, ContactState, Contacts, Origin, Results, Selection, Tally},
     customers,
     database::{Database, StoreError},
     ids::{CampaignId, CustomerId},
@@ -84,10 +84,14 @@ fn sort(
         others.entry(contact.customer_id).or_default().extend(contact.send_time);
         return;
     }
-    let Some(step) = contact.origin.into_step() else { return };
+    let step_id = match contact.origin {
+        Origin::Step(step) => step.step_id,
+        Origin::Run(run) => run.step_id,
+        Origin::AdHoc => return,
+    };
     own.push(RehearsedContact {
         customer_id: contact.customer_id,
-        step_id: step.step_id,
+        step_id,
         due_time: contact.original_due_time,
         due_local: String::new(),
         state: contact.state,

@@ -7,10 +7,8 @@ use super::{
     timeline::{Sources, Timeline},
 };
 use crate::{
-    campaigns::Plan,
-    clock::{Clock, ClockHand, Timestamp},
-    contacts::{self, Sent},
-    customers,
+    clock::{Clock, ClockHand},
+    contacts, customers,
     database::{self, Database, StoreError, WriteTx},
     dispatch::Lease,
     events,
@@ -37,6 +35,8 @@ pub struct Actors {
     pub intake: Intake,
     /// What acts when its time has come.
     pub jobs: Vec<(Arc<dyn Job>, Arc<Bell>)>,
+    /// What looks at customers again and again.
+    pub looking: Arc<dyn Job>,
 }
 
 /// Builds what acts, with a transport that leads nowhere.
@@ -49,6 +49,7 @@ pub(super) struct Stage {
     pub hand: ClockHand,
     pub intake: Intake,
     pub workers: Vec<Arc<Worker>>,
+    pub looking: Arc<Worker>,
     /// Ends the keeping of the lease with the stage.
     _lease: DropGuard,
 }
@@ -58,15 +59,16 @@ pub(super) async fn build(
     from: &Sources<'_>,
     audience: &Audience,
     timeline: &Timeline,
-    plan: &Plan,
     casting: &Casting,
 ) -> Result<Stage, StoreError> {
     let db = Database::in_memory().await?;
     let tx = db.begin_write().await?;
     preferences::copy_settings(from.db.reader(), &tx).await?;
     templates::copy(from.db.reader(), &tx).await?;
+    let to_come = audience.came.keys().copied().collect();
     for some in audience.customers.chunks(AT_ONCE) {
-        copy_customers(from, &tx, some, timeline, plan).await?;
+        customers::copy(from.db.reader(), &tx, some, &to_come).await?;
+        copy_past(from, &tx, some, timeline).await?;
     }
     database::commit(tx).await?;
 
@@ -75,32 +77,25 @@ pub(super) async fn build(
     let lease = Lease::take(db.clone(), "rehearsal".to_owned()).await?;
     let stop = CancellationToken::new();
     tokio::spawn(Arc::clone(&lease).keep(stop.clone()));
-    let Actors { intake, jobs } = casting(Ground { db: db.clone(), clock: clock.clone(), lease });
-    let workers = jobs.into_iter().map(|(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone())).collect();
-    Ok(Stage { db, clock, hand, intake, workers, _lease: stop.drop_guard() })
+    let Actors { intake, jobs, looking } = casting(Ground { db: db.clone(), clock: clock.clone(), lease });
+    let worker = |(job, bell)| Worker::new(job, bell, clock.clone(), stop.clone());
+    let workers = jobs.into_iter().map(worker).collect();
+    let looking = worker((looking, Arc::default()));
+    Ok(Stage { db, clock, hand, intake, workers, looking, _lease: stop.drop_guard() })
 }
 
-async fn copy_customers(
+async fn copy_past(
     from: &Sources<'_>,
     tx: &WriteTx,
     some: &[CustomerId],
     timeline: &Timeline,
-    plan: &Plan,
 ) -> Result<(), StoreError> {
-    let (db, start) = (from.db.reader(), from.of.start);
-    customers::copy(db, tx, some).await?;
+    let db = from.db.reader();
     let (anew, settled): (Vec<_>, Vec<_>) = some.iter().partition(|id| timeline.spoke.contains(id));
     preferences::copy(db, tx, &settled, preferences::Said::Everything).await?;
     preferences::copy(db, tx, &anew, preferences::Said::Settings).await?;
-    let (heard, everything) = (plan.heard_types(), Timestamp::UNIX_EPOCH);
-    if plan.looks_back() {
-        events::copy(db, tx, some, None, (everything, start)).await?;
-    } else if let (Some(occurred), false) = (timeline.earliest_occurrence(), heard.is_empty()) {
-        events::copy(db, tx, some, Some(&heard), (occurred, start)).await?;
-    }
-    let since = if plan.looks_back() { everything } else { start - timeline.looks_back };
-    let before = Sent { start: since, end: start, except: Some(from.campaign_id.clone()) };
-    contacts::copy_sent(db, tx, some, &before).await
+    events::copy(db, tx, some, &timeline.memory).await?;
+    contacts::copy_sent(db, tx, some, &timeline.sent_before(from)).await
 }
 
 impl fmt::Debug for Actors {

@@ -45,6 +45,8 @@ pub(super) struct Engine {
     pub intake: Intake,
     /// Everything that plans or sends when its time has come, each with what wakes it; the dispatcher first.
     pub jobs: Vec<(Arc<dyn Job>, Arc<Bell>)>,
+    /// What looks at customers again and again.
+    pub looking: Arc<dyn Job>,
 }
 
 /// Puts together what acts; `width` letters are handed over at once, `rate` a second.
@@ -79,9 +81,9 @@ pub(super) fn build(ground: Ground, transport: Transport, width: usize, rate: Op
         (Arc::new(Dispatch(Arc::clone(&dispatcher))), Arc::clone(&bell)),
         (Arc::new(RunNewsletters(Arc::clone(&dispatcher))), Arc::clone(&newsletters)),
         (Arc::new(AdvanceEnrollments(intake.clone())), journeys),
-        (Arc::new(ScanTriggers(intake.clone())), Arc::default()),
     ];
-    Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs }
+    let looking = Arc::new(ScanTriggers(intake.clone()));
+    Engine { templates, breaker, bell, newsletters, dispatcher, intake, jobs, looking }
 }
 
 /// Puts the same together for rehearsals: nothing that it sends leaves, or is counted.
@@ -92,7 +94,7 @@ pub(super) fn casting(key: &SecretKey, senders: &Senders, links: &Links) -> Cast
         let (key, senders, links) = (key.clone(), senders.clone(), links.clone());
         let (test_recipients, metrics) = (TestRecipients::default(), Metrics::default());
         let ground = Ground { db, clock, key, senders, test_recipients, links, lease, metrics };
-        let Engine { intake, jobs, .. } = build(ground, Transport::Nowhere, DEFAULT_MAIL_CONNECTIONS, None);
-        Actors { intake, jobs }
+        let engine = build(ground, Transport::Nowhere, DEFAULT_MAIL_CONNECTIONS, None);
+        Actors { intake: engine.intake, jobs: engine.jobs, looking: engine.looking }
     })
 }

@@ -1,5 +1,6 @@
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, sea_query::ExprTrait,
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QuerySelect,
+    sea_query::ExprTrait,
 };
 
 use super::{
@@ -23,6 +24,11 @@ pub async fn sent_between(
 ) -> Result<Vec<Contact>, StoreError> {
     let rows = contact::Entity::find().filter(condition(customers, which));
     rows.all(db).await?.into_iter().map(domain).collect()
+}
+
+/// How much these customers were sent.
+pub async fn count_sent(db: &impl ConnectionTrait, customers: &[CustomerId], which: &Sent) -> Result<u64, StoreError> {
+    Ok(contact::Entity::find().filter(condition(customers, which)).count(db).await?)
 }
 
 /// Copies what these customers were sent into another database.

@@ -27,7 +27,7 @@ use crate::{
     clock::Timestamp,
     contacts::{self, BlockReason, Effect, Lane, Queue},
     database::StoreError,
-    delivery::Channel,
+    delivery::{Channel, Transport},
     gate::pauses,
     ids::{CampaignId, RunId},
     preferences,
@@ -84,6 +84,8 @@ impl fmt::Display for Tally {
 impl RunNewsletters {
     async fn make_pass(&self, stop: &CancellationToken) -> Result<Done, StoreError> {
         let (started, mut tally, mut rests) = (Instant::now(), Tally::default(), 0);
+        // Where nothing leaves, one worker acts at a time: it would rest in vain.
+        let most_rests = if matches!(self.0.of.transport, Transport::Nowhere) { 0 } else { MOST_RESTS };
         let clock = &self.0.of.clock;
         while !stop.is_cancelled() && started.elapsed() < PASS {
             let now = clock.now();
@@ -95,7 +97,7 @@ impl RunNewsletters {
             tally.closed += self.close(&under_way, now).await?;
             if round.moved {
                 rests = 0;
-            } else if round.waits && rests < MOST_RESTS {
+            } else if round.waits && rests < most_rests {
                 rests += 1;
                 tokio::select! {
                     () = tokio::time::sleep(REST) => {}

@@ -1,11 +1,15 @@
+use std::collections::HashSet;
+
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait},
+    Select,
+    sea_query::{Expr, ExprTrait, Query, SimpleExpr},
 };
+use serde_json::json;
 
 use super::{
     super::{Event, entity::event, store::domain},
-    Occurred, OfTypes, Position,
+    Memory, Occurred, OfTypes, Position, Remembered,
 };
 use crate::{
     clock::Timestamp,
@@ -13,47 +17,35 @@ use crate::{
     ids::CustomerId,
 };
 
-/// How many customers of each bucket such events are of.
-pub async fn count_by_bucket(db: &impl ConnectionTrait, which: &OfTypes) -> Result<Vec<(i16, i64)>, StoreError> {
-    let query = event::Entity::find()
-        .select_only()
-        .column(event::Column::Bucket)
-        .column_as(Expr::col(event::Column::CustomerId).count_distinct(), "customers")
-        .filter(condition(which))
-        .group_by(event::Column::Bucket)
-        .order_by_asc(event::Column::Bucket);
-    Ok(query.into_tuple().all(db).await?)
-}
-
-/// The customers in the buckets below `bucket` whom such events are of, bucket by bucket.
-pub async fn customers_below(
+/// Of which of these customers such events are.
+pub async fn customers_among(
     db: &impl ConnectionTrait,
+    customers: &[CustomerId],
     which: &OfTypes,
-    bucket: i16,
-) -> Result<Vec<CustomerId>, StoreError> {
+) -> Result<HashSet<CustomerId>, StoreError> {
     let query = event::Entity::find()
         .select_only()
         .column(event::Column::CustomerId)
-        .filter(condition(which))
-        .filter(event::Column::Bucket.lt(bucket))
-        .group_by(event::Column::Bucket)
-        .group_by(event::Column::CustomerId)
-        .order_by_asc(event::Column::Bucket)
-        .order_by_asc(event::Column::CustomerId);
-    Ok(query.into_tuple().all(db).await?)
+        .distinct()
+        .filter(event::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(condition(which));
+    let ids: Vec<CustomerId> = query.into_tuple().all(db).await?;
+    Ok(ids.into_iter().collect())
 }
 
-/// Everything that was recorded of these customers in a stretch of time, `most` events at most.
+/// What was recorded of these customers in a stretch of time, `most` events at most.
 pub async fn recorded_between(
     db: &impl ConnectionTrait,
     customers: &[CustomerId],
-    (start, end): (Timestamp, Timestamp),
+    which: &OfTypes,
     most: u64,
 ) -> Result<Vec<Event>, StoreError> {
+    if which.types.is_empty() {
+        return Ok(Vec::new());
+    }
     let query = event::Entity::find()
         .filter(event::Column::CustomerId.is_in(customers.iter().copied()))
-        .filter(event::Column::RecordTime.gte(start))
-        .filter(event::Column::RecordTime.lt(end))
+        .filter(condition(which))
         .limit(most);
     query.all(db).await?.into_iter().map(domain).collect()
 }
@@ -105,25 +97,64 @@ fn after_position(which: &Occurred, after: Option<Position>) -> Condition {
         .add(Condition::any().add(customer.gt(after.customer_id)).add(same_customer))
 }
 
-/// Copies into another database what of these types (none = of any) had been recorded of customers before a moment and occurred after another.
+/// How many events of these customers are remembered.
+pub async fn count_remembered(
+    db: &impl ConnectionTrait,
+    customers: &[CustomerId],
+    which: &Memory,
+) -> Result<u64, StoreError> {
+    if which.of.is_empty() {
+        return Ok(0);
+    }
+    Ok(remembered(customers, which).count(db).await?)
+}
+
+/// Copies into another database what is remembered of customers.
 pub async fn copy(
     from: &impl ConnectionTrait,
     to: &WriteTx,
     customers: &[CustomerId],
-    types: Option<&[String]>,
-    (occurred_after, recorded_before): (Timestamp, Timestamp),
+    which: &Memory,
 ) -> Result<(), StoreError> {
-    let rows = event::Entity::find()
-        .filter(event::Column::CustomerId.is_in(customers.iter().copied()))
-        .filter(of_types(types))
-        .filter(event::Column::OccurTime.gt(occurred_after))
-        .filter(event::Column::RecordTime.lt(recorded_before));
-    database::copy(from, rows, to, |row| row).await
+    if which.of.is_empty() {
+        return Ok(());
+    }
+    let shorten = |row: event::Model| {
+        if which.read.contains(&row.event_type) {
+            return row;
+        }
+        event::Model { items: json!([]), properties: json!({}), ..row }
+    };
+    database::copy(from, remembered(customers, which), to, shorten).await
 }
 
-fn of_types(types: Option<&[String]>) -> Condition {
-    let named = |types: &[String]| event::Column::EventType.is_in(types.iter().map(String::as_str));
-    Condition::all().add_option(types.map(named))
+fn remembered(customers: &[CustomerId], which: &Memory) -> Select<event::Entity> {
+    let any = which.of.iter().fold(Condition::any(), |any, one| {
+        let recent = event::Column::OccurTime.gt(one.after);
+        let mut these = Condition::any().add(recent);
+        if one.and_last {
+            these = these.add(Expr::col((event::Entity, event::Column::OccurTime)).eq(last(one, which.now)));
+        }
+        any.add(Condition::all().add(event::Column::EventType.eq(one.event_type.as_str())).add(these))
+    });
+    event::Entity::find()
+        .filter(event::Column::CustomerId.is_in(customers.iter().copied()))
+        .filter(event::Column::RecordTime.lt(which.now))
+        .filter(any)
+}
+
+/// When an event of a type occurred last up to a moment, as far as that was recorded by now.
+fn last(of: &Remembered, now: Timestamp) -> SimpleExpr {
+    let earlier = |column: event::Column| Expr::col(("earlier", column));
+    let query = Query::select()
+        .expr(earlier(event::Column::OccurTime).max())
+        .from_as(event::Entity, "earlier")
+        .and_where(earlier(event::Column::CustomerId).equals((event::Entity, event::Column::CustomerId)))
+        .and_where(earlier(event::Column::EventType).eq(of.event_type.as_str()))
+        .and_where(earlier(event::Column::OccurTime).lte(of.after))
+        .and_where(earlier(event::Column::RecordTime).lt(now))
+        .to_owned();
+    query.into()
 }
 
 fn condition(which: &OfTypes) -> Condition {

@@ -1,5 +1,7 @@
 //! Rehearsals: what a campaign would have done, and that they leave nothing behind.
 
+mod by_themselves;
+mod plans;
 mod town;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,14 @@ use super::harness::{World, after_hours, at, campaign, moment, refusal, step, wi
 type Fate = (String, String, Timestamp, i32, Option<(i32, i32)>, Option<Timestamp>);
 
 fn rehearse(source: proto::rehearse_campaign_request::Source) -> proto::RehearseCampaignRequest {
-    let range = proto::TimeRange { start_time: Some(at(START)), end_time: Some(at(END)) };
+    rehearse_in((START, END), source)
+}
+
+fn rehearse_in(
+    (start, end): (&str, &str),
+    source: proto::rehearse_campaign_request::Source,
+) -> proto::RehearseCampaignRequest {
+    let range = proto::TimeRange { start_time: Some(at(start)), end_time: Some(at(end)) };
     proto::RehearseCampaignRequest { source: Some(source), range: Some(range), sample_size: 1_000 }
 }
 
@@ -96,23 +105,25 @@ async fn record(world: &World) -> BTreeMap<String, String> {
     record
 }
 
-#[tokio::test]
-async fn a_rehearsal_tells_contact_by_contact_what_becomes_of_a_campaign_that_is_active() {
-    let mut with = Town::settle().await;
-    with.live_until(START).await;
-    with.world.campaign(thank_you()).await;
-    with.live_until(END).await;
-    let mut expected: Vec<Fate> =
-        contacts_of(&mut with.world, "thank-you").await.iter().map(|one| real(&with.names, one)).collect();
-    expected.sort();
+async fn stats_of(world: &mut World, campaign_id: &str) -> proto::CampaignStats {
+    let request = proto::GetCampaignStatsRequest { campaign_id: campaign_id.to_owned(), ..Default::default() };
+    world.campaigns.get_campaign_stats(request).await.unwrap().into_inner().stats.unwrap()
+}
 
-    let mut without = Town::settle().await;
-    without.live_until(END).await;
-    let (before, sent) = (record(&without.world).await, without.world.mail().len());
-    let answer = without.world.campaigns.rehearse_campaign(rehearse(inline(thank_you()))).await.unwrap().into_inner();
-    let mut told: Vec<Fate> = answer.samples.iter().map(|one| rehearsed(&without.names, one)).collect();
-    told.sort();
+async fn real_fates(world: &mut World, names: &BTreeMap<String, String>, campaign_id: &str) -> Vec<Fate> {
+    let mut fates: Vec<Fate> = contacts_of(world, campaign_id).await.iter().map(|one| real(names, one)).collect();
+    fates.sort();
+    fates
+}
 
+fn rehearsed_fates(names: &BTreeMap<String, String>, answer: &proto::RehearseCampaignResponse) -> Vec<Fate> {
+    let mut fates: Vec<Fate> = answer.samples.iter().map(|one| rehearsed(names, one)).collect();
+    fates.sort();
+    fates
+}
+
+/// What is told is what really happened, contact by contact.
+fn assert_same(told: &[Fate], expected: &[Fate]) {
     let differences: Vec<_> = expected
         .iter()
         .filter(|one| !told.contains(one))
@@ -121,8 +132,22 @@ async fn a_rehearsal_tells_contact_by_contact_what_becomes_of_a_campaign_that_is
         .collect();
     assert!(differences.is_empty(), "{} of {}: {differences:#?}", differences.len(), expected.len());
     assert_eq!(told, expected);
-    let request = proto::GetCampaignStatsRequest { campaign_id: "thank-you".to_owned(), ..Default::default() };
-    let real_stats = with.world.campaigns.get_campaign_stats(request).await.unwrap().into_inner().stats.unwrap();
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_contact_by_contact_what_becomes_of_a_campaign_that_is_active() {
+    let mut with = Town::settle().await;
+    with.live_until(START).await;
+    with.world.campaign(thank_you()).await;
+    with.live_until(END).await;
+    let expected = real_fates(&mut with.world, &with.names, "thank-you").await;
+
+    let mut without = Town::settle().await;
+    without.live_until(END).await;
+    let (before, sent) = (record(&without.world).await, without.world.mail().len());
+    let answer = without.world.campaigns.rehearse_campaign(rehearse(inline(thank_you()))).await.unwrap().into_inner();
+    assert_same(&rehearsed_fates(&without.names, &answer), &expected);
+    let real_stats = stats_of(&mut with.world, "thank-you").await;
     assert_eq!(answer.stats, Some(real_stats.clone()));
     assert_eq!((answer.customers, answer.share), (i64::try_from(without.buyers()).unwrap(), 256));
 

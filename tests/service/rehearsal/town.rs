@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{Days, NaiveDate, TimeDelta, TimeZone};
+use chrono::{Days, DurationRound, NaiveDate, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 use rapport::{clock::Timestamp, rpc::proto};
+use serde_json::json;
 
-use crate::harness::{self, World, after_days, after_hours, by_name, campaign, moment, step, wire};
+use crate::harness::{self, World, after_days, after_hours, by_name, campaign, moment, step, structure, wire};
 
 /// The demo's last three months, from a moment at which nothing is due.
 pub const START: &str = "1998-04-01T00:00:30Z";
@@ -44,6 +45,7 @@ struct Person {
     zone: Tz,
     agrees: bool,
     quiet: bool,
+    born: Option<String>,
 }
 
 /// A town and its shop.
@@ -55,6 +57,9 @@ pub struct Town {
     suppressions: BTreeMap<String, String>,
     orders: Vec<(Timestamp, String)>,
     due: Option<Timestamp>,
+    newsletters: bool,
+    /// When customers are looked at next, and how often, where a story needs that.
+    looks: Option<(Timestamp, TimeDelta)>,
 }
 
 /// Two thanks: three days after an order in the evening, and 74 hours after that, near the check-in; a refund ends it.
@@ -90,23 +95,68 @@ impl Town {
             suppressions: BTreeMap::new(),
             orders: Vec::new(),
             due: None,
+            newsletters: false,
+            looks: None,
         }
     }
 
-    /// Lives up to a moment: reports what happens, and has sent what is due, in the order of time.
+    /// Activates a campaign of which something comes by itself.
+    pub async fn begin(&mut self, plan: proto::Campaign, look_every: Option<TimeDelta>) {
+        self.newsletters =
+            matches!(plan.trigger, Some(proto::campaign::Trigger::OneOff(_) | proto::campaign::Trigger::Recurring(_)));
+        self.world.campaign(plan).await;
+        self.look(look_every.map(|every| (self.world.now(), every)));
+        self.act().await;
+    }
+
+    /// The job that looks at customers runs at whole minutes, and finds nobody more often than so.
+    fn look(&mut self, last: Option<(Timestamp, TimeDelta)>) {
+        let rounded = |time: Timestamp| {
+            let minute = time.duration_trunc(TimeDelta::minutes(1)).unwrap();
+            if minute == time { time } else { minute + TimeDelta::minutes(1) }
+        };
+        self.looks = last.map(|(last, every)| (rounded(last + every), every));
+    }
+
+    /// Lives up to a moment: reports what happens, and has done and sent what is due, in the order of time.
     pub async fn live_until(&mut self, end: &str) {
         let end = moment(end);
-        let next = |town: &Self| town.timeline.keys().next().copied().into_iter().chain(town.due).min();
+        let next = |town: &Self| {
+            let acts = town.timeline.keys().next().copied();
+            acts.into_iter().chain(town.due).chain(town.looks.map(|(next, _)| next)).min()
+        };
         while let Some(now) = next(self).filter(|now| *now < end) {
             self.world.advance_to(&now.to_rfc3339());
-            for act in self.timeline.remove(&now).unwrap_or_default() {
+            let acts = self.timeline.remove(&now).unwrap_or_default();
+            let mut is_quiet = acts.is_empty() && self.due.is_none_or(|due| due > now);
+            for act in acts {
                 self.report(act).await;
             }
-            let request = proto::RunJobRequest { job_id: "dispatch".to_owned() };
-            let job = self.world.admin.run_job(request).await.unwrap().into_inner().job.unwrap();
-            self.due = job.next_time.map(|time| Timestamp::from_timestamp(time.seconds, 0).unwrap());
+            if let Some((_, every)) = self.looks.filter(|(next, _)| *next == now) {
+                is_quiet &= self.world.run_job("scan-triggers").await == "entered 0, failed 0";
+                self.looks = Some((now + every, every));
+            }
+            if !is_quiet {
+                self.act().await;
+            }
         }
         self.world.advance_to(&end.to_rfc3339());
+    }
+
+    /// Has done and sent what is due, and asks what is due next.
+    async fn act(&mut self) {
+        let jobs: &[&str] = if self.newsletters {
+            &["run-newsletters", "dispatch", "run-newsletters", "dispatch"]
+        } else {
+            &["dispatch"]
+        };
+        let mut next = BTreeMap::new();
+        for job in jobs {
+            let request = proto::RunJobRequest { job_id: (*job).to_owned() };
+            let done = self.world.admin.run_job(request).await.unwrap().into_inner().job.unwrap();
+            next.insert(*job, done.next_time.map(|time| Timestamp::from_timestamp(time.seconds, 0).unwrap()));
+        }
+        self.due = next.into_values().flatten().min();
     }
 
     /// Of how many customers an order was recorded in the last three months.
@@ -123,7 +173,7 @@ impl Town {
                     occur_time: Some(wire(occurred)),
                     ..self.world.event("order.placed", &name, &order)
                 };
-                // Whoever is deleted buys no more.
+                // Whoever is deleted buys no more, and whoever is not there yet does not buy here.
                 if self.world.record(event).await.is_ok() {
                     self.orders.push((self.world.now(), name));
                 }
@@ -161,9 +211,11 @@ impl Town {
     }
 
     async fn sign_up(&mut self, person: Person) {
+        let born = person.born.clone();
         let created = self.world.customer_with(&person.name, |customer| {
             customer.time_zone = person.zone.name().to_owned();
             customer.addresses = vec![harness::email(&address(&person.name))];
+            customer.attributes = born.map(|born| structure(json!({"birthday": born})));
         });
         let id = created.await.customer_id;
         self.names.insert(id, person.name.clone());
@@ -234,8 +286,18 @@ impl Timeline {
         let at = |date: NaiveDate, hour: u32, minute: u32| {
             zone.from_local_datetime(&date.and_hms_opt(hour, minute, 0).unwrap()).earliest().unwrap().to_utc()
         };
-        let person = Person { name: name.clone(), zone, agrees: dice.roll(10) < 7, quiet: dice.roll(4) == 0 };
-        self.add(moment(BEGINNING) + TimeDelta::hours(1), Act::SignUp(person));
+        let (agrees, quiet) = (dice.roll(10) < 7, dice.roll(4) == 0);
+        // Most birthdays are in the days around the end of March; some are not known.
+        let mut birth = Dice(number + 1_000_000);
+        let born = day(1940 + i32::try_from(birth.roll(50)).unwrap(), 3, 25) + Days::new(birth.roll(28) as u64);
+        let born = Some(born.to_string()).filter(|_| birth.roll(8) > 0);
+        let person = Person { name: name.clone(), zone, agrees, quiet, born };
+        // Some come only when half of April is over, and what they bought before is not theirs yet.
+        let came = match number % 16 {
+            9 => at(day(1998, 4, 2) + Days::new(birth.roll(25) as u64), 9, 11),
+            _ => moment(BEGINNING) + TimeDelta::hours(1),
+        };
+        self.add(came, Act::SignUp(person));
         let mut latest = None;
         for (line, date) in bought.into_iter().filter(|(_, date)| *date >= day(1998, 3, 2)) {
             // Whoever buys every day waits with several messages for the same moment below the cap, and which of them comes first
