@@ -14,7 +14,7 @@ use super::{
 use crate::{
     calendar::Zone,
     clock::Timestamp,
-    database::{Erased, StoreError, WriteTx},
+    database::{self, Erased, StoreError, WriteTx},
     delivery::{Channel, EmailAddress},
     filter::Wanted,
     ids::{AddressId, CustomerId},
@@ -190,11 +190,10 @@ pub async fn insert(tx: &WriteTx, new: &Customer) -> Result<(), StoreError> {
 
 /// Inserts customers with all that belongs to them.
 pub(super) async fn insert_all(tx: &WriteTx, new: &[&Customer]) -> Result<(), StoreError> {
-    for some in new.chunks(AT_ONCE) {
-        customer::Entity::insert_many(some.iter().map(|one| row(one))).exec_without_returning(tx).await?;
-    }
+    database::insert_rows(tx, new.iter().map(|one| row(one)).collect(), None).await?;
     insert_external_ids(tx, new.iter().map(|one| (*one, 0))).await?;
-    save_addresses(tx, new).await
+    database::insert_rows(tx, new.iter().flat_map(|one| address_rows(one)).collect(), None).await?;
+    Ok(())
 }
 
 /// Writes a customer back with all that belongs to it.
@@ -316,37 +315,30 @@ pub(super) async fn insert_external_ids<'a>(
             position: Set(position),
         })
     };
-    let rows: Vec<_> = of.into_iter().flat_map(rows).collect();
-    for some in rows.chunks(AT_ONCE) {
-        external_id::Entity::insert_many(some.iter().cloned()).exec_without_returning(tx).await?;
-    }
+    database::insert_rows(tx, of.into_iter().flat_map(rows).collect(), None).await?;
     Ok(())
 }
 
 /// Inserts the addresses of customers, and writes those back that are there.
 pub(super) async fn save_addresses(tx: &WriteTx, of: &[&Customer]) -> Result<(), StoreError> {
-    let rows = |of: &&Customer| {
-        let (customer_id, create_time) = (of.customer_id, of.update_time);
-        let row = move |address: &Address| address::ActiveModel {
-            address_id: Set(address.address_id),
-            customer_id: Set(customer_id),
-            channel: Set(address.channel),
-            value: Set(address.value.as_str().to_owned()),
-            living_key: Set(Some(living_key(address.channel, &address.value.key()))),
-            is_primary: Set(address.primary),
-            create_time: Set(create_time),
-            verify_time: Set(address.verify_time),
-        };
-        of.addresses.iter().map(row).collect::<Vec<_>>()
-    };
-    let rows: Vec<_> = of.iter().flat_map(rows).collect();
-    for some in rows.chunks(AT_ONCE) {
-        let known = OnConflict::column(address::Column::AddressId)
-            .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
-            .to_owned();
-        address::Entity::insert_many(some.iter().cloned()).on_conflict(known).exec_without_returning(tx).await?;
-    }
+    let known = OnConflict::column(address::Column::AddressId)
+        .update_columns([address::Column::LivingKey, address::Column::IsPrimary, address::Column::VerifyTime])
+        .to_owned();
+    database::insert_rows(tx, of.iter().flat_map(|one| address_rows(one)).collect(), Some(known)).await?;
     Ok(())
+}
+
+fn address_rows(of: &Customer) -> impl Iterator<Item = address::ActiveModel> {
+    of.addresses.iter().map(|address| address::ActiveModel {
+        address_id: Set(address.address_id),
+        customer_id: Set(of.customer_id),
+        channel: Set(address.channel),
+        value: Set(address.value.as_str().to_owned()),
+        living_key: Set(Some(living_key(address.channel, &address.value.key()))),
+        is_primary: Set(address.primary),
+        create_time: Set(of.update_time),
+        verify_time: Set(address.verify_time),
+    })
 }
 
 /// How an address is kept, where it is looked for.

@@ -2,13 +2,14 @@
 //!
 //! On SQLite there is one writing connection, and every writing transaction begins IMMEDIATE: it is alone from its first
 //! statement on, so a row lock has nothing to do there. On Postgres the same code takes row locks. Code asks which database it
-//! is for two things only: leases, and to save a query that would only lock.
+//! is for three things only: leases, to save a query that would only lock, and to insert many rows at a time.
 
 mod copies;
 #[cfg(test)]
 mod drift;
 mod error;
 mod ids;
+mod rows;
 mod text_enum;
 
 use std::{
@@ -30,6 +31,7 @@ pub use self::copies::{copy, copy_table};
 #[cfg(test)]
 pub(crate) use self::drift::migrated;
 pub use self::error::StoreError;
+pub use self::rows::insert_rows;
 pub use self::text_enum::UnknownText;
 pub(crate) use self::text_enum::text_enum;
 use crate::{

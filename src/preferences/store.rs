@@ -20,8 +20,6 @@ use crate::{
     templates::Locale,
 };
 
-/// How many rows a statement names at most.
-const AT_ONCE: usize = 1_000;
 /// The id of the only row of the policy.
 const POLICY: i32 = 1;
 
@@ -152,11 +150,7 @@ pub async fn put_consents<'a>(
             consent::Column::RecordId,
         ])
         .to_owned();
-    let rows: Vec<_> = said.into_iter().map(row).collect();
-    for some in rows.chunks(AT_ONCE) {
-        let insert = consent::Entity::insert_many(some.iter().cloned()).on_conflict(known.clone());
-        insert.exec_without_returning(tx).await?;
-    }
+    database::insert_rows(tx, said.into_iter().map(row).collect(), Some(known)).await?;
     Ok(())
 }
 

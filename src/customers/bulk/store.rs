@@ -8,7 +8,7 @@ use super::super::{
     store::{AT_ONCE, email_key, insert_external_ids, load, row, save_addresses},
 };
 use crate::{
-    database::{StoreError, WriteTx},
+    database::{self, StoreError, WriteTx},
     ids::CustomerId,
 };
 
@@ -76,23 +76,20 @@ pub async fn load_all(
 
 /// Writes customers back who only got more: what each was before, and is now.
 pub async fn save_grown(tx: &WriteTx, grown: &[(&Customer, &Customer)]) -> Result<(), StoreError> {
-    for some in grown.chunks(AT_ONCE) {
-        let known = OnConflict::column(customer::Column::CustomerId)
-            .update_columns([
-                customer::Column::DisplayName,
-                customer::Column::GivenName,
-                customer::Column::FamilyName,
-                customer::Column::TimeZone,
-                customer::Column::Locale,
-                customer::Column::Attributes,
-                customer::Column::Tags,
-                customer::Column::UpdateTime,
-                customer::Column::Revision,
-            ])
-            .to_owned();
-        let rows = some.iter().map(|(_, after)| row(after));
-        customer::Entity::insert_many(rows).on_conflict(known).exec_without_returning(tx).await?;
-    }
+    let known = OnConflict::column(customer::Column::CustomerId)
+        .update_columns([
+            customer::Column::DisplayName,
+            customer::Column::GivenName,
+            customer::Column::FamilyName,
+            customer::Column::TimeZone,
+            customer::Column::Locale,
+            customer::Column::Attributes,
+            customer::Column::Tags,
+            customer::Column::UpdateTime,
+            customer::Column::Revision,
+        ])
+        .to_owned();
+    database::insert_rows(tx, grown.iter().map(|(_, after)| row(after)).collect(), Some(known)).await?;
     insert_external_ids(tx, grown.iter().map(|(before, after)| (*after, before.external_ids.len()))).await?;
     let with_address = grown.iter().filter(|(before, after)| before.addresses != after.addresses);
     save_addresses(tx, &with_address.map(|(_, after)| *after).collect::<Vec<_>>()).await

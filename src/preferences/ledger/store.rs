@@ -25,18 +25,16 @@ const AT_ONCE: usize = 1_000;
 
 /// Adds entries, each with what it rests on.
 pub async fn insert_all(tx: &WriteTx, new: &[(ConsentRecord, Evidence)]) -> Result<(), StoreError> {
-    for some in new.chunks(AT_ONCE) {
-        record::Entity::insert_many(some.iter().map(|(new, _)| row(new))).exec_without_returning(tx).await?;
-        let evidence = some.iter().map(|(of, new)| evidence::ActiveModel {
-            record_id: Set(of.record_id),
-            customer_id: Set(of.customer_id),
-            actor: Set(new.actor.clone()),
-            evidence: Set(new.text.clone()),
-            salt: Set(new.salt.to_vec()),
-            create_time: Set(of.record_time),
-        });
-        evidence::Entity::insert_many(evidence).exec_without_returning(tx).await?;
-    }
+    database::insert_rows(tx, new.iter().map(|(new, _)| row(new)).collect(), None).await?;
+    let evidence = new.iter().map(|(of, new)| evidence::ActiveModel {
+        record_id: Set(of.record_id),
+        customer_id: Set(of.customer_id),
+        actor: Set(new.actor.clone()),
+        evidence: Set(new.text.clone()),
+        salt: Set(new.salt.to_vec()),
+        create_time: Set(of.record_time),
+    });
+    database::insert_rows(tx, evidence.collect(), None).await?;
     Ok(())
 }
 
