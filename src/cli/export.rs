@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use prost::Message;
 use prost_types::{Struct, Timestamp as WireTime, Value as WireValue, value::Kind};
 use serde_json::{Map, Value, json};
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 use super::cells::{write_cell, write_list};
 use crate::{
@@ -29,7 +29,9 @@ use crate::{
 
 /// How many rows are asked for at once.
 const PAGE: i32 = 500;
-/// A file cannot be written (sysexits.h).
+/// The filter is wrong (sysexits.h).
+const EX_DATAERR: u8 = 65;
+/// A file cannot be written.
 const EX_CANTCREAT: u8 = 73;
 /// Nobody is there, or no more: try again.
 const EX_TEMPFAIL: u8 = 75;
@@ -44,6 +46,9 @@ pub struct Export {
     /// Where to [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Only what this matches, in the filter language of the lists: 'attributes.plan = "gold"'
+    #[arg(long, value_name = "FILTER", default_value = "")]
+    filter: String,
     /// Address of the running service's gRPC API
     #[arg(long, value_name = "HOST:PORT", env = "RAPPORT_GRPC_ADDR", default_value = "127.0.0.1:50051")]
     grpc_addr: String,
@@ -67,10 +72,31 @@ enum Format {
 enum Failed {
     #[error("the service at {0} is not reached")]
     Unreachable(String),
+    #[error("the service refused: {0}")]
+    Refused(String),
     #[error("the service did not go on: {0}")]
-    Interrupted(#[from] Box<Status>),
+    Interrupted(Box<Status>),
     #[error("it could not be written: {0}")]
     Unwritable(#[from] io::Error),
+}
+
+impl Failed {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => EX_DATAERR,
+            Self::Unwritable(_) => EX_CANTCREAT,
+            Self::Unreachable(_) | Self::Interrupted(_) => EX_TEMPFAIL,
+        }
+    }
+}
+
+impl From<Status> for Failed {
+    fn from(status: Status) -> Self {
+        match status.code() {
+            Code::InvalidArgument => Self::Refused(status.message().to_owned()),
+            _ => Self::Interrupted(Box::new(status)),
+        }
+    }
 }
 
 impl From<csv::Error> for Failed {
@@ -79,7 +105,7 @@ impl From<csv::Error> for Failed {
     }
 }
 
-/// Writes everything of a kind.
+/// Writes everything of a kind that is wanted.
 pub async fn run(of: Export) -> ExitCode {
     match export(of).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,7 +114,7 @@ pub async fn run(of: Export) -> ExitCode {
             {
                 eprintln!("rapport: {failed}");
             }
-            ExitCode::from(if matches!(failed, Failed::Unwritable(_)) { EX_CANTCREAT } else { EX_TEMPFAIL })
+            ExitCode::from(failed.exit_code())
         }
     }
 }
@@ -106,17 +132,17 @@ async fn export(of: Export) -> Result<(), Failed> {
         Format::Jsonl => Out::Jsonl(BufWriter::new(out)),
     };
     match of.what {
-        What::Customers => write_all::<Customer>(channel, out).await,
-        What::Events => write_all::<Event>(channel, out).await,
-        What::Contacts => write_all::<Contact>(channel, out).await,
+        What::Customers => write_all::<Customer>(channel, &of.filter, out).await,
+        What::Events => write_all::<Event>(channel, &of.filter, out).await,
+        What::Contacts => write_all::<Contact>(channel, &of.filter, out).await,
     }
 }
 
-async fn write_all<T: Listed>(channel: Channel, mut out: Out) -> Result<(), Failed> {
+async fn write_all<T: Listed>(channel: Channel, filter: &str, mut out: Out) -> Result<(), Failed> {
     out.begin::<T>()?;
     let mut page_token = String::new();
     loop {
-        let (rows, next) = T::page(&channel, page_token).await.map_err(Box::new)?;
+        let (rows, next) = T::page(&channel, filter.to_owned(), page_token).await?;
         for row in &rows {
             out.write(row)?;
         }
@@ -171,7 +197,7 @@ trait Listed: Message + Sized {
     const COLUMNS: &'static [&'static str];
 
     /// A page, and the token of the next; empty = there is none.
-    async fn page(channel: &Channel, page_token: String) -> Result<(Vec<Self>, String), Status>;
+    async fn page(channel: &Channel, filter: String, page_token: String) -> Result<(Vec<Self>, String), Status>;
 
     /// A line of a CSV file.
     fn cells(&self) -> Vec<String>;
@@ -197,8 +223,8 @@ impl Listed for Customer {
         "update_time",
     ];
 
-    async fn page(channel: &Channel, page_token: String) -> Result<(Vec<Self>, String), Status> {
-        let request = ListCustomersRequest { page_size: PAGE, page_token, ..Default::default() };
+    async fn page(channel: &Channel, filter: String, page_token: String) -> Result<(Vec<Self>, String), Status> {
+        let request = ListCustomersRequest { page_size: PAGE, page_token, filter, ..Default::default() };
         let page = CustomerServiceClient::new(channel.clone()).list_customers(request).await?.into_inner();
         Ok((page.customers, page.next_page_token))
     }
@@ -244,8 +270,8 @@ impl Listed for Event {
         "properties",
     ];
 
-    async fn page(channel: &Channel, page_token: String) -> Result<(Vec<Self>, String), Status> {
-        let request = ListEventsRequest { page_size: PAGE, page_token, ..Default::default() };
+    async fn page(channel: &Channel, filter: String, page_token: String) -> Result<(Vec<Self>, String), Status> {
+        let request = ListEventsRequest { page_size: PAGE, page_token, filter, ..Default::default() };
         let page = EventServiceClient::new(channel.clone()).list_events(request).await?.into_inner();
         Ok((page.events, page.next_page_token))
     }
@@ -296,8 +322,8 @@ impl Listed for Contact {
         "update_time",
     ];
 
-    async fn page(channel: &Channel, page_token: String) -> Result<(Vec<Self>, String), Status> {
-        let request = ListContactsRequest { page_size: PAGE, page_token, ..Default::default() };
+    async fn page(channel: &Channel, filter: String, page_token: String) -> Result<(Vec<Self>, String), Status> {
+        let request = ListContactsRequest { page_size: PAGE, page_token, filter, ..Default::default() };
         let page = ContactServiceClient::new(channel.clone()).list_contacts(request).await?.into_inner();
         Ok((page.contacts, page.next_page_token))
     }

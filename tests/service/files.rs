@@ -324,6 +324,12 @@ async fn events_and_contacts_are_exported() {
     let (code, lines) = rapport(&world, &["export", "contacts", "--format", "jsonl"]).await;
     let contact: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
     assert_eq!((code, &contact["state"]), (0, &serde_json::json!("STATE_SCHEDULED")));
+    for (filter, found) in [("state = STATE_SCHEDULED", 1), ("state = STATE_SENT", 0)] {
+        let (code, contacts) = rapport(&world, &["export", "contacts", "--filter", filter]).await;
+        assert_eq!((code, parsed(&contacts).len()), (0, 1 + found), "{filter}");
+    }
+    let (code, said) = rapport(&world, &["export", "events", "--filter", "event_type = "]).await;
+    assert_eq!((code, said.contains("filter: column 14")), (65, true), "{said}");
     let path = Path::new("/nowhere/at/all");
     let (code, said) = rapport(&world, &["export", "events", "--out", path.to_str().unwrap()]).await;
     assert_eq!(code, 73, "{said}");
