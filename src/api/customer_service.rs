@@ -36,6 +36,8 @@ const CAN_CHANGE: &[&str] = &[
     "tags",
     "addresses",
 ];
+/// What customers are listed by.
+const ORDERS: &[(&str, ())] = &[("create_time", ())];
 /// How many customers a request names at most.
 const MOST_AT_ONCE: usize = 500;
 /// How long the reason of an erasure may be, in characters.
@@ -107,11 +109,12 @@ impl CustomerService for Api {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
         let wanted = self.wanted(&mut violations, &message.filter, campaigns::customer_fields());
+        let order = decode::order(&mut violations, &message.order_by, ORDERS);
         violations.check()?;
-        let (show_deleted, filter) = (message.show_deleted, message.filter);
-        let selection = ListCustomersRequest { show_deleted, filter, ..Default::default() };
+        let ListCustomersRequest { show_deleted, filter, order_by, .. } = message;
+        let selection = ListCustomersRequest { show_deleted, filter, order_by, ..Default::default() };
         let page = self.0.pages.open("ListCustomers", &selection, page_size, &message.page_token)?;
-        let found = self.0.customers.list(show_deleted, &wanted, &page).await.map_err(Fault::from)?;
+        let found = self.0.customers.list(show_deleted, &wanted, order, &page).await.map_err(Fault::from)?;
         let next_page_token = self.0.pages.seal("ListCustomers", &selection, found.next.as_deref());
         let total_size = match message.include_total {
             true => self.0.customers.count(show_deleted, &wanted).await.map_err(Fault::from)?,

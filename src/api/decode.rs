@@ -14,7 +14,7 @@ use crate::{
     filter::{Filter, FilterError, Problem, Schema},
     preferences::LocalizedText,
     rpc::{
-        Caller, Reason, RequestKey, Violations,
+        Caller, Order, Reason, RequestKey, Violations,
         proto::{self, CustomerRef, customer_ref::Key},
     },
 };
@@ -121,6 +121,25 @@ pub fn page_size(violations: &mut Violations, size: i32) -> u64 {
             0
         }
     }
+}
+
+/// In which order a list is wanted: the name of one of its fields, with " desc" for the other way round; the first unless said otherwise.
+pub fn order<By: Copy>(violations: &mut Violations, text: &str, fields: &[(&str, By)]) -> Order<By> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let by = |name: &str| fields.iter().find(|(field, _)| *field == name).map(|(_, by)| *by);
+    let found = match words.as_slice() {
+        [] => by(fields[0].0).map(|by| (by, false)),
+        [name] => by(name).map(|by| (by, false)),
+        [name, "desc"] => by(name).map(|by| (by, true)),
+        _ => None,
+    };
+    let (by, descending) = found.unwrap_or_else(|| {
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        violations
+            .add("orderBy", format!("must be one of {}, with \" desc\" for the other way round", names.join(", ")));
+        (fields[0].1, false)
+    });
+    Order { by, descending }
 }
 
 /// Days of the week, each wrong one noted.

@@ -17,7 +17,7 @@ use crate::{
     database::StoreError,
     filter::Wanted,
     ids::{CustomerId, TemplateId, WordingId},
-    rpc::{Fault, Page, proto::ExportCustomerResponse, to_json},
+    rpc::{Fault, Order, Page, proto::ExportCustomerResponse, to_json},
 };
 
 /// Grows when a record says something in another way than before. What is only added does not count.
@@ -152,7 +152,7 @@ impl Reading {
         let which = Selection { customer_id: Some(self.customer_id), ..Selection::default() };
         let mut texts: BTreeSet<(TemplateId, i32)> = BTreeSet::new();
         while let Some(asked) = page {
-            let found = contacts.list(&which, &asked).await?;
+            let found = contacts.list(&which, Order::default(), &asked).await?;
             let ids: Vec<_> = found.rows.iter().map(|contact| contact.contact_id).collect();
             let (mut attempts, mut decisions) = contacts.history_of(&ids).await?;
             let links = contacts.links(&ids).await?;

@@ -1,16 +1,29 @@
 use std::sync::LazyLock;
 
-use super::{CampaignState, EndCause, EnrollmentState};
+use super::{CampaignState, EndCause, EnrollmentState, store};
 use crate::{
     contacts::Purpose,
     filter::{Kind, Schema},
 };
+
+/// What campaigns are listed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CampaignOrder {
+    /// Their names.
+    #[default]
+    Id,
+    /// When they were made.
+    Created,
+    /// When they last changed.
+    Updated,
+}
 
 /// What lists of campaigns can be filtered by.
 pub fn fields() -> &'static Schema {
     static FIELDS: LazyLock<Schema> = LazyLock::new(|| {
         Schema::of("campaigns")
             .text("campaign_id")
+            .expression("display_name", Kind::Text, store::display_name)
             .choice("state", "STATE_", CampaignState::STORED)
             .text("state_note")
             .text("topic_id")

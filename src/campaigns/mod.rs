@@ -30,7 +30,7 @@ pub use self::{
     conditions::{Past, Seen, StepPast, condition_fields, hears},
     dates::{Arrival, DateTrigger, LeapDay, Recurrence, is_within_a_year},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
-    fields::{enrollment_fields, fields},
+    fields::{CampaignOrder, enrollment_fields, fields},
     fire::{complete_done, fire, next_time, start_queued},
     newsletters::{end_ranges, end_waiting},
     runs::{Run, RunState},
@@ -46,7 +46,7 @@ use crate::{
     filter::{Filter, FilterError, Wanted},
     ids::{CampaignId, CustomerId, EnrollmentId, TemplateId},
     preferences,
-    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, check_etag},
+    rpc::{Fault, Order, Page, PageOf, Reason, Reply, RequestKey, check_etag, page_key},
     templates,
     workers::Bell,
 };
@@ -159,10 +159,20 @@ impl Campaigns {
         store::find(self.db.reader(), id).await?.ok_or_else(|| not_found(id))
     }
 
-    /// A page by id.
-    pub async fn list(&self, wanted: &Wanted, page: &Page) -> Result<PageOf<Campaign>, StoreError> {
-        let rows = store::list(self.db.reader(), wanted, page).await?;
-        Ok(PageOf::from_rows(rows, page, |campaign| campaign.campaign_id.to_string()))
+    /// A page of them.
+    pub async fn list(
+        &self,
+        wanted: &Wanted,
+        order: Order<CampaignOrder>,
+        page: &Page,
+    ) -> Result<PageOf<Campaign>, StoreError> {
+        let rows = store::list(self.db.reader(), wanted, order, page).await?;
+        let time = |campaign: &Campaign| match order.by {
+            CampaignOrder::Id => None,
+            CampaignOrder::Created => Some(campaign.create_time),
+            CampaignOrder::Updated => Some(campaign.update_time),
+        };
+        Ok(PageOf::from_rows(rows, page, |campaign| page_key(time(campaign), &campaign.campaign_id)))
     }
 
     /// Changes a draft; makes a new version of anything else.

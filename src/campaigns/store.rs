@@ -2,12 +2,12 @@ use std::{collections::HashMap, num::NonZeroU32};
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SimpleExpr},
 };
 
 use super::{
-    ActiveRange, Campaign, CampaignState, Plan,
+    ActiveRange, Campaign, CampaignOrder, CampaignState, Plan,
     entity::{campaign, version},
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     database::{Database, StoreError, WriteTx},
     filter::Wanted,
     ids::CampaignId,
-    rpc::Page,
+    rpc::{Order, Page},
 };
 
 /// False when the id is taken.
@@ -79,17 +79,35 @@ pub async fn lock(tx: &WriteTx, id: &CampaignId) -> Result<Option<Campaign>, Sto
     Ok(complete(tx, row.into_iter().collect()).await?.pop())
 }
 
-/// Campaigns by id, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, wanted: &Wanted, page: &Page) -> Result<Vec<Campaign>, StoreError> {
-    let mut query = campaign::Entity::find()
-        .filter(wanted.condition(db))
-        .order_by_asc(campaign::Column::CampaignId)
-        .limit(page.size + 1);
-    if let Some(after) = &page.after {
-        query = query.filter(campaign::Column::CampaignId.gt(after.as_str()));
-    }
-    let rows = query.all(db).await?;
+/// Campaigns, one more than the page holds.
+pub async fn list(
+    db: &impl ConnectionTrait,
+    wanted: &Wanted,
+    order: Order<CampaignOrder>,
+    page: &Page,
+) -> Result<Vec<Campaign>, StoreError> {
+    let time = match order.by {
+        CampaignOrder::Id => None,
+        CampaignOrder::Created => Some(campaign::Column::CreateTime),
+        CampaignOrder::Updated => Some(campaign::Column::UpdateTime),
+    };
+    let query = campaign::Entity::find().filter(wanted.condition(db));
+    let rows = order.read::<_, CampaignId>(query, time, campaign::Column::CampaignId, page).all(db).await?;
     complete(db, rows).await
+}
+
+/// What people call a campaign: its plan says so.
+pub fn display_name(_: DbBackend) -> SimpleExpr {
+    let same = |own: version::Column, column: campaign::Column| {
+        Expr::col((version::Entity, own)).equals((campaign::Entity, column))
+    };
+    let current = Query::select()
+        .expr(Expr::cust("campaign_versions.plan ->> 'display_name'"))
+        .from(version::Entity)
+        .and_where(same(version::Column::CampaignId, campaign::Column::CampaignId))
+        .and_where(same(version::Column::Version, campaign::Column::Version))
+        .to_owned();
+    SimpleExpr::from(current)
 }
 
 async fn complete(db: &impl ConnectionTrait, rows: Vec<campaign::Model>) -> Result<Vec<Campaign>, StoreError> {

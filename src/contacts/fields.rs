@@ -6,6 +6,16 @@ use crate::{
     filter::{Kind, Schema},
 };
 
+/// What contacts are listed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ContactOrder {
+    /// When they were planned.
+    #[default]
+    Created,
+    /// When they are due.
+    Due,
+}
+
 /// What filters can ask about a contact.
 pub fn fields() -> &'static Schema {
     static FIELDS: LazyLock<Schema> = LazyLock::new(|| {

@@ -35,7 +35,7 @@ pub use self::{
     },
     erasure::{erase, forget_replies, ids_since},
     experiments::{Results, convert},
-    fields::fields,
+    fields::{ContactOrder, fields},
     hand_overs::{due_of, hand_overs},
     lane::{Lane, Queue},
     past::{Sent, copy_sent, count_sent, looks_back, sent_between},
@@ -55,7 +55,7 @@ use crate::{
     calendar::Planned,
     database::{Database, StoreError, WriteTx},
     ids::{CampaignId, ContactId},
-    rpc::{Fault, Page, PageOf, Reason},
+    rpc::{Fault, Order, Page, PageOf, Reason, page_key},
 };
 
 /// The contacts of this deployment, for reading.
@@ -75,10 +75,16 @@ impl Contacts {
         store::find(self.db.reader(), id).await?.ok_or_else(|| not_found(id))
     }
 
-    /// A page in the order in which they were planned.
-    pub async fn list(&self, which: &Selection, page: &Page) -> Result<PageOf<Contact>, StoreError> {
-        let rows = store::list(self.db.reader(), which, page).await?;
-        Ok(PageOf::from_rows(rows, page, |contact| contact.contact_id.to_string()))
+    /// A page of them.
+    pub async fn list(
+        &self,
+        which: &Selection,
+        order: Order<ContactOrder>,
+        page: &Page,
+    ) -> Result<PageOf<Contact>, StoreError> {
+        let rows = store::list(self.db.reader(), which, order, page).await?;
+        let time = |contact: &Contact| (order.by == ContactOrder::Due).then_some(contact.due_time);
+        Ok(PageOf::from_rows(rows, page, |contact| page_key(time(contact), &contact.contact_id)))
     }
 
     /// Where a link of a message leads, if its customer agreed that following it is noticed.

@@ -9,8 +9,8 @@ use sea_orm::{
 };
 
 use super::{
-    Attempt, Block, BlockReason, Contact, ContactState, Decision, Effect, Lane, Origin, Queue, RunOf, Selection,
-    StepOf,
+    Attempt, Block, BlockReason, Contact, ContactOrder, ContactState, Decision, Effect, Lane, Origin, Queue, RunOf,
+    Selection, StepOf,
     entity::{attempt, contact, decision},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     database::{StoreError, WriteTx},
     filter::{Call, Function, Kind, Parameter},
     ids::{AddressId, CampaignId, ContactId, CustomerId, EnrollmentId, EventId, RunId, TemplateId},
-    rpc::Page,
+    rpc::{Order, Page},
 };
 
 /// How many rows a statement inserts, so that their values stay below the number that SQLite takes.
@@ -87,15 +87,19 @@ pub async fn known(tx: &WriteTx, ids: Vec<ContactId>, keys: Vec<String>) -> Resu
 }
 
 /// Contacts in the order in which they were planned, one more than the page holds.
-pub async fn list(db: &impl ConnectionTrait, which: &Selection, page: &Page) -> Result<Vec<Contact>, StoreError> {
-    let mut query = contact::Entity::find()
-        .filter(condition(db, which))
-        .order_by_asc(contact::Column::ContactId)
-        .limit(page.size + 1);
-    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<ContactId>().ok()) {
-        query = query.filter(contact::Column::ContactId.gt(after));
-    }
-    query.all(db).await?.into_iter().map(domain).collect()
+pub async fn list(
+    db: &impl ConnectionTrait,
+    which: &Selection,
+    order: Order<ContactOrder>,
+    page: &Page,
+) -> Result<Vec<Contact>, StoreError> {
+    let time = match order.by {
+        ContactOrder::Created => None,
+        ContactOrder::Due => Some(contact::Column::DueTime),
+    };
+    let query = contact::Entity::find().filter(condition(db, which));
+    let rows = order.read::<_, ContactId>(query, time, contact::Column::ContactId, page).all(db).await?;
+    rows.into_iter().map(domain).collect()
 }
 
 /// How many contacts are meant.

@@ -30,7 +30,7 @@ use crate::{
     database::{self, Connection, Database, StoreError, WriteTx},
     filter::Wanted,
     ids::{AddressId, CustomerId},
-    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
+    rpc::{Fault, Order, Page, PageOf, Reason, Reply, RequestKey, Violations},
 };
 
 /// How many external ids a customer has at most.
@@ -150,8 +150,14 @@ impl Customers {
     }
 
     /// A page in the order of creation.
-    pub async fn list(&self, show_deleted: bool, wanted: &Wanted, page: &Page) -> Result<PageOf<Customer>, StoreError> {
-        let rows = store::list(self.db.reader(), show_deleted, wanted, page).await?;
+    pub async fn list(
+        &self,
+        show_deleted: bool,
+        wanted: &Wanted,
+        order: Order<()>,
+        page: &Page,
+    ) -> Result<PageOf<Customer>, StoreError> {
+        let rows = store::list(self.db.reader(), show_deleted, wanted, order, page).await?;
         Ok(PageOf::from_rows(rows, page, |customer| customer.customer_id.to_string()))
     }
 

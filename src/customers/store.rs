@@ -18,7 +18,7 @@ use crate::{
     delivery::{Channel, EmailAddress},
     filter::Wanted,
     ids::{AddressId, CustomerId},
-    rpc::Page,
+    rpc::{Order, Page},
 };
 
 /// How many rows or keys a statement names at most.
@@ -112,24 +112,19 @@ async fn addresses(
     Ok(addresses)
 }
 
-/// Customers in the order of their creation, one more than the page holds.
+/// Customers, one more than the page holds. Their ids are in the order of their creation.
 pub async fn list(
     db: &impl ConnectionTrait,
     deleted: bool,
     wanted: &Wanted,
+    order: Order<()>,
     page: &Page,
 ) -> Result<Vec<Customer>, StoreError> {
-    let mut query = customer::Entity::find()
-        .filter(wanted.condition(db))
-        .order_by_asc(customer::Column::CustomerId)
-        .limit(page.size + 1);
+    let mut query = customer::Entity::find().filter(wanted.condition(db));
     if !deleted {
         query = query.filter(customer::Column::DeleteTime.is_null());
     }
-    if let Some(after) = page.after.as_deref().and_then(|after| after.parse::<CustomerId>().ok()) {
-        query = query.filter(customer::Column::CustomerId.gt(after));
-    }
-    let rows = query.all(db).await?;
+    let rows = order.read::<_, CustomerId>(query, None, customer::Column::CustomerId, page).all(db).await?;
     complete(db, rows).await
 }
 

@@ -10,7 +10,7 @@ use crate::{
     database::{Database, StoreError},
     ids::{CampaignId, CustomerId},
     preferences,
-    rpc::Page,
+    rpc::{Order, Page},
 };
 
 /// How many contacts are read at once.
@@ -54,7 +54,7 @@ pub(super) async fn make(
     let (mut own, mut others) = (Vec::new(), HashMap::new());
     let mut page = Page { size: AT_ONCE, after: None };
     loop {
-        let found = contacts.list(&Selection::default(), &page).await?;
+        let found = contacts.list(&Selection::default(), Order::default(), &page).await?;
         for contact in found.rows {
             sort(contact, id, &mut own, &mut others);
         }

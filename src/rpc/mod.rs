@@ -11,6 +11,7 @@ mod guard;
 mod json;
 mod labels;
 mod mask;
+mod order;
 mod page;
 mod requests;
 mod status;
@@ -24,6 +25,7 @@ pub use self::{
     guard::GuardLayer,
     json::to_json,
     mask::Mask,
+    order::{Order, key as page_key},
     page::{Page, PageOf, PageTokens},
     requests::{Answered, Answers, Reply, RequestKey, forget_requests, forget_requests_about, oldest_request},
     status::reason_name,

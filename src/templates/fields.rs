@@ -1,5 +1,6 @@
 use std::sync::LazyLock;
 
+use super::{TemplateState, store};
 use crate::{
     delivery::Channel,
     filter::{Kind, Schema},
@@ -13,6 +14,7 @@ pub fn fields() -> &'static Schema {
             .text("display_name")
             .choice("channel", "CHANNEL_", Channel::STORED)
             .column("version", "latest_version", Kind::Number)
+            .expression("state", Kind::Enum { prefix: "STATE_", stored: TemplateState::STORED }, store::state)
             .time("create_time")
     });
     &FIELDS

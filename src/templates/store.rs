@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use sea_orm::{
     ActiveValue::Set,
-    ColumnTrait, ConnectionTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
-    sea_query::{Expr, ExprTrait, LockType, OnConflict},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{CaseStatement, Expr, ExprTrait, LockType, OnConflict, Query, SimpleExpr},
 };
 
 use super::{
@@ -208,6 +208,24 @@ pub async fn list(db: &impl ConnectionTrait, wanted: &Wanted, page: &Page) -> Re
         .all(db)
         .await?;
     rows.into_iter().zip(versions).map(|(row, version)| domain(row, version)).collect()
+}
+
+/// Where the latest version of a template stands.
+pub fn state(_: DbBackend) -> SimpleExpr {
+    let latest = Query::select()
+        .column((version::Entity, version::Column::State))
+        .from(version::Entity)
+        .and_where(
+            Expr::col((version::Entity, version::Column::TemplateId))
+                .equals((template::Entity, template::Column::TemplateId)),
+        )
+        .and_where(
+            Expr::col((version::Entity, version::Column::Version))
+                .equals((template::Entity, template::Column::LatestVersion)),
+        )
+        .to_owned();
+    let is_archived = Expr::col((template::Entity, template::Column::ArchiveTime)).is_not_null();
+    CaseStatement::new().case(is_archived, TemplateState::Archived).finally(latest).into()
 }
 
 /// The published versions that are sent now.

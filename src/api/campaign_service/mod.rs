@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, async_trait};
 use self::runs::{decode_period, encode_points, encode_run};
 use super::{Api, Parts, answer, decode, open};
 use crate::{
-    campaigns::{self, Campaign, Enrollment, Run},
+    campaigns::{self, Campaign, CampaignOrder, Enrollment, Run},
     clock::Timestamp,
     ids::CampaignId,
     rpc::{
@@ -61,6 +61,12 @@ const OUTPUT_ONLY: &[&str] = &[
     "update_time",
     "etag",
 ];
+/// What campaigns are listed by.
+const ORDERS: &[(&str, CampaignOrder)] = &[
+    ("campaign_id", CampaignOrder::Id),
+    ("create_time", CampaignOrder::Created),
+    ("update_time", CampaignOrder::Updated),
+];
 /// How many customers a preview names, and how many at most.
 const SAMPLES: usize = 5;
 const MOST_SAMPLES: i32 = 20;
@@ -105,10 +111,12 @@ impl CampaignService for Api {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
         let wanted = self.wanted(&mut violations, &message.filter, campaigns::fields());
+        let order = decode::order(&mut violations, &message.order_by, ORDERS);
         violations.check()?;
-        let selection = ListCampaignsRequest { filter: message.filter, ..Default::default() };
+        let ListCampaignsRequest { filter, order_by, .. } = message;
+        let selection = ListCampaignsRequest { filter, order_by, ..Default::default() };
         let page = self.0.pages.open("ListCampaigns", &selection, page_size, &message.page_token)?;
-        let found = self.0.campaigns.list(&wanted, &page).await.map_err(Fault::from)?;
+        let found = self.0.campaigns.list(&wanted, order, &page).await.map_err(Fault::from)?;
         let next_page_token = self.0.pages.seal("ListCampaigns", &selection, found.next.as_deref());
         let campaigns = self.show_campaigns(found.rows).await?;
         Ok(Response::new(ListCampaignsResponse { campaigns, next_page_token }))

@@ -9,12 +9,12 @@ pub(super) use self::encode::{attempt as encode_attempt, decision as encode_deci
 
 use super::{
     Api, answer,
-    decode::{line, page_size, parse, request_key, required_time, time},
+    decode::{line, order, page_size, parse, request_key, required_time, time},
     encode::block,
     open,
 };
 use crate::{
-    contacts::{self, ContactState},
+    contacts::{self, ContactOrder, ContactState},
     dispatch::NewMessage,
     rpc::{
         Fault, Reply, Violations,
@@ -30,6 +30,9 @@ use crate::{
         reason_name,
     },
 };
+
+/// What contacts are listed by.
+const ORDERS: &[(&str, ContactOrder)] = &[("create_time", ContactOrder::Created), ("due_time", ContactOrder::Due)];
 
 #[async_trait]
 impl ContactService for Api {
@@ -104,11 +107,12 @@ impl ContactService for Api {
         let mut which =
             decode::selection(&mut violations, &message.campaign_id, &message.states, message.due_range.as_ref());
         which.wanted = self.wanted(&mut violations, &message.filter, contacts::fields());
+        let order = order(&mut violations, &message.order_by, ORDERS);
         let page_size = page_size(&mut violations, message.page_size);
         which.customer_id = self.resolve_optional(message.customer, "customer", violations).await?;
         self.check_campaign(which.campaign_id.as_ref()).await?;
         let page = self.0.pages.open("ListContacts", &paged, page_size, &message.page_token)?;
-        let found = self.0.contacts.list(&which, &page).await.map_err(Fault::from)?;
+        let found = self.0.contacts.list(&which, order, &page).await.map_err(Fault::from)?;
         let total_size = match message.include_total {
             true => self.0.contacts.count(&which).await.map_err(Fault::from)?,
             false => 0,
