@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Anchor, Plan};
 use crate::{
-    calendar::{Delay, Zone},
+    calendar::{Delay, Weekdays, Zone},
     clock::Timestamp,
     database::text_enum,
 };
@@ -96,11 +96,14 @@ impl DateTrigger {
 
     /// How the dates are written, without their years, that may have come between two moments anywhere.
     pub fn endings(&self, delay: &Delay, after: Timestamp, until: Timestamp) -> Vec<String> {
-        let ahead = match delay {
-            Delay::Elapsed { minutes } => TimeDelta::minutes(*minutes),
-            Delay::Calendar { days, .. } => TimeDelta::days((*days).into()),
+        // Weekdays put a step off by up to six days; zones and clock changes by less than two.
+        let (ahead, off) = match delay {
+            Delay::Elapsed { minutes } => (TimeDelta::minutes(*minutes), 2),
+            Delay::Calendar { days, weekdays, .. } => {
+                (TimeDelta::days((*days).into()), if *weekdays == Weekdays::default() { 2 } else { 9 })
+            }
         };
-        let mut date = (after - ahead).date_naive() - TimeDelta::days(9);
+        let mut date = (after - ahead).date_naive() - TimeDelta::days(off);
         let last = (until - ahead).date_naive() + TimeDelta::days(2);
         let mut endings = vec!["02-29".to_owned()];
         while date <= last && endings.len() <= 366 {
