@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use chrono::{DateTime, Datelike, Days, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use chrono_tz::Tz;
 use mail_parser::MessageParser;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, QueryResult, Statement};
@@ -26,6 +26,7 @@ struct Sent {
 struct Person {
     zone: Tz,
     quiet: Option<Quiet>,
+    birthday: Option<NaiveDate>,
     bought: Vec<DateTime<Utc>>,
     /// What they wanted no more of, and since when.
     left: Vec<(String, DateTime<Utc>)>,
@@ -41,10 +42,10 @@ struct Quiet {
 async fn the_demo_adds_up_and_everything_it_sent_was_right() {
     let folder = tempfile::tempdir().unwrap();
     let table = play(folder.path());
-    let sent_by_table = adds_up(&table);
     let db = open(&folder.path().join("demo/rapport.db")).await;
     let sent = sent(&db).await;
     let people = people(&db).await;
+    let sent_by_table = adds_up(&table, &people);
 
     assert_eq!(sent.len(), sent_by_table, "the table and the record");
     let outbox = folder.path().join("demo/outbox");
@@ -53,7 +54,10 @@ async fn the_demo_adds_up_and_everything_it_sent_was_right() {
         reads_well(&outbox.join(format!("{}.eml", one.contact_id)), &one.address);
         let person = &people[&one.customer];
         match one.campaign.as_str() {
-            "check-in" => at_ten_or_after_quiet_hours(one, person),
+            "check-in" => a_week_after_an_order_at_ten(one, person),
+            "thank-you" => the_day_after_the_fifth_order_at_four(one, person),
+            "newsletter" => on_the_last_day_of_a_month_at_nine(one, person),
+            "birthday" => on_the_birthday_at_nine(one, person),
             _ => not_within_sixty_days_of_an_order(one, person),
         }
         not_after_a_goodbye(one, person);
@@ -69,29 +73,41 @@ fn play(folder: &Path) -> String {
 }
 
 /// planned = sent + suppressed + canceled + expired + failed + in doubt, in every column; answers how many were sent.
-fn adds_up(table: &str) -> usize {
+fn adds_up(table: &str, people: &BTreeMap<Vec<u8>, Person>) -> usize {
     let row = |name: &str| -> Vec<i64> {
         let line = table.lines().find_map(|line| line.strip_prefix(&format!("  {name} "))).expect(name);
         line.split_whitespace().map(|number| number.parse().unwrap()).collect()
     };
     let planned = row("planned");
-    assert_eq!(planned.len(), 3);
+    assert_eq!(planned.len(), 6);
     let parts = ["sent", "suppressed", "canceled", "expired", "failed", "in doubt"].map(row);
     for (column, planned) in planned.iter().enumerate() {
         assert_eq!(*planned, parts.iter().map(|part| part[column]).sum::<i64>(), "{table}");
     }
-    // Every order asks for both; nothing is lost on a day without trouble.
-    assert_eq!(planned, [6_919, 6_919, 13_838]);
+    // Every order asks for a check-in and a win-back, and every fifth one thanks; nothing is lost on a day without trouble.
+    let fifths = people.values().filter(|person| person.bought.len() >= 5).count();
+    assert_eq!(planned[..3], [6_919, i64::try_from(fifths).unwrap(), 6_919]);
+    assert_eq!(planned[5], planned[..5].iter().sum::<i64>());
     for name in ["expired", "failed", "in doubt"] {
-        assert_eq!(row(name), [0, 0, 0], "{table}");
+        assert_eq!(row(name), [0; 6], "{table}");
     }
-    usize::try_from(row("sent")[2]).unwrap()
+    let sent = row("sent");
+    assert!(sent.iter().all(|sent| *sent > 100), "{table}");
+    // Both variants of the win-back are all of it.
+    assert_eq!(variant(table, "news") + variant(table, "question"), sent[2], "{table}");
+    usize::try_from(sent[5]).unwrap()
+}
+
+/// How often a variant was sent.
+fn variant(table: &str, name: &str) -> i64 {
+    let line = table.lines().find_map(|line| line.strip_prefix(&format!("  {name} "))).expect(name);
+    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 fn samples_exist(folder: &Path, table: &str) {
     let paths: Vec<&str> =
         table.lines().filter_map(|line| line.trim().split(' ').next()).filter(|word| word.ends_with(".eml")).collect();
-    assert_eq!(paths.len(), 3, "{table}");
+    assert_eq!(paths.len(), 5, "{table}");
     for path in paths {
         assert!(folder.join(path).is_file(), "{path}");
     }
@@ -108,14 +124,40 @@ fn reads_well(path: &Path, address: &str) {
     assert!(raw.split(|byte| *byte == b'\n').all(|line| line.len() <= 998), "{path:?}");
 }
 
-fn at_ten_or_after_quiet_hours(one: &Sent, person: &Person) {
-    let local = one.time.with_timezone(&person.zone).naive_local();
-    let ten = local.date().and_hms_opt(10, 0, 0).unwrap();
-    let expected = person.quiet.as_ref().and_then(|quiet| quiet.end_if_covers(ten)).unwrap_or(ten);
-    assert_eq!(local, expected, "{} in {}", one.contact_id, person.zone);
+fn a_week_after_an_order_at_ten(one: &Sent, person: &Person) {
+    let date = came_at(one, person, 10);
     let week = Days::new(7);
-    let ordered = |bought: &DateTime<Utc>| bought.with_timezone(&person.zone).date_naive() + week == local.date();
+    let ordered = |bought: &DateTime<Utc>| bought.with_timezone(&person.zone).date_naive() + week == date;
     assert!(person.bought.iter().any(ordered), "{}: nothing was bought a week before", one.contact_id);
+}
+
+fn the_day_after_the_fifth_order_at_four(one: &Sent, person: &Person) {
+    let date = came_at(one, person, 16);
+    let mut bought = person.bought.clone();
+    bought.sort_unstable();
+    assert_eq!(bought[4].with_timezone(&person.zone).date_naive() + Days::new(1), date, "{}", one.contact_id);
+}
+
+fn on_the_last_day_of_a_month_at_nine(one: &Sent, person: &Person) {
+    let date = came_at(one, person, 9);
+    assert_eq!(date.succ_opt().unwrap().day(), 1, "{}: {date}", one.contact_id);
+}
+
+fn on_the_birthday_at_nine(one: &Sent, person: &Person) {
+    let date = came_at(one, person, 9);
+    let born = person.birthday.unwrap();
+    // There is no 29 February in these years.
+    let expected = born.with_year(date.year()).or_else(|| NaiveDate::from_ymd_opt(date.year(), 2, 28));
+    assert_eq!(Some(date), expected, "{}: born on {born}", one.contact_id);
+}
+
+/// A message comes at a full hour on its customer's wall clock, or when the quiet around that is over; answers the date.
+fn came_at(one: &Sent, person: &Person, hour: u32) -> NaiveDate {
+    let local = one.time.with_timezone(&person.zone).naive_local();
+    let planned = local.date().and_hms_opt(hour, 0, 0).unwrap();
+    let expected = person.quiet.as_ref().and_then(|quiet| quiet.end_if_covers(planned)).unwrap_or(planned);
+    assert_eq!(local, expected, "{} in {}", one.contact_id, person.zone);
+    local.date()
 }
 
 impl Quiet {
@@ -150,9 +192,13 @@ fn not_within_sixty_days_of_an_order(one: &Sent, person: &Person) {
 }
 
 fn not_after_a_goodbye(one: &Sent, person: &Person) {
-    let topic = if one.campaign == "check-in" { "after-sales" } else { "offers" };
+    let topic = match one.campaign.as_str() {
+        "check-in" | "thank-you" => "after-sales",
+        "newsletter" => "news",
+        _ => "offers",
+    };
     for (scope, since) in &person.left {
-        let concerns = scope == "silence" || scope == topic || (scope == "object" && topic == "offers");
+        let concerns = scope == "silence" || scope == topic || (scope == "object" && topic != "after-sales");
         assert!(!concerns || one.time < *since, "{}: left ({scope}) at {since}", one.contact_id);
     }
 }
@@ -188,9 +234,12 @@ fn customer(row: &QueryResult) -> Vec<u8> {
 
 async fn people(db: &DatabaseConnection) -> BTreeMap<Vec<u8>, Person> {
     let mut people = BTreeMap::new();
-    for row in rows(db, "SELECT customer_id, time_zone FROM customers").await {
+    for row in rows(db, "SELECT customer_id, time_zone, attributes FROM customers").await {
         let zone: String = row.try_get("", "time_zone").unwrap();
-        let person = Person { zone: zone.parse().unwrap(), quiet: None, bought: Vec::new(), left: Vec::new() };
+        let attributes: serde_json::Value = row.try_get("", "attributes").unwrap();
+        let birthday = attributes["birthday"].as_str().map(|date| date.parse().unwrap());
+        let zone = zone.parse().unwrap();
+        let person = Person { zone, quiet: None, birthday, bought: Vec::new(), left: Vec::new() };
         people.insert(customer(&row), person);
     }
     for row in rows(db, "SELECT customer_id, occur_time FROM events WHERE event_type = 'order.placed'").await {

@@ -1,6 +1,7 @@
 //! The whole service on a fresh SQLite file in `./demo`, driven through its own API with real purchases. Eighteen months pass
 //! on a simulated clock, by the same workers and code as in production.
 
+mod campaigns;
 mod people;
 mod purchases;
 mod report;
@@ -84,7 +85,7 @@ pub async fn run() -> Result<(), DemoError> {
     let channel = connect(&service).await?;
 
     let started = std::time::Instant::now();
-    Shop::new(channel.clone()).set_up().await?;
+    campaigns::set_up(channel.clone()).await?;
     play(&channel, &clock, &hand, timeline).await?;
     report::print(&channel, &folder, started.elapsed()).await?;
     service.stop().await;
@@ -138,14 +139,22 @@ async fn play(
     let shop = Shop::new(channel.clone());
     let mut admin = AdminServiceClient::new(channel.clone());
     let bar = progress(&timeline, clock.now());
+    let mut mornings = story::mornings(&timeline);
     let mut due: Option<Timestamp> = None;
-    while let Some(next) = earliest(timeline.keys().next().copied(), due) {
+    while let Some(next) = timeline.keys().next().into_iter().chain(mornings.first()).copied().chain(due).min() {
         hand.advance_to(next);
         if let Some(happenings) = timeline.remove(&next) {
             due = earliest(due, shop.report(&happenings).await?);
         }
+        if mornings.remove(&next) {
+            for job in ["run-newsletters", "scan-triggers"] {
+                run_job(&mut admin, job).await?;
+            }
+            // They have planned what is due now, if anything.
+            due = Some(next);
+        }
         if due.is_some_and(|due| due <= next) {
-            due = dispatch(&mut admin).await?;
+            due = run_job(&mut admin, "dispatch").await?;
         }
         show(&bar, next);
     }
@@ -153,10 +162,9 @@ async fn play(
     Ok(())
 }
 
-/// Has everything sent that is due; answers when the next is.
-async fn dispatch(admin: &mut AdminServiceClient<Channel>) -> Result<Option<Timestamp>, DemoError> {
-    let request = RunJobRequest { job_id: "dispatch".to_owned() };
-    let job = admin.run_job(request).await?.into_inner().job;
+/// Has a job do all that is due; answers when it has something to do again.
+async fn run_job(admin: &mut AdminServiceClient<Channel>, job_id: &str) -> Result<Option<Timestamp>, DemoError> {
+    let job = admin.run_job(RunJobRequest { job_id: job_id.to_owned() }).await?.into_inner().job;
     let next = job.and_then(|job| job.next_time);
     Ok(next.and_then(|time| Timestamp::from_timestamp(time.seconds, 0)))
 }

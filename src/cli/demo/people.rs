@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDate, NaiveTime};
 
-use crate::calendar::{LocalTime, Zone};
+use crate::calendar::Zone;
 use crate::clock::Timestamp;
 
 /// All over the world, half hours, quarter hours and places without summer time included.
@@ -46,6 +46,9 @@ const QUIET: [(&str, &str, &[&str]); 4] = [
     ("17:00", "19:30", &["MON", "TUE", "WED", "THU", "FRI"]),
 ];
 
+/// Years with a 29 February.
+const LEAP_YEARS: [i32; 10] = [1940, 1944, 1948, 1952, 1956, 1960, 1964, 1968, 1972, 1976];
+
 /// A made-up customer.
 #[derive(Debug, Clone)]
 pub struct Person {
@@ -61,6 +64,10 @@ pub struct Person {
     pub zone: Zone,
     /// Whether they agree to offers when they sign up.
     pub agrees: bool,
+    /// Whether they ask for the newsletter when they sign up.
+    pub subscribes: bool,
+    /// When they were born, as far as they say so.
+    pub birthday: Option<NaiveDate>,
     /// When they want quiet.
     pub quiet: Option<(&'static str, &'static str, &'static [&'static str])>,
     /// What they want no more of, and how many days after they signed up.
@@ -74,6 +81,8 @@ pub enum Leave {
     Offers,
     /// Check-ins.
     CheckIns,
+    /// The newsletter.
+    Newsletter,
     /// All marketing.
     Marketing,
     /// Everything.
@@ -91,6 +100,7 @@ impl Person {
             5..=7 => Some(Leave::Marketing),
             8..=9 => Some(Leave::Everything),
             10..=11 => Some(Leave::CheckIns),
+            12..=19 => Some(Leave::Newsletter),
             _ => None,
         };
         Self {
@@ -102,6 +112,8 @@ impl Person {
             agrees: dice.roll(100) < 60,
             quiet: (dice.roll(5) == 0).then(|| QUIET[dice.roll(QUIET.len())]),
             leaves: leaves.map(|leave| (leave, 2 + dice.roll(90) as u64)),
+            subscribes: dice.roll(100) < 20,
+            birthday: dice.birthday(),
         }
     }
 
@@ -115,11 +127,20 @@ impl Person {
         format!("customer.{:05}@example.com", self.number)
     }
 
-    /// A time of day where they live.
+    /// A full hour where they live.
     pub fn moment(&self, date: NaiveDate, hour: u32) -> Timestamp {
-        let time = NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default();
-        self.zone.instant(LocalTime(date.and_time(time)).0)
+        moment(self.zone, date, hour)
     }
+}
+
+/// Where people live.
+pub fn zones() -> impl Iterator<Item = Zone> {
+    ZONES.iter().filter_map(|name| name.parse().ok())
+}
+
+/// A full hour in a zone.
+pub fn moment(zone: Zone, date: NaiveDate, hour: u32) -> Timestamp {
+    zone.instant(date.and_time(NaiveTime::from_hms_opt(hour, 0, 0).unwrap_or_default()))
 }
 
 /// Splitmix64 (Steele, Lea, Flood 2014): the same numbers for the same person on every computer.
@@ -132,5 +153,17 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap_or(0)
+    }
+
+    /// Three in five say nothing; more were born on 29 February than there are.
+    fn birthday(&mut self) -> Option<NaiveDate> {
+        match self.roll(50) {
+            0..30 => None,
+            30 => NaiveDate::from_ymd_opt(LEAP_YEARS[self.roll(LEAP_YEARS.len())], 2, 29),
+            _ => {
+                let days = u32::try_from(self.roll(365)).unwrap_or(0);
+                NaiveDate::from_yo_opt(1930 + i32::try_from(self.roll(50)).unwrap_or(0), 1 + days)
+            }
+        }
     }
 }

@@ -1,34 +1,27 @@
 //! What happens in the demo, and when: an ordinary client of the service, in the order of time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chrono::{Days, TimeDelta};
+use chrono::{Datelike, Days, NaiveDate, TimeDelta};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tonic::{Status, transport::Channel};
 
 use super::{
-    people::{Leave, Person},
+    campaigns::{END_SECONDS, MORNING, NEWS, OFFERS, ORDER, ORDERS},
+    people::{self, Leave, Person},
     purchases::Purchase,
 };
 use crate::{
-    cli::starters::{self, Brand},
+    calendar::Zone,
     clock::Timestamp,
     rpc::proto::{
-        self, ActivateCampaignRequest, Address, Campaign, CreateCampaignRequest, CreateCustomerRequest,
-        CreateTopicRequest, Customer, CustomerRef, Event, LineItem, LocalizedText, Money, RecordEventRequest,
-        SetConsentRequest, Topic, UnsubscribeRequest, UpdatePreferencesRequest,
-        campaign_service_client::CampaignServiceClient, customer_ref::Key,
+        self, Address, CreateCustomerRequest, Customer, CustomerRef, Event, LineItem, Money, RecordEventRequest,
+        SetConsentRequest, UnsubscribeRequest, UpdatePreferencesRequest, customer_ref::Key,
         customer_service_client::CustomerServiceClient, event_service_client::EventServiceClient,
         preference_service_client::PreferenceServiceClient, unsubscribe_request,
     },
 };
 
-/// The campaign that asks a week after an order.
-pub const CHECK_IN: &str = "check-in";
-/// The campaign that writes after two months of silence.
-pub const WIN_BACK: &str = "win-back";
-const ORDERS: &str = "after-sales";
-const OFFERS: &str = "offers";
 /// How many calls are under way at once.
 const AT_ONCE: usize = 4;
 
@@ -66,14 +59,33 @@ pub fn timeline(mut purchases: Vec<Purchase>) -> BTreeMap<Timestamp, Vec<Happeni
     timeline
 }
 
+/// The mornings on which the calendar has something to do: the last of each month, when newsletters go out (and whoever was born on
+/// 29 February is greeted, in both years); the first, when those have reached everybody; and those on which somebody in the zone has
+/// a birthday. The last is the end of both.
+pub fn mornings(timeline: &BTreeMap<Timestamp, Vec<Happening>>) -> BTreeSet<Timestamp> {
+    let born = |happening: &Happening| match happening {
+        Happening::SignUp(person, _) => person.birthday.map(|date| (person.zone, date.month(), date.day())),
+        Happening::Order(..) | Happening::Goodbye(..) => None,
+    };
+    let birthdays: HashSet<(Zone, u32, u32)> = timeline.values().flatten().filter_map(born).collect();
+    let (first, end) = (beginning(timeline), Timestamp::from_timestamp(END_SECONDS, 0).unwrap_or_default());
+    let days = first.date_naive().iter_days().take_while(|day| *day <= end.date_naive());
+    let everywhere = days.flat_map(|day| people::zones().map(move |zone| (zone, day)));
+    let is_turn = |day: NaiveDate| day.day() == 1 || day.succ_opt().is_some_and(|next| next.day() == 1);
+    everywhere
+        .filter(|(zone, day)| is_turn(*day) || birthdays.contains(&(*zone, day.month(), day.day())))
+        .map(|(zone, day)| people::moment(zone, day, MORNING))
+        .filter(|morning| *morning < end)
+        .chain([end])
+        .collect()
+}
+
 /// The shop: a client like any other.
 #[derive(Debug, Clone)]
 pub struct Shop {
     customers: CustomerServiceClient<Channel>,
     events: EventServiceClient<Channel>,
     preferences: PreferenceServiceClient<Channel>,
-    campaigns: CampaignServiceClient<Channel>,
-    channel: Channel,
 }
 
 impl Shop {
@@ -82,36 +94,8 @@ impl Shop {
         Self {
             customers: CustomerServiceClient::new(channel.clone()),
             events: EventServiceClient::new(channel.clone()),
-            preferences: PreferenceServiceClient::new(channel.clone()),
-            campaigns: CampaignServiceClient::new(channel.clone()),
-            channel,
+            preferences: PreferenceServiceClient::new(channel),
         }
-    }
-
-    /// Two topics, the starter templates in five languages, two campaigns.
-    pub async fn set_up(&mut self) -> Result<(), Status> {
-        for (id, name, purpose, opt_in) in [
-            (ORDERS, "About your orders", proto::Purpose::Service, proto::topic::OptIn::None),
-            (OFFERS, "Offers", proto::Purpose::Marketing, proto::topic::OptIn::Single),
-        ] {
-            let topic = Topic {
-                topic_id: id.to_owned(),
-                names: vec![LocalizedText { locale: String::new(), text: name.to_owned() }],
-                purpose: purpose.into(),
-                opt_in: opt_in.into(),
-                ..Topic::default()
-            };
-            self.preferences.create_topic(CreateTopicRequest { topic: Some(topic), ..Default::default() }).await?;
-        }
-        let brand = Brand::new("Vinyl", "https://vinyl.example/").map_err(Status::internal)?;
-        starters::install(self.channel.clone(), &brand).await?;
-        for campaign in [check_in(), win_back()] {
-            let campaign_id = campaign.campaign_id.clone();
-            let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
-            self.campaigns.create_campaign(request).await?;
-            self.campaigns.activate_campaign(ActivateCampaignRequest { campaign_id, ..Default::default() }).await?;
-        }
-        Ok(())
     }
 
     /// Reports what happens at one moment; what concerns the same customer one after the other. Answers when the first of the
@@ -156,15 +140,18 @@ impl Shop {
             time_zone: person.zone.name().to_owned(),
             locale: person.locale.to_owned(),
             addresses: vec![Address { value: person.email(), ..Address::default() }],
+            attributes: person
+                .birthday
+                .map(|date| prost_types::Struct { fields: [("birthday".to_owned(), date.to_string().into())].into() }),
             ..Customer::default()
         };
         self.customers
             .create_customer(CreateCustomerRequest { customer: Some(customer), ..Default::default() })
             .await?;
-        if person.agrees {
+        for topic in [person.agrees.then_some(OFFERS), person.subscribes.then_some(NEWS)].into_iter().flatten() {
             let request = SetConsentRequest {
                 customer: by_external_id(person.external_id()),
-                topic_id: OFFERS.to_owned(),
+                topic_id: topic.to_owned(),
                 decision: proto::set_consent_request::Decision::Grant.into(),
                 method: proto::ConsentMethod::WebForm.into(),
                 ..SetConsentRequest::default()
@@ -194,7 +181,7 @@ impl Shop {
             source: "cdnow".to_owned(),
             source_event_id: purchase.line.to_string(),
             customer: by_external_id(customer),
-            event_type: "order.placed".to_owned(),
+            event_type: ORDER.to_owned(),
             occur_time: Some(prost_types::Timestamp { seconds: noon.timestamp(), nanos: 0 }),
             subject: format!("order-{}", purchase.line),
             value: Some(Money { currency_code: "USD".to_owned(), amount: purchase.amount.clone() }),
@@ -211,6 +198,7 @@ impl Shop {
         let scope = match leave {
             Leave::Offers => unsubscribe_request::Scope::TopicId(OFFERS.to_owned()),
             Leave::CheckIns => unsubscribe_request::Scope::TopicId(ORDERS.to_owned()),
+            Leave::Newsletter => unsubscribe_request::Scope::TopicId(NEWS.to_owned()),
             Leave::Marketing => unsubscribe_request::Scope::AllMarketing(true),
             Leave::Everything => unsubscribe_request::Scope::Everything(true),
         };
@@ -237,38 +225,6 @@ impl Happening {
 /// How requests name a customer of the shop.
 pub fn by_external_id(id: String) -> Option<CustomerRef> {
     Some(CustomerRef { key: Some(Key::ExternalId(id)) })
-}
-
-/// A week after every order, at ten in the morning.
-fn check_in() -> Campaign {
-    campaign(CHECK_IN, "Check-in a week after an order", ORDERS, 7, "10:00", proto::reentry::Mode::OncePerSubject)
-}
-
-/// Sixty days after the last order, at six in the evening.
-fn win_back() -> Campaign {
-    campaign(WIN_BACK, "Win back after sixty days of silence", OFFERS, 60, "18:00", proto::reentry::Mode::Restart)
-}
-
-fn campaign(id: &str, name: &str, topic: &str, days: i32, at: &str, mode: proto::reentry::Mode) -> Campaign {
-    let calendar = proto::CalendarDelay { days, at: at.to_owned(), ..Default::default() };
-    let delay = proto::Delay { length: Some(proto::delay::Length::Calendar(calendar)), ..Default::default() };
-    let send = proto::SendAction { template_id: id.to_owned(), ..Default::default() };
-    let step = proto::Step {
-        step_id: "mail".to_owned(),
-        delay: Some(delay),
-        action: Some(proto::step::Action::Send(send)),
-        ..Default::default()
-    };
-    let trigger = proto::EventTrigger { event_type: "order.placed".to_owned(), ..Default::default() };
-    Campaign {
-        campaign_id: id.to_owned(),
-        display_name: name.to_owned(),
-        topic_id: topic.to_owned(),
-        trigger: Some(proto::campaign::Trigger::Event(trigger)),
-        reentry: Some(proto::Reentry { mode: mode.into(), cooldown_days: 0 }),
-        steps: vec![step],
-        ..Campaign::default()
-    }
 }
 
 /// When the demo's clock starts: before anything happens anywhere.
