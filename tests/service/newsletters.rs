@@ -186,6 +186,7 @@ async fn a_wall_clock_time_comes_to_each_customer_where_they_live() {
     }
     let run = runs(&mut world, "news").await.remove(0);
     assert_eq!((run.state(), run.local_time.as_str()), (campaign_run::State::Finished, "2026-02-03T09:00"));
+    assert!(!run.manual);
     let told = run.stats.unwrap();
     assert_eq!((told.audience, told.sent), (5, 5));
     let contact = world.contacts_of("riga").await.remove(0);

@@ -78,7 +78,7 @@ impl Run {
     /// A run of a campaign for one of its firings.
     pub fn of_firing(campaign: &Campaign, firing: &Firing) -> Self {
         let (nominal_time, local) = (firing.start, firing.local);
-        Self { firing: firing.key(), nominal_time, local, ..Self::by_hand(campaign, nominal_time) }
+        Self { firing: firing.key(), nominal_time, local, manual: false, ..Self::by_hand(campaign, nominal_time) }
     }
 
     /// A run that an operator asks for.
