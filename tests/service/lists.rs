@@ -337,9 +337,11 @@ async fn templates_are_found_by_where_they_stand() {
     world.templates.create_template(draft).await.unwrap();
     let request = ArchiveTemplateRequest { template_id: "second".to_owned(), ..Default::default() };
     world.templates.archive_template(request).await.unwrap();
-    for (state, expected) in
-        [("PUBLISHED", vec!["first", "third"]), ("ARCHIVED", vec!["second"]), ("DRAFT", vec!["fourth"])]
-    {
+    for (state, expected) in [
+        ("PUBLISHED", vec!["first", "opt-in-confirmation", "third"]),
+        ("ARCHIVED", vec!["second"]),
+        ("DRAFT", vec!["fourth"]),
+    ] {
         let list = || ListTemplatesRequest { filter: format!("state = STATE_{state}"), ..Default::default() };
         let listed = pages!(world.templates.list_templates(list()) -> templates.template_id);
         assert_eq!(listed, expected, "{state}");
