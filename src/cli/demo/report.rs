@@ -98,8 +98,8 @@ fn experiment(text: &mut String, variants: &[VariantStats]) {
     let _ = writeln!(
         text,
         "\nTwo subjects of the win-back, drawn by lot. How many ordered within {WINDOW_DAYS} days?\n\n  \
-         {:<22} {:>10} {:>10} {:>10}   {}",
-        "", "sent", "ordered", "share", "95 % interval"
+         {:<22} {:>10} {:>10} {:>10}   95 % interval",
+        "", "sent", "ordered", "share"
     );
     for one in variants {
         let percent = |share: f64| format!("{:.1} %", share * 100.0);
