@@ -28,8 +28,8 @@ mod m20261128_000023_add_triggers;
 mod m20261128_000024_share_blocks;
 mod m20261128_000025_add_audience_filter;
 mod m20261128_000026_add_backfills;
-mod m20261128_000030_add_priority;
-mod m20261128_000031_tell_refusals;
+mod m20261128_000027_add_priority;
+mod m20261128_000028_tell_refusals;
 
 /// Knows every step.
 pub struct Migrator;
@@ -63,8 +63,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000024_share_blocks::Migration),
             Box::new(m20261128_000025_add_audience_filter::Migration),
             Box::new(m20261128_000026_add_backfills::Migration),
-            Box::new(m20261128_000030_add_priority::Migration),
-            Box::new(m20261128_000031_tell_refusals::Migration),
+            Box::new(m20261128_000027_add_priority::Migration),
+            Box::new(m20261128_000028_tell_refusals::Migration),
         ]
     }
 }
