@@ -12,6 +12,7 @@ use super::{
     Intake,
     happenings::Starts,
     statement::{Said, Statement, state},
+    unasked,
 };
 use crate::{
     calendar::Zone,
@@ -261,14 +262,6 @@ fn distinct<T: Ord>(keys: impl Iterator<Item = T>) -> Vec<T> {
     keys
 }
 
-/// Nobody asked for it, so nobody can have asked for something wrong.
-pub(super) fn corrupt(fault: Fault) -> StoreError {
-    match fault {
-        Fault::Store(error) => error,
-        fault => StoreError::Corrupt { table: "enrollments", detail: fault.to_string() },
-    }
-}
-
 /// Brings enrollments on whose steps have no contact, when something is to be done for them, and tells campaigns of letters that
 /// were refused.
 #[derive(Debug)]
@@ -299,10 +292,10 @@ impl Job for AdvanceEnrollments {
                     Ok((0, _)) => break Some(now + LOOK),
                     Ok((count, _)) => advanced += count,
                     Err(fault) if fault.is_conflict() && failures < super::TRIES => failures += 1,
-                    Err(fault) => return Err(corrupt(fault)),
+                    Err(fault) => return Err(unasked(fault, "enrollments")),
                 }
             };
-            Ok(Done { summary: format!("advanced {advanced}, told of {told} refusals"), next_time })
+            Ok(Done { summary: format!("advanced {advanced}, told {told}"), next_time })
         })
     }
 }

@@ -42,7 +42,7 @@ use crate::{
     campaigns::{Plans, enrollments::Advanced},
     clock::Clock,
     contacts::{Block, BlockReason, Contact, ContactState, Effect},
-    database::Database,
+    database::{Database, StoreError},
     rpc::{Fault, Reason},
     tokens::SecretKey,
     workers::Bell,
@@ -91,6 +91,14 @@ fn check_waits(contact: &Contact, what: &str) -> Result<(), Fault> {
     let id = contact.contact_id;
     let message = format!("contact {id} is {}: only one that waits can be {what}", contact.state);
     Err(Fault::refused(Reason::ContactNotScheduled, id, message))
+}
+
+/// What a worker does nobody asked for: where it is refused, what is stored is wrong.
+fn unasked(fault: Fault, table: &'static str) -> StoreError {
+    match fault {
+        Fault::Store(error) => error,
+        fault => StoreError::Corrupt { table, detail: fault.to_string() },
+    }
 }
 
 fn called_off(reason: BlockReason, detail: impl Into<String>) -> Block {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Intake, journeys::corrupt};
+use super::{Intake, unasked};
 use crate::{
     contacts::{self, Contact},
     customers,
@@ -25,7 +25,7 @@ impl Intake {
                 Ok((count, true)) => told += count,
                 Ok((count, false)) => return Ok(told + count),
                 Err(fault) if fault.is_conflict() && failures < super::TRIES => failures += 1,
-                Err(fault) => return Err(corrupt(fault)),
+                Err(fault) => return Err(unasked(fault, "delivery_events")),
             }
         }
         Ok(told)

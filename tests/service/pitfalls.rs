@@ -89,7 +89,7 @@ async fn whoever_is_deleted_waits_for_nothing_any_more() {
     let over = enrollment(&mut world).await;
     assert_eq!((over.state(), over.waiting()), (enrollment::State::Exited, enrollment::Waiting::Unspecified));
     world.dispatch_after_hours(48).await;
-    assert_eq!(world.run_job("advance-enrollments").await, "advanced 0, told of 0 refusals");
+    assert_eq!(world.run_job("advance-enrollments").await, "advanced 0, told 0");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::{
 
 /// Judges which of some events enter a campaign, by what was read of all of them together: the same rules as for an event that
 /// has just been recorded.
-pub(super) struct Bench<'a> {
+pub(super) struct Admission<'a> {
     campaign: Started<'a>,
     now: Timestamp,
     living: HashSet<CustomerId>,
@@ -41,7 +41,7 @@ pub(super) struct Admitted {
     pub restarts: Vec<EnrollmentId>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Admission<'a> {
     pub async fn load(
         db: &impl Connection,
         campaign: Started<'a>,
@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
             profiles = customers::profiles(db, &ids).await?;
             facts = Facts::load(db, [&audience], &ids, now).await?;
         }
-        let mut bench = Self {
+        let mut admission = Self {
             living: customers::living(db, &ids).await?.into_iter().collect(),
             earlier: HashMap::new(),
             since: HashMap::new(),
@@ -65,12 +65,12 @@ impl<'a> Bench<'a> {
             profiles,
             facts,
         };
-        bench.remember(enrollments::of_campaign(db, bench.campaign.campaign_id, &ids).await?);
+        admission.remember(enrollments::of_campaign(db, admission.campaign.campaign_id, &ids).await?);
         let first = events.iter().map(|event| event.body.occur_time).min().unwrap_or(now);
         for event in events::happened_since(db, &ids, &plan.exit_types(), first).await? {
-            bench.since.entry(event.customer_id).or_default().push(event);
+            admission.since.entry(event.customer_id).or_default().push(event);
         }
-        Ok(bench)
+        Ok(admission)
     }
 
     /// Knows of more that entered before.

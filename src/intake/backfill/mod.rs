@@ -1,7 +1,7 @@
 //! Backfills: events that occurred before a campaign was active enter it, a few at a time, by the rules by which they would have
 //! entered it then.
 
-mod bench;
+mod admission;
 
 use std::{
     collections::HashSet,
@@ -12,8 +12,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use self::bench::Bench;
-use super::{Intake, TRIES, called_off, enroll::Started, journeys::Zones};
+use self::admission::Admission;
+use super::{Intake, TRIES, called_off, enroll::Started, journeys::Zones, unasked};
 use crate::{
     campaigns::{
         Backfill, Campaign, CampaignState, EndCause, EnrollmentState, Run, RunState,
@@ -124,9 +124,9 @@ impl Intake {
             position = Some(Position::after(last));
             let started =
                 Started { campaign_id: &of.campaign_id, version: of.version, purpose: of.purpose, plan: &of.plan };
-            let mut bench = Bench::load(db, started, &events, now).await?;
-            bench.remember(entered);
-            entered = events.iter().filter_map(|event| bench.admit(event)).map(|one| one.enrollment).collect();
+            let mut admission = Admission::load(db, started, &events, now).await?;
+            admission.remember(entered);
+            entered = events.iter().filter_map(|event| admission.admit(event)).map(|one| one.enrollment).collect();
             matched += entered.iter().map(|one| i64::from(one.state == EnrollmentState::Active)).sum::<i64>();
             // What else the last customer did comes next.
             entered.retain(|one| one.customer_id == last.customer_id);
@@ -151,14 +151,14 @@ impl Intake {
         customers::lock_all(&tx, customers_of(&events)).await?;
         let started =
             Started { campaign_id: &run.campaign_id, version: run.campaign_version, purpose: run.purpose, plan };
-        let mut bench = Bench::load(&tx, started, &events, now).await?;
+        let mut admission = Admission::load(&tx, started, &events, now).await?;
         let (mut entering, mut restarts, before) = (Vec::new(), Vec::new(), backfill.entered);
         for event in &events {
             if backfill.rests(now) {
                 break;
             }
             backfill.position = Some(Position::after(event));
-            match bench.admit(event) {
+            match admission.admit(event) {
                 None => backfill.ignored += 1,
                 Some(admitted) => {
                     if admitted.enrollment.state == EnrollmentState::Active {
@@ -280,10 +280,7 @@ impl Job for RunBackfills {
                     Ok((_, false)) => break next,
                     Ok((count, true)) => entered += count,
                     Err(fault) if fault.is_conflict() && failures < TRIES => failures += 1,
-                    Err(Fault::Store(error)) => return Err(error),
-                    Err(fault) => {
-                        return Err(StoreError::Corrupt { table: "backfills", detail: fault.to_string() });
-                    }
+                    Err(fault) => return Err(unasked(fault, "backfills")),
                 }
             };
             Ok(Done { summary: format!("entered {entered}"), next_time })
