@@ -145,7 +145,10 @@ class Draw:
                 {"topic": self.dice.choice(["this", "other"]), "at": now - self.dice.randint(0, 5 * DAY)}
                 for _ in range(self.dice.randint(0, 5))
             ],
-            "ahead": [self.dice.choice(["this", "other"]) for _ in range(self.dice.choices([0, 1, 2], [6, 1, 1])[0])],
+            "ahead": [
+                {"topic": self.dice.choice(["this", "other"]), "until": now + self.dice.randint(1, 2 * HOUR)}
+                for _ in range(self.dice.choices([0, 1, 2], [6, 1, 1])[0])
+            ],
             "contact": {
                 "expires": self.maybe(0.7, self.near, now + DAY),
                 "enrollment": self.dice.choices(["active", "completed", "exited"], [8, 1, trouble * 2])[0] if follow_up else None,
@@ -306,15 +309,15 @@ class Model:
             return set()
         usual = "defer" if self.case["contact"]["waits_for_room"] else "skip"
         found = set()
-        # What comes first has its place kept for a minute, and nothing is skipped for what may not go out.
-        keeps = now < self.case["now"] + 1
+        # What comes first has its place kept for a while, and nothing is skipped for what may not go out.
+        ahead = [one["topic"] for one in self.case["ahead"] if now < one["until"]]
         for cap in self.caps():
             concerns = lambda topic: cap["topic"] in (None, topic)
             counts = lambda got: concerns(got["topic"]) and now < got["at"] + cap["hours"] * HOUR
             taken = sum(map(counts, self.case["got"]))
             if taken >= cap["most"]:
                 found.add(cap["on_hit"] or usual)
-            elif keeps and taken + sum(map(concerns, self.case["ahead"])) >= cap["most"]:
+            elif ahead and taken + sum(map(concerns, ahead)) >= cap["most"]:
                 found.add("yield")
         if "skip" in found:
             return {"skip"}
@@ -343,8 +346,7 @@ class Model:
         case, contact, said = self.case, self.case["contact"], self.case["said"]
         yield from [said["snoozed_until"], case["circuit_open_until"], case["sender_looked_at"], contact["turn"], contact["again"], *self.pauses()]
         yield from (one["until"] for one in said["consents"])
-        if case["ahead"]:
-            yield case["now"] + 1
+        yield from (one["until"] for one in case["ahead"])
         for cap in self.caps():
             yield from (got["at"] + cap["hours"] * HOUR for got in case["got"])
         if hours := self.quiet_hours():

@@ -78,10 +78,10 @@ fn answer(case: &Value) -> Value {
         let (topic_id, time) = (text(&got["topic"]).parse().unwrap(), clock.at(&got["at"]).unwrap());
         handed_over.push(HandOver { topic_id, channel: Channel::Email, time });
     }
-    let ahead = |topic: &Value| HandOver {
-        topic_id: text(topic).parse().unwrap(),
+    let ahead = |one: &Value| HandOver {
+        topic_id: text(&one["topic"]).parse().unwrap(),
         channel: Channel::Email,
-        time: clock.at(&case["now"]).unwrap(),
+        time: clock.at(&one["until"]).unwrap(),
     };
     let ahead: Vec<HandOver> = each(&case["ahead"]).map(ahead).collect();
     let (topic, contact) = (&case["topic"], &case["contact"]);

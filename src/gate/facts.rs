@@ -27,6 +27,9 @@ use crate::{
     tokens::SecretKey,
 };
 
+/// How long a message waits at least for one that comes first.
+const PRECEDENCE: TimeDelta = TimeDelta::minutes(1);
+
 /// What the gate needs to know about some contacts, read in a handful of queries however many they are.
 #[derive(Debug)]
 pub struct Facts {
@@ -144,7 +147,9 @@ impl Facts {
         for one in due {
             let ahead = all.entry(one.customer_id).or_default();
             ahead.priorities.push(self.priority(Some(&one.campaign_id)));
-            ahead.messages.push(HandOver { topic_id: one.topic_id, channel: one.channel, time: now });
+            // Whoever waits for what has waited for long is not decided again and again.
+            let until = now + (now - one.due_time).max(PRECEDENCE);
+            ahead.messages.push(HandOver { topic_id: one.topic_id, channel: one.channel, time: until });
         }
         Ok(all)
     }

@@ -1,6 +1,6 @@
 //! The ordered list. First what ends a contact, then what puts it off; the first end wins, the latest of the deferrals counts.
 
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::SecondsFormat;
 
 use super::pauses::Pause;
 use crate::{
@@ -14,9 +14,6 @@ use crate::{
     preferences::{Cause, Consent, ConsentState, FrequencyCap, OnHit, OptIn, Preferences, SendingPolicy, Suppressed},
     senders::NotReady,
 };
-
-/// How long a message keeps its place for one that comes first.
-const PRECEDENCE: TimeDelta = TimeDelta::minutes(1);
 
 /// What is known about a message that somebody would like to send.
 #[derive(Debug, Clone)]
@@ -33,7 +30,7 @@ pub struct Case<'a> {
     pub suppressed: &'a Suppressed,
     /// What they got, as far back as a cap counts.
     pub handed_over: &'a [HandOver],
-    /// What is due to them as well and comes first, as of when that was looked up.
+    /// What is due to them as well and comes first: until its time it has a place.
     pub ahead: &'a [HandOver],
     /// What it is about.
     pub topic_id: &'a TopicId,
@@ -467,13 +464,11 @@ fn within_caps(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     defer(BlockReason::FrequencyCap, Some(until), detail)
 }
 
-/// What comes first takes its place before it is sent, for as long as it takes to be decided.
+/// What comes first has its place before it is sent.
 fn leaves_room(case: &Case<'_>, now: Timestamp) -> Option<Block> {
-    let until = case.ahead.first()?.time + PRECEDENCE;
-    if now >= until {
-        return None;
-    }
-    let taken: Vec<HandOver> = case.handed_over.iter().chain(case.ahead).cloned().collect();
+    let ahead = case.ahead.iter().filter(|one| now < one.time);
+    let until = ahead.clone().map(|one| one.time).min()?;
+    let taken: Vec<HandOver> = case.handed_over.iter().chain(ahead).cloned().collect();
     case.caps().find(|cap| cap.room_after(&taken, now).is_some())?;
     let detail = "a message of a higher priority is due and takes the last place below a cap".to_owned();
     defer(BlockReason::FrequencyCap, Some(until), detail)

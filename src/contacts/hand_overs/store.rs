@@ -63,6 +63,8 @@ pub struct DueMessage {
     pub topic_id: TopicId,
     /// How it reaches them.
     pub channel: Channel,
+    /// Since when.
+    pub due_time: Timestamp,
 }
 
 /// What is due to these customers of these campaigns and was not decided yet, but for transactional messages: one query.
@@ -75,7 +77,7 @@ pub async fn due_of(
     let due = contact::Entity::find()
         .select_only()
         .columns([contact::Column::CustomerId, contact::Column::CampaignId])
-        .columns([contact::Column::TopicId, contact::Column::Channel])
+        .columns([contact::Column::TopicId, contact::Column::Channel, contact::Column::DueTime])
         .filter(contact::Column::CustomerId.is_in(customers.iter().copied()))
         .filter(contact::Column::State.eq(ContactState::Scheduled))
         .filter(contact::Column::DueTime.lte(now))
