@@ -467,9 +467,10 @@ fn within_caps(case: &Case<'_>, now: Timestamp) -> Option<Block> {
 /// What comes first has its place before it is sent.
 fn leaves_room(case: &Case<'_>, now: Timestamp) -> Option<Block> {
     let ahead = case.ahead.iter().filter(|one| now < one.time);
-    let until = ahead.clone().map(|one| one.time).min()?;
+    let given_up = ahead.clone().map(|one| one.time).min()?;
     let taken: Vec<HandOver> = case.handed_over.iter().chain(ahead).cloned().collect();
-    case.caps().find(|cap| cap.room_after(&taken, now).is_some())?;
+    // Or what was sent has left the window before.
+    let until = case.caps().filter_map(|cap| cap.room_after(&taken, now)).max()?.min(given_up);
     let detail = "a message of a higher priority is due and takes the last place below a cap".to_owned();
     defer(BlockReason::FrequencyCap, Some(until), detail)
 }
