@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::Path,
     process::Command,
 };
@@ -40,16 +41,17 @@ struct Quiet {
 
 #[tokio::test]
 async fn the_demo_adds_up_and_everything_it_sent_was_right() {
-    let folder = tempfile::tempdir().unwrap();
-    let table = play(folder.path());
-    let db = open(&folder.path().join("demo/rapport.db")).await;
+    // It stays, with what was printed: whoever checks it otherwise need not play it again.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shop");
+    let table = play(&folder);
+    let db = open(&folder.join("demo/rapport.db")).await;
     let sent = sent(&db).await;
     let people = people(&db).await;
     let sent_by_table = adds_up(&table, &people);
 
     assert_eq!(sent.len(), sent_by_table, "the table and the record");
-    let outbox = folder.path().join("demo/outbox");
-    assert_eq!(std::fs::read_dir(&outbox).unwrap().count(), sent.len(), "the outbox and the record");
+    let outbox = folder.join("demo/outbox");
+    assert_eq!(fs::read_dir(&outbox).unwrap().count(), sent.len(), "the outbox and the record");
     for one in &sent {
         reads_well(&outbox.join(format!("{}.eml", one.contact_id)), &one.address);
         let person = &people[&one.customer];
@@ -62,13 +64,15 @@ async fn the_demo_adds_up_and_everything_it_sent_was_right() {
         }
         not_after_a_goodbye(one, person);
     }
-    samples_exist(folder.path(), &table);
+    samples_exist(&folder, &table);
     assert_eq!(ids(&db, "SELECT contact_id AS id FROM contacts WHERE state IN ('scheduled', 'sending')").await, 0);
 }
 
 fn play(folder: &Path) -> String {
+    fs::create_dir_all(folder).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_rapport")).arg("demo").current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::write(folder.join("printed.txt"), &output.stdout).unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -114,7 +118,7 @@ fn samples_exist(folder: &Path, table: &str) {
 }
 
 fn reads_well(path: &Path, address: &str) {
-    let raw = std::fs::read(path).unwrap();
+    let raw = fs::read(path).unwrap();
     let message = MessageParser::default().parse(&raw).unwrap();
     assert_eq!(message.to().unwrap().first().unwrap().address.as_deref(), Some(address));
     assert!(!message.subject().unwrap().is_empty());
