@@ -23,6 +23,7 @@ mod seed;
 mod sink;
 mod stage;
 
+mod backfills;
 mod database;
 mod drain;
 mod kill;
