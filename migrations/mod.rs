@@ -30,6 +30,8 @@ mod m20261128_000025_add_audience_filter;
 mod m20261128_000026_add_backfills;
 mod m20261128_000027_add_priority;
 mod m20261128_000028_tell_refusals;
+mod m20261128_000029_count_by_index;
+mod m20261128_000030_go_on_ending;
 
 /// Knows every step.
 pub struct Migrator;
@@ -65,6 +67,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000026_add_backfills::Migration),
             Box::new(m20261128_000027_add_priority::Migration),
             Box::new(m20261128_000028_tell_refusals::Migration),
+            Box::new(m20261128_000029_count_by_index::Migration),
+            Box::new(m20261128_000030_go_on_ending::Migration),
         ]
     }
 }

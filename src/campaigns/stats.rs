@@ -61,13 +61,14 @@ impl Campaigns {
         Ok(sum(parts, of))
     }
 
-    /// What became of the audience of each of these runs.
+    /// What became of the audience of each of these runs, all of one campaign.
     pub async fn run_tallies(&self, of: &[Run]) -> Result<HashMap<RunId, Tally>, StoreError> {
         let db = self.db.reader();
         let ids = |are: bool| of.iter().filter(|run| run.is_backfill == are).map(|run| run.run_id).collect();
         let (run_ids, backfills): (Vec<RunId>, Vec<RunId>) = (ids(false), ids(true));
         let mut tallies: HashMap<RunId, Tally> = HashMap::new();
-        let of_firings = Counted { run_ids: run_ids.clone(), ..Counted::default() };
+        let campaign_id = of.first().map(|run| run.campaign_id.clone());
+        let of_firings = Counted { campaign_id, run_ids: run_ids.clone(), ..Counted::default() };
         let of_backfills = Counted { backfills, ..Counted::default() };
         for counted in [of_firings, of_backfills] {
             if counted.run_ids.is_empty() && counted.backfills.is_empty() {

@@ -35,7 +35,7 @@ pub struct Tally {
 pub struct Counted {
     /// Of this campaign.
     pub campaign_id: Option<CampaignId>,
-    /// Of these runs, each by itself.
+    /// Of these runs of that campaign, each by itself.
     pub run_ids: Vec<RunId>,
     /// Of those who entered by these backfills, each by itself.
     pub backfills: Vec<RunId>,
