@@ -232,7 +232,7 @@ impl Travelled {
 }
 
 /// What became of the steps of these enrollments.
-async fn past(tx: &WriteTx, ids: &[EnrollmentId]) -> Result<HashMap<EnrollmentId, Past>, StoreError> {
+pub(super) async fn past(tx: &WriteTx, ids: &[EnrollmentId]) -> Result<HashMap<EnrollmentId, Past>, StoreError> {
     let contacts = contacts::of_enrollments(tx, ids).await?;
     let noticed = contacts::noticed(tx, &contacts.iter().map(|contact| contact.contact_id).collect::<Vec<_>>()).await?;
     let mut past: HashMap<EnrollmentId, Past> = HashMap::new();

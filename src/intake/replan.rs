@@ -1,10 +1,10 @@
 use chrono::TimeDelta;
 
-use super::Intake;
+use super::{Intake, journeys::past};
 use crate::{
     calendar::{Planned, Zone},
     campaigns::{
-        Action, Campaign, Due, Enrollment, Plan, Step, Waits,
+        Action, Anchor, Campaign, Due, Enrollment, Past, Plan, Step, Waits,
         enrollments::{self, Open},
     },
     clock::Timestamp,
@@ -24,11 +24,13 @@ struct Before<'a> {
     plan: &'a Plan,
     zone: Zone,
     contact: Option<&'a Contact>,
+    past: Option<&'a Past>,
 }
 
 impl Intake {
     /// Moves the open enrollments of a campaign to its version as it is given, each at the step of the same name, and plans what waits
-    /// there anew. One whose step is gone, or does something else now, stays where it is. Answers how many contacts were planned anew.
+    /// there anew. One whose step is gone, or does something else now, or would come to a step again that it is past, stays where it is.
+    /// Answers how many contacts were planned anew.
     pub async fn replan_open(&self, campaign: &Campaign, validate_only: bool) -> Result<i64, Fault> {
         let (mut replanned, mut after) = (0, None);
         loop {
@@ -65,6 +67,7 @@ impl Intake {
         customers::lock_all(&tx, customer_ids.clone()).await?;
         let open = enrollments::lock_active(&tx, &ids).await?;
         let contacts = contacts::lock_waiting(&tx, &ids).await?;
+        let past = past(&tx, &ids).await?;
         let keys = open.iter().map(|one| (one.campaign_id.clone(), one.campaign_version));
         let plans = self.plans.load(&tx, keys).await?;
         let zones = customers::zones(&tx, &customer_ids).await?;
@@ -73,7 +76,8 @@ impl Intake {
         for mut one in open {
             let Some(plan) = plans.get(&(one.campaign_id.clone(), one.campaign_version)) else { continue };
             let zone = zones.get(&one.customer_id).copied().unwrap_or(home);
-            let before = Before { plan, zone, contact: contacts.get(&one.enrollment_id) };
+            let (contact, past) = (contacts.get(&one.enrollment_id), past.get(&one.enrollment_id));
+            let before = Before { plan, zone, contact, past };
             if let Some(contact) = move_to(campaign, &mut one, &before, now) {
                 changed.extend(contact);
                 moved.push(one);
@@ -104,7 +108,7 @@ impl Intake {
 fn move_to(campaign: &Campaign, one: &mut Enrollment, before: &Before<'_>, now: Timestamp) -> Option<Option<Contact>> {
     let step_id = one.next_step_id.as_deref()?;
     let (old, new) = (before.plan.step(step_id)?, campaign.plan.step(step_id)?);
-    if !is_alike(old, new) {
+    if !is_alike(old, new) || is_past_what_comes(&campaign.plan, step_id, before.past) {
         return None;
     }
     one.campaign_version = campaign.version;
@@ -126,9 +130,12 @@ fn move_to(campaign: &Campaign, one: &mut Enrollment, before: &Before<'_>, now: 
             let (contact_id, revision) = (contact.contact_id, contact.revision);
             return Some(Some(Contact { contact_id, revision, ..anew }));
         }
-        Some(Waits::Field) => {}
-        Some(Waits::Delay) => match due {
-            Due::At(planned) => (one.next_time, one.next_local) = (Some(planned.instant), planned.local),
+        // What it counts from now may be no field.
+        Some(Waits::Field) if matches!(new.anchor, Anchor::Field(_)) => {}
+        Some(Waits::Field | Waits::Delay) => match due {
+            Due::At(planned) => {
+                (one.waits, one.next_time, one.next_local) = (Some(Waits::Delay), Some(planned.instant), planned.local);
+            }
             Due::Unread | Due::Never => {
                 (one.waits, one.next_time, one.next_local) = (Some(Waits::Field), Some(now), None);
             }
@@ -145,6 +152,12 @@ fn move_to(campaign: &Campaign, one: &mut Enrollment, before: &Before<'_>, now: 
 fn is_alike(old: &Step, new: &Step) -> bool {
     std::mem::discriminant(&old.action) == std::mem::discriminant(&new.action)
         && old.is_planned_ahead() == new.is_planned_ahead()
+}
+
+/// Whether an enrollment is past a step already that comes after one in a plan: no step comes twice.
+fn is_past_what_comes(plan: &Plan, step_id: &str, past: Option<&Past>) -> bool {
+    let behind = plan.steps.iter().skip_while(|step| step.step_id != step_id).skip(1);
+    past.is_some_and(|past| behind.into_iter().any(|step| past.contains_key(&step.step_id)))
 }
 
 fn timeout(step: &Step) -> TimeDelta {
