@@ -98,6 +98,9 @@ impl Intake {
             let Some(last) = gone.last() else { break };
             after = Some(*last);
             let tx = self.db.begin_write().await?;
+            if !campaigns::still_acts(&tx, &of.campaign_id, of.version).await? {
+                break;
+            }
             members::remove(&tx, &of.campaign_id, &gone).await?;
             database::commit(tx).await?;
         }

@@ -42,7 +42,8 @@ pub async fn newcomers(
     ids(db, query, after, most).await
 }
 
-/// The next of those who matched before and do not any more.
+/// The next of those who matched before a moment and do not match at it. Whoever began later is left: another process may know more
+/// than was known then.
 pub async fn no_more(
     db: &impl ConnectionTrait,
     campaign: &CampaignId,
@@ -60,6 +61,7 @@ pub async fn no_more(
         .from(member::Entity)
         .column((member::Entity, member::Column::CustomerId))
         .and_where(Expr::col((member::Entity, member::Column::CampaignId)).eq(campaign.as_str()))
+        .and_where(Expr::col((member::Entity, member::Column::SinceTime)).lt(now))
         .cond_where(Condition::all().not().add(Expr::exists(matching)))
         .limit(most)
         .order_by((member::Entity, member::Column::CustomerId), sea_orm::Order::Asc);
