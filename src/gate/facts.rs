@@ -29,6 +29,8 @@ use crate::{
 
 /// How long a message waits at least for one that comes first.
 const PRECEDENCE: TimeDelta = TimeDelta::minutes(1);
+/// And at most.
+const LONGEST_PRECEDENCE: TimeDelta = TimeDelta::minutes(15);
 
 /// What the gate needs to know about some contacts, read in a handful of queries however many they are.
 #[derive(Debug)]
@@ -148,7 +150,7 @@ impl Facts {
             let ahead = all.entry(one.customer_id).or_default();
             ahead.priorities.push(self.priority(Some(&one.campaign_id)));
             // Whoever waits for what has waited for long is not decided again and again.
-            let until = now + (now - one.due_time).max(PRECEDENCE);
+            let until = now + (now - one.due_time).clamp(PRECEDENCE, LONGEST_PRECEDENCE);
             ahead.messages.push(HandOver { topic_id: one.topic_id, channel: one.channel, time: until });
         }
         Ok(all)
