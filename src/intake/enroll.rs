@@ -12,7 +12,7 @@ use super::{
 use crate::{
     calendar::{LocalTime, Zone},
     campaigns::{
-        self, Concerned as Concerns, EndCause, Enrollment, EnrollmentState, Goal, Plan,
+        self, Action, Concerned as Concerns, EndCause, Enrollment, EnrollmentState, Goal, Plan, Waits,
         enrollments::{self, Applicant, Concerned, Entry},
     },
     clock::Timestamp,
@@ -112,8 +112,7 @@ impl Intake {
     ) -> Result<Vec<EventEffect>, Fault> {
         let listens = |one: &&Enrollment| {
             let plan = plans.get(&(one.campaign_id.clone(), one.campaign_version));
-            let hears = |plan: &Arc<Plan>| plan.waited_for_types().any(|heard| heard == event.body.event_type);
-            one.state == EnrollmentState::Active && one.waits.is_some() && plan.is_some_and(hears)
+            one.state == EnrollmentState::Active && plan.is_some_and(|plan| listens(one, plan, event, now))
         };
         let waiting: Vec<Enrollment> = related.iter().filter(listens).cloned().collect();
         if waiting.is_empty() {
@@ -140,6 +139,23 @@ impl Intake {
             Some(effect)
         };
         Ok(ended.filter_map(effect).collect())
+    }
+}
+
+/// Whether an event may bring an enrollment on: it waits for it, or is about to come to a step that may. Of a frequent event most
+/// are not what is waited for, and cost nothing.
+fn listens(one: &Enrollment, plan: &Plan, event: &Event, now: Timestamp) -> bool {
+    match one.waits {
+        Some(Waits::Event) => {
+            let step = one.next_step_id.as_deref().and_then(|step_id| plan.step(step_id));
+            let wait = step.and_then(|step| if let Action::Wait(wait) = &step.action { Some(wait) } else { None });
+            wait.is_some_and(|wait| wait.matches(&one.subject, event, now))
+        }
+        Some(Waits::Delay | Waits::Field) => {
+            one.next_time.is_some_and(|due| due <= now)
+                && plan.waited_for_types().any(|heard| heard == event.body.event_type)
+        }
+        None => false,
     }
 }
 
