@@ -41,6 +41,8 @@ pub mod campaign {
         pub holdout_percent: Option<i32>,
         /// Of the current plan; none = 0.
         pub priority: Option<i32>,
+        /// It has ended, and something of it is still to be ended.
+        pub is_ending: bool,
         /// Up to when what starts it was looked for.
         pub scan_time: Option<DateTimeUtc>,
         pub create_time: DateTimeUtc,

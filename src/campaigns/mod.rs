@@ -36,7 +36,10 @@ pub use self::{
     runs::{Run, RunState},
     stats::Period,
     step::{Action, Anchor, Due, FieldPath, Fields, IfPast, Place, Step, Update, Variant, Wait},
-    store::{Concerned, Scanned, Terms, concerned_by, is_heard, limits, note_scan, paused, scanned, still_acts, terms},
+    store::{
+        Concerned, Scanned, Terms, concerned_by, is_heard, limits, note_scan, paused, scanned, stays_active,
+        still_acts, terms,
+    },
     trigger::{ActiveRange, CatchUp, Firing, OneOff, Overlap, Recurring, Trigger},
 };
 use crate::{

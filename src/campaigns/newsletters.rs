@@ -107,20 +107,18 @@ impl Campaigns {
             CampaignState::Draft => {
                 return Err(not_active(&campaign, "a draft is deleted, not archived"));
             }
-            CampaignState::Archived => {
-                database::rollback(tx).await?;
-                let canceled = end_open(&self.db, id, &archived(&campaign.state_note), self.clock.now()).await?;
-                return Ok((campaign, canceled));
+            CampaignState::Archived => database::rollback(tx).await?,
+            CampaignState::Active | CampaignState::Paused | CampaignState::Completed => {
+                campaign.state = CampaignState::Archived;
+                campaign.state_note = note;
+                campaign.fire_time = None;
+                runs::cancel_open(&tx, id, "the campaign was archived").await?;
+                store::note_ending(&tx, id, true).await?;
+                self.save(tx, &mut campaign, PlanIs::Same, false).await?;
+                self.newsletters.ring();
             }
-            CampaignState::Active | CampaignState::Paused | CampaignState::Completed => {}
         }
-        campaign.state = CampaignState::Archived;
-        campaign.state_note = note;
-        campaign.fire_time = None;
-        runs::cancel_open(&tx, id, "the campaign was archived").await?;
-        self.save(tx, &mut campaign, PlanIs::Same, false).await?;
-        self.newsletters.ring();
-        let canceled = end_open(&self.db, id, &archived(&campaign.state_note), self.clock.now()).await?;
+        let canceled = end_open(&self.db, &campaign, self.clock.now()).await?;
         Ok((campaign, canceled))
     }
 
@@ -205,8 +203,9 @@ fn is_ahead(once: OneOff, now: Timestamp) -> bool {
 }
 
 /// Ends whatever of a campaign that has ended is still open, in short transactions; answers how many contacts that were. Whoever
-/// breaks off here finds the rest the next time; until then the gate lets nothing out.
-pub async fn end_open(db: &Database, id: &CampaignId, block: &Block, now: Timestamp) -> Result<i64, StoreError> {
+/// breaks off here is followed by [`end_ranges`]; until then the gate lets nothing out.
+async fn end_open(db: &Database, of: &Campaign, now: Timestamp) -> Result<i64, StoreError> {
+    let (id, block) = (&of.campaign_id, &ended(BlockReason::CampaignEnded, &why_ended(of)));
     let (mut canceled, mut after) = (0, None::<EnrollmentId>);
     loop {
         let tx = db.begin_write().await?;
@@ -223,6 +222,8 @@ pub async fn end_open(db: &Database, id: &CampaignId, block: &Block, now: Timest
         let tx = db.begin_write().await?;
         let some = contacts::waiting_of(&tx, id, None, AT_ONCE).await?;
         if some.is_empty() {
+            store::note_ending(&tx, id, false).await?;
+            database::commit(tx).await?;
             return Ok(i64::try_from(canceled).unwrap_or(i64::MAX));
         }
         customers::lock_all(&tx, some.iter().map(|(_, customer)| *customer).collect()).await?;
@@ -248,25 +249,23 @@ pub async fn end_waiting(db: &Database, run: &Run, now: Timestamp) -> Result<(),
     }
 }
 
-/// The campaigns whose active range is over and that are not ended yet: ends them, and answers which.
-pub async fn end_ranges(db: &Database, now: Timestamp) -> Result<Vec<CampaignId>, StoreError> {
-    if store::ids_over(db.reader(), now).await?.is_empty() {
-        return Ok(Vec::new());
+/// Ends the campaigns whose active range is over, and what is still open of those that have ended.
+pub async fn end_ranges(db: &Database, now: Timestamp) -> Result<(), StoreError> {
+    if !store::ids_over(db.reader(), now).await?.is_empty() {
+        let tx = db.begin_write().await?;
+        for id in store::ids_over(&tx, now).await? {
+            let Some(mut campaign) = store::lock(&tx, &id).await? else { continue };
+            complete(&mut campaign, "the end of its active range came", now);
+            store::save(&tx, &campaign, PlanIs::Same).await?;
+            runs::cancel_open(&tx, &id, "the end of the campaign's active range came").await?;
+            store::note_ending(&tx, &id, true).await?;
+        }
+        database::commit(tx).await?;
     }
-    let tx = db.begin_write().await?;
-    let over = store::ids_over(&tx, now).await?;
-    for id in &over {
-        let Some(mut campaign) = store::lock(&tx, id).await? else { continue };
-        complete(&mut campaign, "the end of its active range came", now);
-        store::save(&tx, &campaign, PlanIs::Same).await?;
-        runs::cancel_open(&tx, id, "the end of the campaign's active range came").await?;
+    for campaign in store::ending(db.reader()).await? {
+        end_open(db, &campaign, now).await?;
     }
-    database::commit(tx).await?;
-    for id in &over {
-        end_open(db, id, &ended(BlockReason::CampaignEnded, "the end of its campaign's active range came"), now)
-            .await?;
-    }
-    Ok(over)
+    Ok(())
 }
 
 /// Notes that a campaign has done all that it was to do.
@@ -278,9 +277,12 @@ pub(super) fn complete(campaign: &mut Campaign, note: &str, now: Timestamp) {
     campaign.update_time = now;
 }
 
-fn archived(note: &str) -> Block {
-    let why = if note.is_empty() { String::new() } else { format!(": {note}") };
-    ended(BlockReason::CampaignEnded, &format!("its campaign was archived{why}"))
+fn why_ended(of: &Campaign) -> String {
+    match of.state {
+        CampaignState::Archived if of.state_note.is_empty() => "its campaign was archived".to_owned(),
+        CampaignState::Archived => format!("its campaign was archived: {}", of.state_note),
+        _ => "the end of its campaign's active range came".to_owned(),
+    }
 }
 
 fn ended(reason: BlockReason, detail: &str) -> Block {

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, num::NonZeroU32};
 
 use sea_orm::{
-    ActiveValue::Set,
+    ActiveValue::{NotSet, Set},
     ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, LockType, OnConflict, Query, SimpleExpr},
 };
@@ -262,12 +262,19 @@ pub async fn scanned(db: &impl ConnectionTrait) -> Result<Vec<Scanned>, StoreErr
     Ok(rows.into_iter().map(scanned).collect())
 }
 
-/// Whether a campaign still acts by a version.
+/// Whether a campaign acts by a version, which it does until this transaction ends.
 pub async fn still_acts(tx: &WriteTx, id: &CampaignId, version: i32) -> Result<bool, StoreError> {
     let query = campaign::Entity::find_by_id(id.clone())
         .filter(campaign::Column::Version.eq(version))
-        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]));
+        .filter(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
+        .lock(LockType::Share);
     Ok(query.one(tx).await?.is_some())
+}
+
+/// Whether a campaign is active, which it stays until this transaction ends.
+pub async fn stays_active(tx: &WriteTx, id: &CampaignId) -> Result<bool, StoreError> {
+    let query = campaign::Entity::find_by_id(id.clone()).filter(campaign::Column::State.eq(CampaignState::Active));
+    Ok(query.lock(LockType::Share).one(tx).await?.is_some())
 }
 
 /// Notes up to when was looked, unless somebody else has meanwhile.
@@ -340,6 +347,22 @@ pub async fn ids_over(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<C
         .add(campaign::Column::State.is_in([CampaignState::Active, CampaignState::Paused]))
         .add(campaign::Column::ActiveUntil.lte(now));
     ids(db, over).await
+}
+
+/// The campaigns that have ended, and of which something is still to be ended.
+pub async fn ending(db: &impl ConnectionTrait) -> Result<Vec<Campaign>, StoreError> {
+    let query = campaign::Entity::find().filter(campaign::Column::IsEnding.eq(true));
+    complete(db, query.order_by_asc(campaign::Column::CampaignId).all(db).await?).await
+}
+
+/// Notes whether something of a campaign that has ended is still to be ended.
+pub async fn note_ending(tx: &WriteTx, id: &CampaignId, is_ending: bool) -> Result<(), StoreError> {
+    campaign::Entity::update_many()
+        .col_expr(campaign::Column::IsEnding, is_ending.into())
+        .filter(campaign::Column::CampaignId.eq(id.clone()))
+        .exec(tx)
+        .await?;
+    Ok(())
 }
 
 /// The newsletters that act, will not fire again, and have no open run.
@@ -421,6 +444,7 @@ fn row(of: &Campaign) -> campaign::ActiveModel {
         purpose: Set(of.purpose),
         max_per_minute: Set(of.plan.max_per_minute.and_then(|most| i32::try_from(most.get()).ok())),
         is_newsletter: Set(of.plan.trigger.is_newsletter()),
+        is_ending: NotSet,
         fire_time: Set(of.fire_time),
         active_from: Set(of.plan.active_range.start),
         active_until: Set(of.plan.active_range.end),

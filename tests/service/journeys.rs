@@ -4,6 +4,7 @@ use rapport::rpc::proto::{
     self, Event, ListEnrollmentsRequest, StopEnrollmentRequest, campaign_effect::Outcome, contact, delay, enrollment,
     passed_step,
 };
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use super::harness::{
@@ -381,4 +382,34 @@ async fn a_wait_gets_its_new_timeout_from_when_it_began_and_a_step_that_is_gone_
     assert_eq!(enrollment(&mut world).await.campaign_version, 2);
     world.live_until("2026-02-04T11:00:00Z").await;
     assert_eq!(world.subjects(), ["review for anna"]);
+}
+
+#[tokio::test]
+async fn an_enrollment_stays_where_a_new_order_of_steps_would_bring_it_to_one_again() {
+    let steps = vec![step("thank", after_hours(24), "thanks"), step("nudge", after_hours(24), "nudge")];
+    let mut world = shop_with(steps).await;
+    world.happens("order.placed", "anna", "o-1").await;
+    world.live_until("2026-02-03T09:00:00Z").await;
+    let turned = vec![step("nudge", after_hours(24), "nudge"), step("thank", after_hours(24), "thanks")];
+    assert_eq!(replan(&mut world, turned, false).await, 0);
+    assert_eq!(enrollment(&mut world).await.campaign_version, 1);
+    world.live_until("2026-02-04T09:00:00Z").await;
+    assert_eq!(world.subjects(), ["thanks for anna", "nudge for anna"]);
+    assert_eq!(enrollment(&mut world).await.state(), proto::enrollment::State::Completed);
+}
+
+#[tokio::test]
+async fn what_is_left_open_of_a_campaign_that_has_ended_is_ended_by_whoever_comes_next() {
+    let mut world = shop_with(vec![step("thank", after_hours(24), "thanks")]).await;
+    let planned = only(&world.happens("order.placed", "anna", "o-1").await.effects).contact_id.clone();
+    // As whoever archived it left it, who was killed after the first of its transactions.
+    let record = world.own_connection().await;
+    let sql = "UPDATE campaigns SET state = 'archived', state_note = 'no longer sold', is_ending = true";
+    record.execute_unprepared(sql).await.unwrap();
+    record.close().await.unwrap();
+    world.run_job("run-newsletters").await;
+    let contact = world.contact(&planned).await;
+    assert_eq!(contact.state(), proto::contact::State::Canceled);
+    assert_eq!(contact.block.unwrap().detail, "its campaign was archived: no longer sold");
+    assert_eq!(enrollment(&mut world).await.state(), proto::enrollment::State::Exited);
 }

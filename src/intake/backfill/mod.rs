@@ -16,7 +16,7 @@ use self::admission::Admission;
 use super::{Intake, TRIES, called_off, enroll::Started, journeys::Zones, unasked};
 use crate::{
     campaigns::{
-        Backfill, Campaign, CampaignState, EndCause, EnrollmentState, Run, RunState,
+        self, Backfill, Campaign, CampaignState, EndCause, EnrollmentState, Run, RunState,
         backfills::{self, UnderWay},
         enrollments::{self, Open},
         runs,
@@ -144,6 +144,10 @@ impl Intake {
         // Others need not wait while this is looked for: whoever goes on meanwhile is noticed.
         let events = events::occurred(self.db.reader(), &which, one.backfill.position, CHUNK).await?;
         let tx = self.db.begin_write().await?;
+        // Before the run, in the order in which whoever ends the campaign comes to both.
+        if !campaigns::stays_active(&tx, &run.campaign_id).await? {
+            return Ok(None);
+        }
         let Some(mut backfill) = backfills::lock(&tx, run.run_id, RunState::Running).await? else { return Ok(None) };
         if backfill.position != one.backfill.position || backfill.rests(now) {
             return Ok(None);
