@@ -12,6 +12,8 @@ use crate::clock::Timestamp;
 const LONGEST: usize = 100;
 /// The least between two times: nobody wants the same newsletter more often.
 const LEAST_GAP: TimeDelta = TimeDelta::hours(1);
+/// How many gaps are looked at: more than there are in two days.
+const GAPS: usize = 100;
 
 /// Wall-clock times that come again: the five fields of a crontab.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,12 +55,18 @@ impl FromStr for Cron {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let pattern = parser.parse(text).map_err(|wrong| format!("{allowed}: {wrong}"))?;
         let cron = Self { text: text.to_owned(), pattern: Box::new(pattern) };
-        // Whatever year it is: there is no year among the fields.
-        let start = NaiveDate::from_ymd_opt(2_000, 1, 1).unwrap_or_default().into();
-        let first = cron.next(start).ok_or("never comes: there is no such day")?;
-        let second = cron.next(first).ok_or("never comes again")?;
-        if second - first < LEAST_GAP {
-            return Err("comes more often than once an hour".to_owned());
+        // Whatever year it is: there is no year among the fields. From the first midnight on.
+        let start: NaiveDateTime = NaiveDate::from_ymd_opt(2_000, 1, 1).unwrap_or_default().into();
+        let mut time = cron.next(start - TimeDelta::minutes(1)).ok_or("never comes: there is no such day")?;
+        for _ in 0..GAPS {
+            let next = cron.next(time).ok_or("never comes again")?;
+            if next - time < LEAST_GAP {
+                return Err("comes more often than once an hour".to_owned());
+            }
+            if next > start + TimeDelta::days(366) {
+                break;
+            }
+            time = next;
         }
         Ok(cron)
     }
@@ -130,6 +138,9 @@ mod tests {
             "0 9 31 4 *",
             "*/30 9 * * *",
             "* * * * *",
+            "0,30 0 * * *",
+            "0,59 0,23 * * *",
+            "10,50 23,0 * * *",
             "0,59 9 * * *",
             "0 9 * * MOON",
             "nine o'clock every single day",
