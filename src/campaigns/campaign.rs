@@ -266,10 +266,12 @@ impl Plan {
         })
     }
 
-    /// The event types that do something to its enrollments: they end them, or end a wait.
+    /// The event types that it listens to beside those that start it: they end its enrollments or their waits, or its filters ask
+    /// for them.
     pub fn heard_types(&self) -> Vec<String> {
         let mut types = self.exit_types();
         types.extend(self.waited_for_types());
+        types.extend(self.asked_types());
         types.sort_unstable();
         types.dedup();
         types

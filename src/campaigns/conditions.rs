@@ -133,6 +133,13 @@ impl Plan {
         self.steps.iter().filter_map(|step| self.condition(step)?.ok()).collect()
     }
 
+    /// The event types that its filters count, or ask for the last of.
+    pub(super) fn asked_types(&self) -> Vec<String> {
+        let calls = self.lookups().unwrap_or_default();
+        let asks = |call: &&Call| matches!(call.function.name, "event_count" | "last_event");
+        calls.iter().filter(asks).map(|call| call.text(0).to_owned()).collect()
+    }
+
     /// What its filters look up about customers elsewhere.
     pub fn lookups(&self) -> Result<Vec<Call>, StoreError> {
         let filters = std::iter::once(audience(self)?).chain(self.conditions());

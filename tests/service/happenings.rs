@@ -142,6 +142,27 @@ async fn a_click_ends_a_wait_and_an_answer_ends_the_follow_up() {
 }
 
 #[tokio::test]
+async fn what_only_an_audience_asks_for_is_recorded_as_well() {
+    let mut world = world().await;
+    world.campaign(campaign("journey", "orders", vec![step("first", after_hours(0), "hello")])).await;
+    let trigger = Some(proto::campaign::Trigger::Audience(proto::AudienceTrigger {}));
+    let audience_filter = r#"event_count("contact.clicked", 30) >= 1"#.into();
+    let steps = vec![step("now", after_hours(0), "tips")];
+    world.campaign(proto::Campaign { trigger, audience_filter, ..campaign("fans", "orders", steps) }).await;
+    for name in ["anna", "ben"] {
+        world.customer(name, "").await;
+        world.happens("order.placed", name, "o-1").await;
+    }
+    world.live().await;
+    let first = world.contacts_of("anna").await.pop().unwrap();
+    world.dispatch_after_hours(2).await;
+    report(&mut world, &first.contact_id, Kind::Clicked).await;
+    world.run_job("scan-triggers").await;
+    world.live().await;
+    assert_eq!(world.subjects()[2..], ["tips for anna"]);
+}
+
+#[tokio::test]
 async fn what_a_campaigns_messages_bring_about_keeps_nothing_going_for_ever() {
     let mut world = world().await;
     // Each answers bounces with mail, at once and every time.
