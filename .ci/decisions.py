@@ -203,9 +203,6 @@ class Model:
             yield "exited", "cancel"
         if not contact["in_audience"]:
             yield "not_in_audience", "suppress"
-        # "A holdout never gets a message; what is transactional is exempt."
-        if self.case["held_out"] and not self.transactional:
-            yield "holdout", "suppress"
         if self.address() is None:
             yield "no_address", "suppress"
         for cause in CAUSES:
@@ -364,7 +361,13 @@ class Model:
             return "end", *end
         reasons = set(self.deferrals(now))
         if not reasons:
-            return ("end", "frequency_cap", "suppress") if "skip" in self.full(now) else ("send", self.address())
+            if "skip" in self.full(now):
+                return "end", "frequency_cap", "suppress"
+            # "Only who would have been sent the message is held out, at the moment at which it would have been sent; what is
+            # transactional is exempt."
+            if self.case["held_out"] and not self.transactional:
+                return "end", "holdout", "suppress"
+            return "send", self.address()
         if not self.ends_by_itself():
             return "defer", reasons, None
         until, expires = self.first_moment(now), contact["expires"]

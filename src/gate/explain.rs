@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Case, Check, Facts, Gate, RULES, Verdict, decide, instant, lines};
+use super::{Case, Check, Facts, Gate, RULES, Verdict, foresee, instant, lines};
 use crate::{
     calendar::Zone,
     campaigns::{self, Action, Campaign, CampaignState, Enrollment, EnrollmentState, Waits, enrollments},
@@ -153,7 +153,7 @@ impl Told<'_> {
     /// What will happen to a contact that waits.
     fn ahead(&self, at: Timestamp) -> (String, Vec<Check>, Option<Timestamp>) {
         let (what, at_text) = (self.what(), self.local(at));
-        let mut summary = match decide(self.case, at) {
+        let mut summary = match foresee(self.case, at) {
             Verdict::Send { address, .. } => format!("{what} will be sent at {at_text} to {}.", address.value.masked()),
             Verdict::Defer(Block { detail, retry_time: Some(retry), .. }) => {
                 format!("{what} will wait until {}: {detail}.", self.local(retry))
@@ -164,7 +164,7 @@ impl Told<'_> {
         if let Some(block) = &self.contact.block {
             let _ = write!(summary, " It was put off before: {}.", block.detail);
         }
-        let next = match decide(self.case, at) {
+        let next = match foresee(self.case, at) {
             Verdict::Send { .. } => Some(at),
             Verdict::Defer(block) => block.retry_time,
             Verdict::End(_) => None,

@@ -13,7 +13,7 @@ pub use self::{
     explain::{Explained, Explanation},
     facts::Facts,
     preview::CampaignPreview,
-    rules::{Case, HeldOut, RULES, Rule, Verdict, checks, decide, instant},
+    rules::{Case, HeldOut, RULES, Rule, Verdict, checks, decide, foresee, instant},
 };
 use std::sync::Arc;
 
@@ -120,7 +120,7 @@ impl Gate {
             throttled_until: None,
             back_off: None,
         };
-        let first_moment = |from| match decide(&case, from) {
+        let first_moment = |from| match foresee(&case, from) {
             Verdict::Send { .. } => Some(from),
             Verdict::Defer(block) => block.retry_time,
             Verdict::End(_) => None,

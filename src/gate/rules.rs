@@ -1,4 +1,5 @@
-//! The ordered list. First what ends a contact, then what puts it off; the first end wins, the latest of the deferrals counts.
+//! The ordered list. First what ends a contact, then what puts it off; the first end wins, the latest of the deferrals counts. Who is
+//! held out is asked last: those are compared with who was sent the message, so they must be those who would have been.
 
 use chrono::SecondsFormat;
 
@@ -150,7 +151,7 @@ pub struct Rule {
     check: fn(&Case<'_>, Timestamp) -> Option<Block>,
 }
 
-/// The ordered list of decision 10 of the design, for the parts that exist.
+/// The ordered list of decision 10 of the design, for the parts that exist, and who is held out at its end.
 pub const RULES: [Rule; 30] = [
     Rule { name: "customer_not_erased", reason: BlockReason::CustomerErased, check: customer_not_erased },
     Rule { name: "customer_active", reason: BlockReason::CustomerDeleted, check: customer_active },
@@ -159,7 +160,6 @@ pub const RULES: [Rule; 30] = [
     Rule { name: "campaign_open", reason: BlockReason::CampaignEnded, check: campaign_open },
     Rule { name: "enrollment_open", reason: BlockReason::Exited, check: enrollment_open },
     Rule { name: "in_audience", reason: BlockReason::NotInAudience, check: in_audience },
-    Rule { name: "not_held_out", reason: BlockReason::Holdout, check: not_held_out },
     Rule { name: "address_known", reason: BlockReason::NoAddress, check: address_known },
     Rule { name: "not_forbidden", reason: BlockReason::Legal, check: not_forbidden },
     Rule { name: "address_not_erased", reason: BlockReason::AddressErased, check: address_not_erased },
@@ -182,6 +182,7 @@ pub const RULES: [Rule; 30] = [
     Rule { name: "no_quiet_hours", reason: BlockReason::QuietHours, check: no_quiet_hours },
     Rule { name: "not_throttled", reason: BlockReason::Throttled, check: not_throttled },
     Rule { name: "back_off_over", reason: BlockReason::BackOff, check: back_off_over },
+    Rule { name: "not_held_out", reason: BlockReason::Holdout, check: not_held_out },
 ];
 
 /// More rounds than any real set of deferrals takes to settle.
@@ -196,8 +197,10 @@ pub fn checks(case: &Case<'_>, now: Timestamp) -> Vec<(&'static Rule, Option<Blo
 pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
     let blocks = RULES.iter().filter_map(|rule| (rule.check)(case, now));
     let (deferrals, mut ends): (Vec<Block>, Vec<Block>) = blocks.partition(|block| block.effect == Effect::Defer);
-    // Whether a cap skips it shows when it could go out: until then there may be room.
-    ends.retain(|end| deferrals.is_empty() || end.reason != BlockReason::FrequencyCap);
+    // Whether a cap skips it shows when it could go out: until then there may be room. And who is held out waits like the others, for
+    // whatever keeps a message from going out in the end is to keep them from being counted.
+    let shows_later = |end: &Block| matches!(end.reason, BlockReason::FrequencyCap | BlockReason::Holdout);
+    ends.retain(|end| deferrals.is_empty() || !shows_later(end));
     if !ends.is_empty() {
         return Verdict::End(ends.swap_remove(0));
     }
@@ -224,6 +227,14 @@ pub fn decide(case: &Case<'_>, now: Timestamp) -> Verdict {
             Verdict::End(block(BlockReason::Expired, Effect::Expire, detail))
         }
         _ => Verdict::Defer(deferral),
+    }
+}
+
+/// Decides for somebody who only asks: who is held out would not get it later either.
+pub fn foresee(case: &Case<'_>, now: Timestamp) -> Verdict {
+    match (decide(case, now), not_held_out(case, now)) {
+        (Verdict::Defer(_), Some(block)) => Verdict::End(block),
+        (verdict, _) => verdict,
     }
 }
 
@@ -633,6 +644,23 @@ mod tests {
             });
             assert_eq!(ends(&all), Some(*reason), "the first of those from {reason:?} on");
         }
+    }
+
+    #[test]
+    fn only_who_would_be_sent_it_is_held_out_and_when_it_would_be_sent() {
+        type Wrong = fn(&mut Customer, &mut Preferences, &mut Case<'_>);
+        let held = |purpose, wrong: Wrong| {
+            verdict(purpose, move |customer, preferences, case| {
+                case.held_out = Some(HeldOut::OfCampaign(10));
+                wrong(customer, preferences, case);
+            })
+        };
+        assert_eq!(ends(&held(Purpose::Marketing, |_, _, _| ())), Some(BlockReason::Holdout));
+        let unasked: Wrong = |_, preferences, _| preferences.consents.clear();
+        assert_eq!(ends(&held(Purpose::Marketing, unasked)), Some(BlockReason::NoConsent));
+        let snoozed: Wrong = |_, preferences, _| preferences.snooze_end_time = Some(at(20));
+        assert_eq!(waits(&held(Purpose::Marketing, snoozed)), Some((BlockReason::Snoozed, Some(at(20)))));
+        assert!(matches!(held(Purpose::Transactional, |_, _, _| ()), Verdict::Send { .. }));
     }
 
     #[test]

@@ -4,11 +4,12 @@ use rapport::{
     rpc::proto::{
         self, BlockReason, Campaign, CampaignPolicy, GetCampaignStatsRequest, RecordEventRequest, SendingPolicy,
         UpdateSendingPolicyRequest, Variant, contact, event_service_client::EventServiceClient,
+        set_consent_request::Decision,
     },
     split::{Draw, is_held_out, share},
 };
 
-use super::harness::{World, after_hours, campaign, email, step, wrong_fields};
+use super::harness::{World, after_hours, at, by_name, campaign, email, step, wrong_fields};
 
 /// So many customers are enough for every share to have some.
 const CUSTOMERS: usize = 40;
@@ -160,6 +161,63 @@ async fn whoever_is_held_out_gets_nothing_of_the_campaign_and_is_compared_with()
     world.happens("review.left", &name(held[0]), "").await;
     let holdout = stats(&mut world).await.holdout.unwrap();
     assert_eq!((holdout.sent, holdout.converted), (2 * i64::try_from(held.len()).unwrap(), 2));
+}
+
+#[tokio::test]
+async fn only_who_would_have_been_sent_the_message_is_compared_with_those_who_were() {
+    let mut world = world().await;
+    world.topic("offers", proto::Purpose::Marketing, proto::topic::OptIn::Single).await;
+    for number in (0..CUSTOMERS).step_by(2) {
+        world.consent(&name(number), "offers", Decision::Grant).await;
+    }
+    let policy = Some(CampaignPolicy { holdout_percent: 40, ..CampaignPolicy::default() });
+    let goal = Some(proto::Goal { event_type: "review.left".into(), ..Default::default() });
+    let steps = vec![step("ask", after_hours(1), "plain")];
+    world.campaign(Campaign { policy, goal, ..campaign("test", "offers", steps) }).await;
+    let mut held = Vec::new();
+    for number in 0..CUSTOMERS {
+        world.happens("order.placed", &name(number), "").await;
+        let customer_id = world.contacts_of(&name(number)).await.pop().unwrap().customer_id;
+        if is_held_out(Draw::Campaign("test"), customer_id.parse().unwrap(), 40) {
+            held.push(number);
+        }
+    }
+    let comparable: Vec<usize> = held.iter().copied().filter(|number| number % 2 == 0).collect();
+    assert!(comparable.len() > 1 && comparable.len() < held.len(), "{held:?}");
+    // What puts off others puts off who is held out, and says already that nothing comes of it.
+    let snoozed = comparable[0];
+    let until = Some(at("2026-02-03T09:00:00Z"));
+    let preferences = Some(proto::Preferences { snooze_end_time: until, ..Default::default() });
+    let request =
+        proto::UpdatePreferencesRequest { customer: by_name(&name(snoozed)), preferences, ..Default::default() };
+    world.preferences.update_preferences(request).await.unwrap();
+
+    world.dispatch_after_hours(1).await;
+    for number in 0..CUSTOMERS {
+        let contact = world.contacts_of(&name(number)).await.pop().unwrap();
+        let expected = match (number % 2 == 0, held.contains(&number)) {
+            (true, true) if number == snoozed => Some(BlockReason::Snoozed),
+            (true, true) => Some(BlockReason::Holdout),
+            (true, false) => None,
+            (false, _) => Some(BlockReason::NoConsent),
+        };
+        assert_eq!(contact.block.as_ref().map(proto::Block::reason), expected, "{number}");
+        if number == snoozed {
+            assert_eq!(contact.state(), contact::State::Scheduled);
+            let why = world.explain(&contact.contact_id).await;
+            assert!(why.summary.contains("will not be sent"), "{}", why.summary);
+            assert_eq!(why.next_allowed_time, None);
+        }
+    }
+    let count = |of: usize| i64::try_from(of).unwrap();
+    assert_eq!(stats(&mut world).await.holdout.unwrap().sent, count(comparable.len() - 1));
+    world.dispatch_at("2026-02-03T09:00:00Z").await;
+    world.happens("review.left", &name(snoozed), "").await;
+    world.happens("review.left", &name(*held.iter().find(|number| *number % 2 == 1).unwrap()), "").await;
+    let stats = stats(&mut world).await;
+    let holdout = stats.holdout.unwrap();
+    assert_eq!((holdout.sent, holdout.converted), (count(comparable.len()), 1));
+    assert_eq!((stats.sent, stats.converted), (count(CUSTOMERS / 2 - comparable.len()), 0));
 }
 
 fn contact_state(of: &proto::Contact) -> contact::State {
