@@ -291,6 +291,11 @@ impl Plan {
         self.steps.iter().all(|step| step.is_planned_ahead() && !matches!(step.anchor, Anchor::Field(_)))
     }
 
+    /// The first step that sends something.
+    pub fn first_send(&self) -> Option<&Step> {
+        self.steps.iter().find(|step| matches!(step.action, Action::Send { .. }))
+    }
+
     /// One step.
     pub fn step(&self, step_id: &str) -> Option<&Step> {
         self.steps.iter().find(|step| step.step_id == step_id)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{Plan, Step, StepOutcome, audience};
+use super::{Action, Plan, Step, StepOutcome, Trigger, audience};
 use crate::{
     clock::Timestamp,
     contacts::{self, ContactState, Delivery},
@@ -138,6 +138,15 @@ impl Plan {
         let calls = self.lookups().unwrap_or_default();
         let asks = |call: &&Call| matches!(call.function.name, "event_count" | "last_event");
         calls.iter().filter(asks).map(|call| call.text(0).to_owned()).collect()
+    }
+
+    /// Whether the condition of a step can be judged before anything has started the plan: it asks neither for what starts it nor for
+    /// the steps before, and none of these changes the customer.
+    pub fn is_foreseeable(&self, step: &Step, condition: &Filter) -> bool {
+        let mut earlier = self.steps.iter().take_while(|one| one.step_id != step.step_id);
+        let is_changed = earlier.any(|one| matches!(one.action, Action::Update(_)));
+        let asks_for_event = matches!(self.trigger, Trigger::Event { .. }) && condition.asks_for("event.");
+        !is_changed && !asks_for_event && !condition.asks_for("steps.")
     }
 
     /// What its filters look up about customers elsewhere.

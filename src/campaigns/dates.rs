@@ -78,7 +78,7 @@ impl DateTrigger {
         after: Timestamp,
         until: Timestamp,
     ) -> Option<Arrival> {
-        let of: NaiveDate = value.parse().ok().filter(|_| value.len() == 10)?;
+        let of = date(value)?;
         // The delay leads from the date to the moment: the date is as far before that, and weekdays may add a week.
         let ahead = match delay {
             Delay::Elapsed { minutes } => TimeDelta::minutes(*minutes),
@@ -92,6 +92,13 @@ impl DateTrigger {
         };
         let arrivals = self.dates(of, from, to).into_iter().map(arrival);
         arrivals.into_iter().find(|arrival| arrival.due > after && arrival.due <= until)
+    }
+
+    /// Whether the first step is still to be due, at some time, for a customer with this attribute.
+    pub fn lies_ahead(&self, value: &str, delay: &Delay, zone: Zone, now: Timestamp) -> bool {
+        let Some(of) = date(value) else { return false };
+        let start = zone.instant(of.and_time(NaiveTime::MIN));
+        self.recurrence == Recurrence::Yearly || delay.after(start, zone).instant > now
     }
 
     /// How the dates are written, without their years, that may have come between two moments anywhere.
@@ -114,6 +121,10 @@ impl DateTrigger {
         endings.dedup();
         endings
     }
+}
+
+fn date(value: &str) -> Option<NaiveDate> {
+    value.parse().ok().filter(|_| value.len() == 10)
 }
 
 impl Plan {

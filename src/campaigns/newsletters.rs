@@ -1,7 +1,7 @@
 //! What operators do with newsletters, and how campaigns end.
 
 use super::{
-    Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
+    Action, Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
     enrollments::{self, Concerned, Open},
     not_active, not_found,
     runs::{self, Opening},
@@ -157,6 +157,13 @@ impl Plan {
             }
             if self.steps.iter().any(|step| step.delay != Delay::NOTHING) {
                 violations.add("campaign.steps[0].delay", "must be absent: a newsletter has its own times");
+            }
+            if self.steps.iter().any(|step| !matches!(step.action, Action::Send { .. })) {
+                violations.add("campaign.steps[0].send", "is required: a newsletter is one message");
+            }
+            if self.steps.iter().any(|step| !step.condition.is_empty()) {
+                let allowed = "must be empty: audience_filter says who gets a newsletter";
+                violations.add("campaign.steps[0].conditionFilter", allowed);
             }
             if !self.exits.is_empty() {
                 violations.add("campaign.exits", "must be empty: nobody is inside a newsletter");

@@ -299,6 +299,17 @@ pub struct Terms {
     pub is_paused: bool,
 }
 
+impl Campaign {
+    /// Its terms, as its plan has them.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            holdout_percent: self.plan.holdout_percent.into(),
+            priority: self.plan.priority.into(),
+            is_paused: self.state == CampaignState::Paused,
+        }
+    }
+}
+
 /// The terms of the campaigns that have any.
 pub async fn terms(db: &impl ConnectionTrait) -> Result<HashMap<CampaignId, Terms>, StoreError> {
     let has_some = Condition::any()

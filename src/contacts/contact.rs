@@ -193,6 +193,14 @@ pub struct Block {
     pub retry_time: Option<Timestamp>,
 }
 
+impl Block {
+    /// Of a message whose step has a condition that does not match.
+    pub fn of_condition(step_id: &str) -> Self {
+        let detail = format!("the condition of {step_id} did not hold");
+        Self { reason: BlockReason::ConditionFalse, effect: Effect::Suppress, detail, retry_time: None }
+    }
+}
+
 /// One planned message to one customer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contact {

@@ -21,6 +21,17 @@ pub enum Node {
     Test(Test),
 }
 
+impl Node {
+    /// Its comparisons.
+    pub fn tests(&self) -> Box<dyn Iterator<Item = &Test> + '_> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => Box::new(parts.iter().flat_map(Self::tests)),
+            Self::Not(inner) => inner.tests(),
+            Self::Test(test) => Box::new(std::iter::once(test)),
+        }
+    }
+}
+
 /// One comparison.
 #[derive(Debug, Clone)]
 pub struct Test {

@@ -97,6 +97,13 @@ impl Filter {
         &self.calls
     }
 
+    /// Whether it asks for a field whose name begins so.
+    pub fn asks_for(&self, prefix: &str) -> bool {
+        self.root
+            .tests()
+            .any(|test| matches!(&test.subject, check::Subject::Field(field, _) if field.name.starts_with(prefix)))
+    }
+
     /// As a condition of a query over the schema's table, at a moment; every value is bound.
     pub fn condition(&self, backend: DbBackend, now: Timestamp) -> Condition {
         sql::condition(&self.root, backend, now)

@@ -68,6 +68,12 @@ impl Facts {
         Self::gather(tx, key, contacts, keys, now).await.map(|facts| Self { readiness, ..facts })
     }
 
+    /// As if a campaign had these terms.
+    pub fn supposing(mut self, id: &CampaignId, terms: Terms) -> Self {
+        self.terms.insert(id.clone(), terms);
+        self
+    }
+
     /// Whether a contact can be decided.
     pub fn knows(&self, contact: &Contact) -> bool {
         self.customers.contains_key(&contact.customer_id)

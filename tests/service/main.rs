@@ -40,6 +40,7 @@ mod pitfalls;
 
 mod policy;
 mod preferences;
+mod previews;
 mod probes;
 mod readiness;
 mod rehearsal;

@@ -131,8 +131,12 @@ impl CampaignService for Api {
         let campaign = match message.source {
             Some(Source::CampaignId(campaign_id)) => self.0.campaigns.get(&id(&campaign_id, violations)?).await?,
             Some(Source::Inline(campaign)) => {
-                let plan = plan::whole(plan::change(&mut violations, campaign, |_| true));
-                self.0.campaigns.create(None, violations.finish(plan)?, None, true).await?.value
+                let inline = plan::inline(&mut violations, campaign);
+                let (id, plan) = violations.finish(inline)?;
+                let checked = self.0.campaigns.create(None, plan, None, true).await;
+                let campaign = checked.map_err(plan::fault_of_inline)?.value;
+                // Whom it holds out is drawn by its name.
+                Campaign { campaign_id: id.unwrap_or_else(|| campaign.campaign_id.clone()), ..campaign }
             }
             None => {
                 violations.add("campaignId", "one of campaignId and inline is required");

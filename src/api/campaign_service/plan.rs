@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     campaigns::{self, DateTrigger, Exit, Goal, LeapDay, Plan, PlanChange, Recurrence, Reentry, ReentryMode, Trigger},
+    ids::CampaignId,
     rpc::{
-        Violations,
+        Fault, Violations,
         proto::{self, campaign, date_trigger, reentry},
     },
 };
@@ -149,6 +150,29 @@ pub(super) fn whole(change: PlanChange) -> Option<Plan> {
         holdout_percent: change.holdout_percent?,
         priority: change.priority?,
     })
+}
+
+/// A plan that is not stored: what is wrong with it stands where it stands in the request.
+pub(super) fn inline(violations: &mut Violations, campaign: proto::Campaign) -> Option<(Option<CampaignId>, Plan)> {
+    let mut of_plan = Violations::default();
+    let id = decode::parse_optional(&mut of_plan, "campaign.campaignId", &campaign.campaign_id);
+    let plan = whole(change(&mut of_plan, campaign, |_| true));
+    add_inline(violations, &of_plan);
+    Some((id, plan?))
+}
+
+/// What the service finds wrong with such a plan.
+pub(super) fn fault_of_inline(fault: Fault) -> Fault {
+    let Fault::Invalid(of_plan) = fault else { return fault };
+    let mut violations = Violations::default();
+    add_inline(&mut violations, &of_plan);
+    Fault::Invalid(violations)
+}
+
+fn add_inline(violations: &mut Violations, of_plan: &Violations) {
+    for violation in of_plan.iter() {
+        violations.add(violation.field.replacen("campaign", "inline", 1), &*violation.description);
+    }
 }
 
 fn reentry(violations: &mut Violations, of: proto::Reentry) -> Reentry {

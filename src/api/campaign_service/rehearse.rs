@@ -8,9 +8,7 @@ use super::{
     plan,
 };
 use crate::{
-    campaigns::Plan,
     clock::Timestamp,
-    ids::CampaignId,
     rehearsal::{MOST_DAYS, Rehearsal, Rehearsed, RehearsedContact, Source},
     rpc::{
         Fault, Violations,
@@ -30,7 +28,9 @@ pub(super) fn decode(
         Some(rehearse_campaign_request::Source::CampaignId(id)) => {
             decode::parse(&mut violations, "campaignId", &id).map(Source::Stored)
         }
-        Some(rehearse_campaign_request::Source::Inline(campaign)) => inline(&mut violations, campaign),
+        Some(rehearse_campaign_request::Source::Inline(campaign)) => {
+            plan::inline(&mut violations, campaign).map(|(id, plan)| Source::Inline(id, Box::new(plan)))
+        }
         None => {
             violations.add("source", "is required: campaignId or inline");
             None
@@ -40,17 +40,6 @@ pub(super) fn decode(
     let sample_size = decode::between(&mut violations, "sampleSize", of.sample_size, 0, MOST_SAMPLES);
     let (source, (start, end)) = violations.finish(source.zip(range))?;
     Ok(Rehearsal { source, start, end, sample_size: usize::try_from(sample_size).unwrap_or(0) })
-}
-
-/// A plan that is not stored: what is wrong with it stands where it stands in this request.
-fn inline(violations: &mut Violations, campaign: proto::Campaign) -> Option<Source> {
-    let mut of_plan = Violations::default();
-    let id: Option<CampaignId> = decode::parse_optional(&mut of_plan, "campaign.campaignId", &campaign.campaign_id);
-    let plan: Option<Plan> = plan::whole(plan::change(&mut of_plan, campaign, |_| true));
-    for violation in of_plan.iter() {
-        violations.add(violation.field.replacen("campaign", "inline", 1), &*violation.description);
-    }
-    plan.map(|plan| Source::Inline(id, Box::new(plan)))
 }
 
 fn range(violations: &mut Violations, of: Option<TimeRange>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     calendar::{Planned, Zone},
     clock::Timestamp,
-    contacts::{Block, BlockReason, Contact, ContactState, Effect},
+    contacts::{Block, Contact, ContactState},
     customers::{Customer, CustomerChange, fits},
     events::Event,
     filter::Facts,
@@ -180,11 +180,10 @@ impl<'a> Journey<'a> {
         let Some(contact) = self.known.plan.contact(step, self.of.purpose, &place, planned) else {
             return self.pass(step, StepOutcome::Skipped, None, due);
         };
-        let detail = format!("the condition of {} did not hold", step.step_id);
-        let (reason, effect) = (BlockReason::ConditionFalse, Effect::Suppress);
         let mut contact = contact.plan(self.now);
-        contact.state = effect.state();
-        contact.block = Some(Block { reason, effect, detail, retry_time: None });
+        let block = Block::of_condition(&step.step_id);
+        contact.state = block.effect.state();
+        contact.block = Some(block);
         self.course.contacts.push(contact);
         let state = ContactState::Suppressed.as_str();
         self.known.past.insert(step.step_id.clone(), StepPast { state, ..StepPast::of(StepOutcome::Skipped) });
