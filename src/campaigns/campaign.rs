@@ -194,7 +194,7 @@ impl Plan {
     /// The contact of a run with a customer who is reached at `due`.
     pub fn contact_of_run(&self, run: &Run, customer_id: CustomerId, due: Timestamp, zone: Zone) -> Option<NewContact> {
         let step = self.steps.first()?;
-        let Action::Send { channel, .. } = &step.action else { return None };
+        let Action::Send { channel, data, .. } = &step.action else { return None };
         let (template_id, variant_id) = step.message_for(&run.campaign_id, customer_id)?;
         Some(NewContact {
             customer_id,
@@ -209,7 +209,7 @@ impl Plan {
             address_id: None,
             template_id: template_id.clone(),
             variant_id: variant_id.map(str::to_owned),
-            data: serde_json::Map::new(),
+            data: data.clone(),
             dedupe_key: None,
             planned: Planned { instant: due, local: run.local },
             zone,
@@ -309,9 +309,7 @@ impl Plan {
 
     /// The contact of a step that sends something at a moment; none of another step.
     pub fn contact(&self, step: &Step, purpose: Purpose, place: &Place<'_>, planned: Planned) -> Option<NewContact> {
-        let Action::Send { channel, .. } = &step.action else {
-            return None;
-        };
+        let Action::Send { channel, data, .. } = &step.action else { return None };
         let (template_id, variant_id) = step.message_for(place.campaign_id, place.customer_id)?;
         Some(NewContact {
             customer_id: place.customer_id,
@@ -327,7 +325,7 @@ impl Plan {
             address_id: None,
             template_id: template_id.clone(),
             variant_id: variant_id.map(str::to_owned),
-            data: serde_json::Map::new(),
+            data: data.clone(),
             dedupe_key: None,
             expire_time: planned.instant + self.patience(),
             planned,

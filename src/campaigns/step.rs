@@ -69,6 +69,9 @@ pub enum Action {
         /// What it says to which share of the customers.
         #[serde(default)]
         variants: Vec<Variant>,
+        /// What the template sees as data.
+        #[serde(default)]
+        data: Map<String, Value>,
     },
     /// Waits for something to happen.
     Wait(Wait),

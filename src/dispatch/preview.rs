@@ -6,7 +6,7 @@ use crate::{
     ids::{CustomerId, TemplateId},
     preferences,
     rpc::{Fault, Reason},
-    templates::{Content, Data, Locale, Problem, Rendered, Severity, sample_of},
+    templates::{Content, Locale, Problem, Rendered, Severity, sample_of},
 };
 
 /// What is to be rendered.
@@ -48,7 +48,7 @@ impl Dispatcher {
                 let found = customers::find(self.of.db.reader(), id).await?;
                 let customer = found.ok_or_else(|| no_customer(id))?;
                 let policy = preferences::policy(self.of.db.reader()).await?;
-                let data = Data::new(customer.template_data(policy.time_zone), None, Map::new());
+                let data = sample_of(&content).to(customer.template_data(policy.time_zone));
                 (data, customer.locale.or(Some(policy.default_locale)), customer.display_name)
             }
             None => (sample_of(&content), None, String::new()),

@@ -16,7 +16,7 @@ use crate::{
     ids::{ContactId, CustomerId, TemplateId},
     preferences::{self, SendingPolicy, TRIAL},
     rpc::{Fault, Reason, Reply, RequestKey},
-    templates::{Data, Locale, Rendered, sample_of},
+    templates::{Locale, Rendered, sample_of},
 };
 
 /// Where a contact keeps what is tried out.
@@ -34,7 +34,7 @@ pub struct TestMessage {
     pub address: EmailAddress,
     /// Whose message it is to be; none = that of the sample data.
     pub customer: Option<CustomerId>,
-    /// Lies over what the customer brings, or over the sample data.
+    /// Lies over what the customer brings, and over the sample data.
     pub data: Map<String, Value>,
     /// In which language; none = the customer's, or the fallback.
     pub locale: Option<Locale>,
@@ -165,7 +165,7 @@ impl Dispatcher {
             Some(Ok(id)) => match customers::find(self.of.db.reader(), id).await? {
                 None => return Ok(Err("the customer is not there".to_owned())),
                 Some(customer) => {
-                    let data = Data::new(customer.template_data(policy.time_zone), None, Map::new());
+                    let data = sample_of(&template.content).to(customer.template_data(policy.time_zone));
                     (data, customer.locale.or_else(|| Some(policy.default_locale.clone())))
                 }
             },

@@ -155,7 +155,7 @@ fn problem(severity: Severity, variant: &Variant, part: Part, line: usize, descr
     Problem { severity, locale, part, line, description }
 }
 
-/// The data of a stored sample, for previews without a customer.
+/// The data of a stored sample. To try a message out on a customer, it stands for what they do not bring: the event, and the data.
 pub fn sample_of(content: &Content) -> Data {
     sample().overlaid(content.sample_data.clone())
 }

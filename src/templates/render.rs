@@ -56,6 +56,12 @@ impl Data {
         self
     }
 
+    /// This, to another customer.
+    pub fn to(mut self, customer: Json) -> Self {
+        self.values.insert("customer".to_owned(), customer);
+        self
+    }
+
     /// This, with `over` laid over it key by key.
     pub fn overlaid(mut self, over: Map<String, Json>) -> Self {
         overlay(&mut self.values, over);

@@ -37,7 +37,7 @@ async fn world() -> World {
 fn split_step(weights: [i32; 2]) -> proto::Step {
     let variant = |id: &str, weight| Variant { variant_id: id.into(), template_id: id.into(), weight };
     let variants = vec![variant("plain", weights[0]), variant("bold", weights[1])];
-    let send = proto::SendAction { template_id: String::new(), variants };
+    let send = proto::SendAction { variants, ..Default::default() };
     proto::Step { action: Some(proto::step::Action::Send(send)), ..step("ask", after_hours(1), "") }
 }
 
@@ -251,7 +251,7 @@ async fn everything_that_is_wrong_with_variants_is_told_at_once() {
     let mut world = world().await;
     let variant = |id: &str, weight| Variant { variant_id: id.into(), template_id: "plain".into(), weight };
     let action = |variants| {
-        let send = proto::SendAction { template_id: "plain".into(), variants };
+        let send = proto::SendAction { template_id: "plain".into(), variants, data: None };
         Some(proto::step::Action::Send(send))
     };
     let one = proto::Step { action: action(vec![variant("a", 0)]), ..step("one", after_hours(0), "") };

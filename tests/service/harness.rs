@@ -613,6 +613,14 @@ pub fn step(id: &str, delay: proto::Delay, template: &str) -> proto::Step {
     }
 }
 
+/// The same step, with data for its template.
+pub fn with_data(mut of: proto::Step, data: serde_json::Value) -> proto::Step {
+    if let Some(proto::step::Action::Send(send)) = &mut of.action {
+        send.data = Some(structure(data));
+    }
+    of
+}
+
 /// A step that waits for an event.
 pub fn wait_step(id: &str, event_type: &str, timeout_hours: i32) -> proto::Step {
     let wait = proto::WaitAction { event_type: event_type.to_owned(), timeout_hours, ..Default::default() };

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::harness::{
     World, after_hours, at, by_name, campaign, only, refusal, shown, step, structure, update_step, wait_step,
-    wrong_fields,
+    with_data, wrong_fields,
 };
 
 /// Anna, and a campaign that orders start beside those of the shop.
@@ -364,6 +364,37 @@ async fn open_enrollments_follow_a_new_version_only_where_that_is_asked_for() {
     world.live_until("2026-02-02T11:00:00Z").await;
     world.live_until("2026-02-02T14:00:00Z").await;
     assert_eq!(world.subjects(), ["review for anna", "nudge for anna"]);
+}
+
+#[tokio::test]
+async fn what_a_step_gives_its_template_is_kept_with_the_version_and_by_what_it_plans() {
+    let says =
+        |code: &str| with_data(step("gift", after_hours(24), "gift"), json!({"code": code, "more": {"deep": [1]}}));
+    let mut world = shop_with(vec![step("thank", after_hours(24), "thanks")]).await;
+    world.template_with("gift", "Your code: {{ data.code }}", "Use {{ data.code }}.").await;
+    replan(&mut world, vec![says("A1")], false).await;
+    let planned = only(&world.happens("order.placed", "anna", "o-1").await.effects).contact_id.clone();
+    assert_eq!(world.contact(&planned).await.data, Some(structure(json!({"code": "A1", "more": {"deep": [1]}}))));
+    let request = proto::GetCampaignRequest { campaign_id: "journey".into() };
+    let shown = world.campaigns.get_campaign(request).await.unwrap().into_inner().campaign.unwrap();
+    assert_eq!(shown.steps, [with_anchor(says("A1"))]);
+    assert_eq!(replan(&mut world, vec![says("B2")], false).await, 1);
+    world.happens("order.placed", "anna", "o-2").await;
+    world.live_until("2026-02-03T09:00:00Z").await;
+    assert_eq!(world.subjects(), ["Your code: B2", "Your code: B2"]);
+
+    let large = with_data(says(""), json!({"long": "x".repeat(20_000)}));
+    let request =
+        proto::CreateCampaignRequest { campaign: Some(campaign("large", "orders", vec![large])), ..Default::default() };
+    assert_eq!(wrong_fields(world.campaigns.create_campaign(request).await), ["campaign.steps[0].send.data"]);
+}
+
+/// As it is shown: counted from what starts the campaign.
+fn with_anchor(mut of: proto::Step) -> proto::Step {
+    if let Some(delay) = &mut of.delay {
+        delay.anchor = proto::delay::Anchor::Trigger.into();
+    }
+    of
 }
 
 #[tokio::test]

@@ -19,7 +19,11 @@ use rapport::rpc::proto::{
     set_consent_request::Decision,
 };
 
-use super::harness::{World, after_hours, at, by_name, campaign, moment, refusal, shown, step, wrong_fields};
+use serde_json::json;
+
+use super::harness::{
+    World, after_hours, at, by_name, campaign, moment, refusal, shown, step, with_data, wrong_fields,
+};
 
 /// A newsletter about offers.
 fn newsletter(id: &str, trigger: Trigger) -> Campaign {
@@ -659,4 +663,23 @@ async fn a_preview_says_when_a_newsletter_would_go_out_that_is_not_stored_yet() 
     let follow_up = campaign("check-in", "offers", vec![step("ask", after_hours(24), "offer")]);
     let request = PreviewCampaignRequest { source: Some(Source::Inline(follow_up)), sample_size: 1 };
     assert!(world.campaigns.preview_campaign(request).await.unwrap().into_inner().fire_times.is_empty());
+}
+
+#[tokio::test]
+async fn a_newsletter_tells_the_stories_that_its_campaign_gives_it() {
+    let mut world = World::new().await;
+    offers(&mut world).await;
+    let stories = "{% for story in data.stories %}{{ story.title }}. {% endfor %}";
+    world.template_with("letter", "{{ data.title | default('News') }}", stories).await;
+    for name in ["anna", "ben"] {
+        reader(&mut world, name, "").await;
+    }
+    let data = json!({"title": "Spring", "stories": [{"title": "Tulips"}, {"title": "Bees"}]});
+    let send = with_data(Step { delay: None, ..step("send", after_hours(0), "letter") }, data);
+    let trigger = at_instant("2026-02-02T10:00:00Z");
+    world.campaign(Campaign { steps: vec![send], ..newsletter("spring", trigger) }).await;
+    world.live_until("2026-02-02T10:00:00Z").await;
+    carry_out(&mut world).await;
+    assert_eq!(world.subjects(), ["Spring", "Spring"]);
+    assert!(world.mail().iter().all(|mail| mail.words().starts_with("Tulips. Bees.")));
 }

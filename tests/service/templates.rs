@@ -101,6 +101,44 @@ async fn a_preview_shows_what_a_customer_would_read_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_customer_does_not_bring_is_that_of_the_sample_data() {
+    let mut world = World::configured(|config| config.test_recipients = "@test.example".parse().unwrap()).await;
+    world.shop().await;
+    world.customer("anna", "").await;
+    let words =
+        "{{ event.subject }} {{ event.value.amount }} {{ data.code }} {{ customer.attributes.plan | default('no') }}";
+    let sample = json!({
+        "event": {"subject": "o-9"}, "data": {"code": "A1"}, "customer": {"attributes": {"plan": "gold"}},
+    });
+    let template = Template {
+        variants: vec![variant("", "{{ event.subject }} of {{ customer.given_name }}", words)],
+        sample_data: Some(structure(sample)),
+        ..harness::template("ask")
+    };
+    let request = CreateTemplateRequest { template: Some(template), ..Default::default() };
+    world.templates.create_template(request).await.unwrap();
+    let mut preview = async |data| {
+        let source = Some(Source::TemplateId("ask".into()));
+        let request = PreviewTemplateRequest { source, customer: by_name("anna"), data, ..Default::default() };
+        let answer = world.templates.preview_template(request).await.unwrap().into_inner();
+        let message = answer.message.unwrap_or_else(|| panic!("{:?}", answer.problems));
+        (message.subject, message.text_body)
+    };
+    assert_eq!(preview(None).await, ("o-9 of anna".into(), "o-9 12.50 A1 no".into()));
+    let given = Some(structure(json!({"event": {"subject": "o-7"}})));
+    assert_eq!(preview(given).await, ("o-7 of anna".into(), "o-7 12.50 A1 no".into()));
+    let test = SendTestMessageRequest {
+        template_id: "ask".into(),
+        address: "qa@test.example".into(),
+        customer: by_name("anna"),
+        ..Default::default()
+    };
+    world.templates.send_test_message(test).await.unwrap();
+    world.dispatch().await;
+    assert_eq!(world.subjects(), ["[Test] o-9 of anna"]);
+}
+
+#[tokio::test]
 async fn a_template_that_fails_for_one_customer_ends_alone_and_says_why() {
     let mut world = World::new().await;
     world.shop().await;

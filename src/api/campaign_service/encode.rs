@@ -112,10 +112,10 @@ fn step(of: Step) -> proto::Step {
         IfPast::SendNow => delay::IfPast::SendNow,
     };
     let action = match of.action {
-        Action::Send { template_id, variants, .. } => {
+        Action::Send { template_id, variants, data, channel: _ } => {
             let template_id = if variants.is_empty() { template_id.to_string() } else { String::new() };
             let variants = variants.into_iter().map(variant).collect();
-            proto::step::Action::Send(proto::SendAction { template_id, variants })
+            proto::step::Action::Send(proto::SendAction { template_id, variants, data: encode::object(&data) })
         }
         Action::Wait(of) => proto::step::Action::Wait(wait(of)),
         Action::Update(of) => proto::step::Action::Update(update(of)),

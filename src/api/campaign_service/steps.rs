@@ -83,6 +83,7 @@ fn action(violations: &mut Violations, path: &str, of: Option<&step::Action>) ->
 
 fn send(violations: &mut Violations, path: &str, of: &proto::SendAction) -> Option<Action> {
     let variants = variants(violations, &format!("{path}.variants"), &of.variants);
+    let data = decode::object(violations, format_args!("{path}.data"), of.data.clone());
     let template_id = match variants.first() {
         None => decode::parse(violations, format_args!("{path}.templateId"), &of.template_id)?,
         Some(first) => {
@@ -92,7 +93,7 @@ fn send(violations: &mut Violations, path: &str, of: &proto::SendAction) -> Opti
             first.template_id.clone()
         }
     };
-    Some(Action::Send { template_id, channel: Channel::Email, variants })
+    Some(Action::Send { template_id, channel: Channel::Email, variants, data })
 }
 
 fn variants(violations: &mut Violations, path: &str, of: &[proto::Variant]) -> Vec<Variant> {

@@ -221,6 +221,7 @@ pub async fn replan_all(tx: &WriteTx, changed: &[Contact], now: Timestamp) -> Re
                 one.purpose.as_str().into(),
                 one.template_id.as_str().into(),
                 one.variant_id.clone().into(),
+                serde_json::Value::Object(one.data.clone()).into(),
                 one.queue().to_string().into(),
             ])
         };
@@ -233,6 +234,7 @@ pub async fn replan_all(tx: &WriteTx, changed: &[Contact], now: Timestamp) -> Re
             contact::Column::Purpose,
             contact::Column::TemplateId,
             contact::Column::VariantId,
+            contact::Column::Data,
             contact::Column::Queue,
         ];
         let mut update = Query::update();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rapport::rpc::proto::{self, BlockReason, Campaign, CampaignPolicy, Template, Variant};
 
 use super::{assert_same, inline, real_fates, rehearse_in, rehearsed_fates, stats_of};
-use crate::harness::{self, World, after_hours, campaign, step, variant};
+use crate::harness::{self, World, after_hours, campaign, step, variant, with_data};
 
 /// So many customers are enough for every share to have some.
 const CUSTOMERS: usize = 40;
@@ -16,6 +16,7 @@ const END: &str = "2026-02-12T09:00:00Z";
 async fn shop() -> (World, BTreeMap<String, String>) {
     let mut world = World::at("2026-02-01T09:00:00Z").await;
     world.shop().await;
+    world.template_with("told", "{{ data.title }}", "It is {{ data.title }}.").await;
     let mut names = BTreeMap::new();
     for number in 0..CUSTOMERS {
         let name = format!("customer-{number:02}");
@@ -62,6 +63,14 @@ async fn conditions_of_steps_are_asked_on_the_way() {
     let steps = vec![step("one", after_hours(24), "check-in"), again];
     let stats = is_rehearsed_as_it_is_lived(Campaign { reentry, ..campaign("twice", "orders", steps) }).await;
     assert_eq!((stats.sent, stats.scheduled), (40 + 14, 0), "{stats:?}");
+}
+
+#[tokio::test]
+async fn what_a_step_gives_its_template_is_there() {
+    let data = serde_json::json!({"title": "Spring"});
+    let steps = vec![with_data(step("one", after_hours(24), "told"), data), step("two", after_hours(24), "told")];
+    let stats = is_rehearsed_as_it_is_lived(campaign("told", "orders", steps)).await;
+    assert_eq!((stats.sent, stats.suppressed), (54, 54), "{stats:?}");
 }
 
 #[tokio::test]
