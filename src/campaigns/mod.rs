@@ -26,7 +26,7 @@ use self::store::PlanIs;
 pub use self::{
     audience::{audience_fields, customer_fields},
     backfills::{Backfill, Progress},
-    campaign::{Campaign, CampaignState, Exit, Goal, Plan, PlanChange, Reentry, ReentryMode},
+    campaign::{Campaign, CampaignState, Exit, Goal, Plan, Reentry, ReentryMode},
     conditions::{Past, Seen, StepPast, condition_fields, hears},
     dates::{Arrival, DateTrigger, LeapDay, Recurrence, is_within_a_year},
     enrollments::{EndCause, Enrollment, EnrollmentState, PassedStep, StepOutcome, Waits},
@@ -119,7 +119,6 @@ impl Campaigns {
         key: Option<&RequestKey>,
         validate_only: bool,
     ) -> Result<Reply<Campaign>, Fault> {
-        plan.check_shape()?;
         let now = self.clock.now();
         let tx = self.db.begin_write().await?;
         if let Some(key) = key
@@ -178,18 +177,17 @@ impl Campaigns {
         Ok(PageOf::from_rows(rows, page, |campaign| page_key(time(campaign), &campaign.campaign_id)))
     }
 
-    /// Changes a draft; makes a new version of anything else.
+    /// Changes a draft; makes a new version of anything else. `change` makes the new plan of what is stored.
     pub async fn update(
         &self,
         id: &CampaignId,
         etag: &str,
-        change: PlanChange,
+        change: impl FnOnce(Campaign) -> Result<Plan, Fault> + Send,
         validate_only: bool,
     ) -> Result<Campaign, Fault> {
         let (tx, mut campaign) = self.open(id, etag).await?;
-        let before = campaign.plan.clone();
-        campaign.plan.apply(change);
-        campaign.plan.check_shape()?;
+        let plan = change(campaign.clone())?;
+        let before = std::mem::replace(&mut campaign.plan, plan);
         if matches!(campaign.state, CampaignState::Completed | CampaignState::Archived) {
             return Err(not_active(&campaign, "what has ended is not changed"));
         }

@@ -1,21 +1,20 @@
 //! What operators do with newsletters, and how campaigns end.
 
 use super::{
-    Action, Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
+    Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
     enrollments::{self, Concerned, Open},
     not_active, not_found,
     runs::{self, Opening},
     store::{self, PlanIs},
 };
 use crate::{
-    calendar::Delay,
     clock::Timestamp,
     contacts::{self, Block, BlockReason, CallOff, Effect},
     customers,
     database::{self, Database, StoreError},
     ids::{CampaignId, EnrollmentId, RunId},
     preferences,
-    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey, Violations},
+    rpc::{Fault, Page, PageOf, Reason, Reply, RequestKey},
 };
 
 /// How many fire times are shown.
@@ -146,33 +145,6 @@ impl Plan {
             Trigger::Recurring(Recurring { overlap, .. }) => *overlap,
             Trigger::OneOff(_) | Trigger::Event { .. } | Trigger::Date(_) | Trigger::Audience => Overlap::Skip,
         }
-    }
-
-    /// What is wrong with a newsletter that is shaped like a follow-up.
-    pub fn check_shape(&self) -> Result<(), Fault> {
-        let mut violations = Violations::default();
-        if self.trigger.is_newsletter() {
-            if self.steps.len() != 1 {
-                violations.add("campaign.steps", "must be exactly one: a newsletter is one message");
-            }
-            if self.steps.iter().any(|step| step.delay != Delay::NOTHING) {
-                violations.add("campaign.steps[0].delay", "must be absent: a newsletter has its own times");
-            }
-            if self.steps.iter().any(|step| !matches!(step.action, Action::Send { .. })) {
-                violations.add("campaign.steps[0].send", "is required: a newsletter is one message");
-            }
-            if self.steps.iter().any(|step| !step.condition.is_empty()) {
-                let allowed = "must be empty: audience_filter says who gets a newsletter";
-                violations.add("campaign.steps[0].conditionFilter", allowed);
-            }
-            if !self.exits.is_empty() {
-                violations.add("campaign.exits", "must be empty: nobody is inside a newsletter");
-            }
-            if self.reentry != super::Reentry::DEFAULT {
-                violations.add("campaign.reentry", "must be absent: everybody gets each firing of a newsletter");
-            }
-        }
-        violations.check()
     }
 }
 

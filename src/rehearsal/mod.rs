@@ -152,11 +152,6 @@ impl Rehearsals {
     async fn check(&self, of: &Rehearsal, plan: &Plan) -> Result<(), Fault> {
         let root = if matches!(of.source, Source::Stored(_)) { "" } else { "inline." };
         let mut violations = Violations::default();
-        if let Err(Fault::Invalid(shape)) = plan.check_shape() {
-            shape.iter().for_each(|wrong| {
-                violations.add(wrong.field.replacen("campaign.", root, 1), wrong.description.clone());
-            });
-        }
         if plan.trigger.is_newsletter() && of.firings(plan) == 0 {
             let once = matches!(plan.trigger, Trigger::OneOff(_));
             let path = if once { format!("{root}oneOff") } else { "range".to_owned() };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rapport::rpc::proto::{
     ActivateCampaignRequest, ArchiveCampaignRequest, BlockReason, Campaign, CampaignRun, CampaignStats,
-    CancelCampaignRunRequest, CatchUpPolicy, CreateCampaignRequest, Customer, GetCampaignRequest,
+    CancelCampaignRunRequest, CatchUpPolicy, CreateCampaignRequest, Customer, Delay, GetCampaignRequest,
     GetCampaignStatsRequest, ListCampaignRunsRequest, ListEnrollmentsRequest, OneOffTrigger, OverlapPolicy,
     PauseCampaignRequest, PreviewCampaignRequest, Purpose, RecurringTrigger, ResumeCampaignRequest, RunCampaignRequest,
     StatsInterval, Step, TimeRange, UpdateCampaignRequest, UpdateCustomerRequest,
@@ -22,7 +22,7 @@ use rapport::rpc::proto::{
 use serde_json::json;
 
 use super::harness::{
-    World, after_hours, at, by_name, campaign, moment, refusal, shown, step, with_data, wrong_fields,
+    World, after_hours, at, by_name, campaign, moment, refusal, shown, step, wait_step, with_data, wrong_fields,
 };
 
 /// A newsletter about offers.
@@ -627,7 +627,7 @@ async fn a_newsletter_has_one_message_and_times_that_come() {
     let exits = vec![rapport::rpc::proto::Exit { event_type: "order.placed".into(), ..Default::default() }];
     let wrong = Campaign { steps: two, exits, ..newsletter("news", once()) };
     let answer = world.campaigns.create_campaign(ask(wrong)).await;
-    assert_eq!(wrong_fields(answer), ["campaign.steps", "campaign.steps[0].delay", "campaign.exits"]);
+    assert_eq!(wrong_fields(answer), ["campaign.steps", "campaign.steps[1].delay", "campaign.exits"]);
 
     world.campaigns.create_campaign(ask(newsletter("late", at_instant("2026-02-02T09:00:00Z")))).await.unwrap();
     let request = ActivateCampaignRequest { campaign_id: "late".into(), ..Default::default() };
@@ -682,4 +682,30 @@ async fn a_newsletter_tells_the_stories_that_its_campaign_gives_it() {
     carry_out(&mut world).await;
     assert_eq!(world.subjects(), ["Spring", "Spring"]);
     assert!(world.mail().iter().all(|mail| mail.words().starts_with("Tulips. Bees.")));
+}
+
+#[tokio::test]
+async fn the_step_of_a_newsletter_sends_to_the_whole_audience_or_is_refused() {
+    let mut world = World::new().await;
+    offers(&mut world).await;
+    let send = Step { delay: None, ..step("send", after_hours(0), "offer") };
+    let some = Step { condition_filter: "customer.attributes.plan = \"pro\"".into(), ..send.clone() };
+    let waits = Step { delay: None, ..wait_step("send", "order.placed", 1) };
+    let update = rapport::rpc::proto::UpdateAction { add_tags: vec!["asked".into()], ..Default::default() };
+    let updates = Step { action: Some(rapport::rpc::proto::step::Action::Update(update)), ..send.clone() };
+    let anchor = rapport::rpc::proto::delay::Anchor::Field.into();
+    let delay = Delay { anchor, field: "customer.attributes.birthday".into(), ..after_hours(0) };
+    let on_a_day = Step { delay: Some(delay), ..send.clone() };
+    for trigger in [at_instant("2026-02-03T09:00:00Z"), Trigger::Recurring(recurring("0 9 * * *", None))] {
+        for (wrong, fields) in [
+            (some.clone(), ["campaign.steps[0].conditionFilter"]),
+            (waits.clone(), ["campaign.steps[0].send"]),
+            (updates.clone(), ["campaign.steps[0].send"]),
+            (on_a_day.clone(), ["campaign.steps[0].delay"]),
+        ] {
+            let campaign = Campaign { steps: vec![wrong], ..newsletter("news", trigger.clone()) };
+            let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
+            assert_eq!(wrong_fields(world.campaigns.create_campaign(request).await), fields, "{trigger:?}");
+        }
+    }
 }

@@ -259,3 +259,53 @@ async fn what_starts_by_looking_is_checked_like_everything_else() {
     let fields = wrong_fields(world.campaigns.create_campaign(ask(plan)).await);
     assert_eq!(fields, ["campaign.audienceFilter", "campaign.steps[0].delay.calendar.days"]);
 }
+
+/// What is wrong with a change of the fields that a mask names.
+async fn refused(world: &mut World, mask: &[&str], change: Campaign) -> Vec<String> {
+    wrong_fields(update(world, mask, change).await)
+}
+
+async fn update(world: &mut World, mask: &[&str], change: Campaign) -> Result<Campaign, tonic::Status> {
+    let paths = mask.iter().map(|path| (*path).to_owned()).collect();
+    let update_mask = Some(prost_types::FieldMask { paths });
+    let request = proto::UpdateCampaignRequest { campaign: Some(change), update_mask, ..Default::default() };
+    world.campaigns.update_campaign(request).await.map(|answer| answer.into_inner().campaign.unwrap())
+}
+
+#[tokio::test]
+async fn a_change_is_judged_by_the_plan_that_results() {
+    let mut world = world("2026-02-20T00:00:00Z").await;
+    world.campaign(greetings(date_trigger::LeapDay::February28)).await;
+    let before = proto::Delay { anchor: proto::delay::Anchor::Trigger.into(), ..after_days(-7, "09:00") };
+    let only = |id: &str, delay: Option<proto::Delay>| {
+        let steps = vec![proto::Step { delay, ..step("day", after_hours(0), "wishes") }];
+        Campaign { campaign_id: id.into(), steps, ..Campaign::default() }
+    };
+    // A date has steps that come before it, whatever else the request says.
+    let changed = update(&mut world, &["steps"], only("greetings", Some(before.clone()))).await.unwrap();
+    assert_eq!((changed.version, changed.steps[0].delay.clone().unwrap().length), (2, before.length));
+    assert_eq!(refused(&mut world, &["steps"], only("greetings", None)).await, ["campaign.steps[0].delay"]);
+    // An event does not; the exits are wrong by themselves.
+    let exits = vec![proto::Exit::default()];
+    let follow_up = Campaign { exits, ..campaign("greetings", "", vec![]) };
+    let fields = refused(&mut world, &["event", "exits"], follow_up).await;
+    assert_eq!(fields, ["campaign.steps[0].delay.calendar.days", "campaign.exits[0].eventType"]);
+
+    let once = proto::one_off_trigger::At::LocalTime("2026-03-01T09:00".into());
+    let once = proto::campaign::Trigger::OneOff(proto::OneOffTrigger { at: Some(once) });
+    let news = Campaign { trigger: Some(once), topic_id: "orders".into(), ..only("news", None) };
+    world.campaign(news).await;
+    assert_eq!(update(&mut world, &["steps"], only("news", None)).await.unwrap().version, 2);
+    let delayed = only("news", Some(after_hours(1)));
+    assert_eq!(refused(&mut world, &["steps"], delayed).await, ["campaign.steps[0].delay"]);
+
+    let audience = Some(proto::campaign::Trigger::Audience(AudienceTrigger {}));
+    let steps = vec![step("hello", after_hours(1), "welcome")];
+    let pros = Campaign { audience_filter: "attributes.plan = \"pro\"".into(), ..campaign("pros", "orders", steps) };
+    world.campaign(Campaign { trigger: audience.clone(), ..pros }).await;
+    let nobody = Campaign { campaign_id: "pros".into(), ..Campaign::default() };
+    assert_eq!(refused(&mut world, &["audience_filter"], nobody).await, ["campaign.audienceFilter"]);
+    let all = Campaign { trigger: audience, ..only("greetings", None) };
+    let fields = refused(&mut world, &["audience"], all).await;
+    assert_eq!(fields, ["campaign.audienceFilter", "campaign.steps[0].delay.calendar.days"]);
+}

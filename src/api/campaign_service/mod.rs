@@ -86,7 +86,7 @@ impl CampaignService for Api {
         let campaign = message.campaign.unwrap_or_default();
         let id: Option<CampaignId> =
             decode::parse_optional(&mut violations, "campaign.campaignId", &campaign.campaign_id);
-        let plan = plan::whole(plan::change(&mut violations, campaign, |_| true));
+        let plan = plan::plan(&mut violations, campaign);
         let plan = violations.finish(plan)?;
         let key = key.filter(|_| !message.validate_only);
         let reply = self.0.campaigns.create(id, plan, key.as_ref(), message.validate_only).await?;
@@ -133,8 +133,7 @@ impl CampaignService for Api {
             Some(Source::Inline(campaign)) => {
                 let inline = plan::inline(&mut violations, campaign);
                 let (id, plan) = violations.finish(inline)?;
-                let checked = self.0.campaigns.create(None, plan, None, true).await;
-                let campaign = checked.map_err(plan::fault_of_inline)?.value;
+                let campaign = self.0.campaigns.create(None, plan, None, true).await?.value;
                 // Whom it holds out is drawn by its name.
                 Campaign { campaign_id: id.unwrap_or_else(|| campaign.campaign_id.clone()), ..campaign }
             }
@@ -158,9 +157,14 @@ impl CampaignService for Api {
         let id: Option<CampaignId> = decode::parse(&mut violations, "campaign.campaignId", &campaign.campaign_id);
         let is_set = |path: &str| plan::is_set(&campaign, path);
         let mask = Mask::decode(message.update_mask, CAN_CHANGE, OUTPUT_ONLY, is_set, &mut violations);
+        // What is wrong with the rest depends on the campaign.
+        let Some(id) = id else { return Err(Fault::Invalid(violations).into()) };
         let etag = campaign.etag.clone();
-        let change = plan::change(&mut violations, campaign, |path| mask.has(path));
-        let id = violations.finish(id)?;
+        let change = |stored: Campaign| {
+            let result = plan::merged(encode::campaign(stored, Vec::new()), campaign, &mask);
+            let plan = plan::plan(&mut violations, result);
+            violations.finish(plan)
+        };
         let campaign = self.0.campaigns.update(&id, &etag, change, message.validate_only).await?;
         let replanned_contacts = match message.replan_open {
             true => self.0.intake.replan_open(&campaign, message.validate_only).await?,

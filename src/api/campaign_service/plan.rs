@@ -8,10 +8,10 @@ use super::{
     trigger::{decode_range, one_off, recurring},
 };
 use crate::{
-    campaigns::{self, DateTrigger, Exit, Goal, LeapDay, Plan, PlanChange, Recurrence, Reentry, ReentryMode, Trigger},
+    campaigns::{self, DateTrigger, Exit, Goal, LeapDay, Plan, Recurrence, Reentry, ReentryMode, Trigger},
     ids::CampaignId,
     rpc::{
-        Fault, Violations,
+        Mask, Violations,
         proto::{self, campaign, date_trigger, reentry},
     },
 };
@@ -23,70 +23,78 @@ pub(super) const MOST_DAYS: i32 = 3_650;
 /// Within how many days a goal counts as reached by a message, unless said otherwise.
 const WINDOW: u16 = 14;
 
-/// The fields that a mask names. Whatever a plan cannot do without is noted when it is missing.
-pub(super) fn change(violations: &mut Violations, of: proto::Campaign, named: impl Fn(&str) -> bool) -> PlanChange {
-    let mut change = PlanChange::default();
-    if named("display_name") {
-        change.display_name = Some(decode::line(violations, "campaign.displayName", &of.display_name, 200));
+/// A plan; whatever it cannot do without is noted when it is missing.
+pub(super) fn plan(violations: &mut Violations, of: proto::Campaign) -> Option<Plan> {
+    let own_times = OwnTimes::of(of.trigger.as_ref());
+    let display_name = decode::line(violations, "campaign.displayName", &of.display_name, 200);
+    let description = decode::text(violations, "campaign.description", of.description, 2_000);
+    let topic_id = decode::parse(violations, "campaign.topicId", &of.topic_id);
+    let trigger = trigger(violations, of.trigger);
+    let audience_filter = audience_filter(violations, &of.audience_filter, trigger.as_ref());
+    let reentry = reentry(violations, of.reentry.unwrap_or_default());
+    if own_times == OwnTimes::Firings && reentry != Reentry::DEFAULT {
+        violations.add("campaign.reentry", "must be absent: everybody gets each firing of a newsletter");
     }
-    if named("description") {
-        change.description = Some(decode::text(violations, "campaign.description", of.description, 2_000));
+    let steps = steps(violations, &of.steps, own_times);
+    let exits = exits(violations, &of.exits, own_times);
+    let goal = of.goal.map(|of| goal(violations, &of));
+    let policy = of.policy.unwrap_or_default();
+    let path = "campaign.policy.expireAfterHours";
+    let hours = decode::between(violations, path, policy.expire_after_hours, 0, 8_760);
+    let path = "campaign.policy.maxPerMinute";
+    let most = decode::between(violations, path, policy.max_per_minute, 0, MOST_PER_MINUTE);
+    let path = "campaign.policy.holdoutPercent";
+    let percent = decode::between(violations, path, policy.holdout_percent, 0, 90);
+    let priority = decode::between(violations, "campaign.policy.priority", policy.priority, 0, 100);
+    let active_range = decode_range(violations, "campaign.activeRange", of.active_range.as_ref());
+    Some(Plan {
+        display_name,
+        description,
+        topic_id: topic_id?,
+        trigger: trigger?,
+        audience_filter,
+        reentry,
+        steps,
+        exits,
+        goal,
+        expire_after_hours: if hours == 0 { PATIENCE } else { hours },
+        max_per_minute: u32::try_from(most).ok().and_then(NonZeroU32::new),
+        active_range,
+        holdout_percent: u8::try_from(percent).unwrap_or(0),
+        priority: u8::try_from(priority).unwrap_or(0),
+    })
+}
+
+/// What results from a change: the fields that its mask names are the change's, the others stay as they are stored.
+pub(super) fn merged(stored: proto::Campaign, change: proto::Campaign, mask: &Mask) -> proto::Campaign {
+    let starts = TRIGGERS.iter().any(|trigger| mask.has(trigger));
+    proto::Campaign {
+        display_name: mask.pick("display_name", change.display_name).unwrap_or(stored.display_name),
+        description: mask.pick("description", change.description).unwrap_or(stored.description),
+        topic_id: mask.pick("topic_id", change.topic_id).unwrap_or(stored.topic_id),
+        trigger: if starts { change.trigger } else { stored.trigger },
+        audience_filter: mask.pick("audience_filter", change.audience_filter).unwrap_or(stored.audience_filter),
+        reentry: mask.pick("reentry", change.reentry).unwrap_or(stored.reentry),
+        steps: mask.pick("steps", change.steps).unwrap_or(stored.steps),
+        exits: mask.pick("exits", change.exits).unwrap_or(stored.exits),
+        goal: mask.pick("goal", change.goal).unwrap_or(stored.goal),
+        policy: mask.pick("policy", change.policy).unwrap_or(stored.policy),
+        active_range: mask.pick("active_range", change.active_range).unwrap_or(stored.active_range),
+        ..stored
     }
-    if named("topic_id") {
-        change.topic_id = decode::parse(violations, "campaign.topicId", &of.topic_id);
+}
+
+fn audience_filter(violations: &mut Violations, text: &str, trigger: Option<&Trigger>) -> String {
+    let path = "campaign.audienceFilter";
+    if text.trim().is_empty() && trigger == Some(&Trigger::Audience) {
+        violations.add(path, "is required: whom the campaign is for");
     }
-    let own_times = match &of.trigger {
-        Some(campaign::Trigger::Date(_)) => OwnTimes::Dates,
-        Some(campaign::Trigger::OneOff(_) | campaign::Trigger::Recurring(_)) => OwnTimes::Firings,
-        _ => OwnTimes::None,
-    };
-    if TRIGGERS.iter().any(|trigger| named(trigger)) {
-        change.trigger = trigger(violations, of.trigger);
-    }
-    if named("audience_filter") {
-        let fields = campaigns::audience_fields();
-        let filter = decode::filter(violations, "campaign.audienceFilter", &of.audience_filter, fields);
-        let text = filter.map_or(String::new(), |filter| filter.text().to_owned());
-        if text.is_empty() && change.trigger == Some(Trigger::Audience) {
-            violations.add("campaign.audienceFilter", "is required: whom the campaign is for");
-        }
-        change.audience_filter = Some(text);
-    }
-    if named("reentry") {
-        change.reentry = Some(reentry(violations, of.reentry.unwrap_or_default()));
-    }
-    if named("steps") {
-        change.steps = Some(steps(violations, &of.steps, own_times));
-    }
-    if named("exits") {
-        change.exits = Some(exits(violations, &of.exits));
-    }
-    if named("goal") {
-        change.goal = Some(of.goal.map(|of| goal(violations, &of)));
-    }
-    if named("policy") {
-        let policy = of.policy.unwrap_or_default();
-        let hours =
-            decode::between(violations, "campaign.policy.expireAfterHours", policy.expire_after_hours, 0, 8_760);
-        change.expire_after_hours = Some(if hours == 0 { PATIENCE } else { hours });
-        let path = "campaign.policy.maxPerMinute";
-        let most = decode::between(violations, path, policy.max_per_minute, 0, MOST_PER_MINUTE);
-        change.max_per_minute = Some(u32::try_from(most).ok().and_then(NonZeroU32::new));
-        let path = "campaign.policy.holdoutPercent";
-        let percent = decode::between(violations, path, policy.holdout_percent, 0, 90);
-        change.holdout_percent = Some(u8::try_from(percent).unwrap_or(0));
-        let priority = decode::between(violations, "campaign.policy.priority", policy.priority, 0, 100);
-        change.priority = Some(u8::try_from(priority).unwrap_or(0));
-    }
-    if named("active_range") {
-        let range = decode_range(violations, "campaign.activeRange", of.active_range.as_ref());
-        change.active_range = Some(range);
-    }
-    change
+    let filter = decode::filter(violations, path, text, campaigns::audience_fields());
+    filter.map_or(String::new(), |filter| filter.text().to_owned())
 }
 
 /// The fields of the contract that say what starts a campaign.
-pub(super) const TRIGGERS: [&str; 5] = ["one_off", "recurring", "event", "date", "audience"];
+const TRIGGERS: [&str; 5] = ["one_off", "recurring", "event", "date", "audience"];
 
 fn trigger(violations: &mut Violations, of: Option<campaign::Trigger>) -> Option<Trigger> {
     match of {
@@ -132,47 +140,15 @@ fn date(violations: &mut Violations, of: &proto::DateTrigger) -> DateTrigger {
     }
 }
 
-/// A plan of which every field is named.
-pub(super) fn whole(change: PlanChange) -> Option<Plan> {
-    Some(Plan {
-        display_name: change.display_name?,
-        description: change.description?,
-        topic_id: change.topic_id?,
-        trigger: change.trigger?,
-        audience_filter: change.audience_filter?,
-        reentry: change.reentry?,
-        steps: change.steps?,
-        exits: change.exits?,
-        goal: change.goal?,
-        expire_after_hours: change.expire_after_hours?,
-        max_per_minute: change.max_per_minute?,
-        active_range: change.active_range?,
-        holdout_percent: change.holdout_percent?,
-        priority: change.priority?,
-    })
-}
-
 /// A plan that is not stored: what is wrong with it stands where it stands in the request.
 pub(super) fn inline(violations: &mut Violations, campaign: proto::Campaign) -> Option<(Option<CampaignId>, Plan)> {
     let mut of_plan = Violations::default();
     let id = decode::parse_optional(&mut of_plan, "campaign.campaignId", &campaign.campaign_id);
-    let plan = whole(change(&mut of_plan, campaign, |_| true));
-    add_inline(violations, &of_plan);
-    Some((id, plan?))
-}
-
-/// What the service finds wrong with such a plan.
-pub(super) fn fault_of_inline(fault: Fault) -> Fault {
-    let Fault::Invalid(of_plan) = fault else { return fault };
-    let mut violations = Violations::default();
-    add_inline(&mut violations, &of_plan);
-    Fault::Invalid(violations)
-}
-
-fn add_inline(violations: &mut Violations, of_plan: &Violations) {
+    let plan = plan(&mut of_plan, campaign);
     for violation in of_plan.iter() {
         violations.add(violation.field.replacen("campaign", "inline", 1), &*violation.description);
     }
+    Some((id, plan?))
 }
 
 fn reentry(violations: &mut Violations, of: proto::Reentry) -> Reentry {
@@ -197,7 +173,10 @@ fn goal(violations: &mut Violations, of: &proto::Goal) -> Goal {
     }
 }
 
-fn exits(violations: &mut Violations, exits: &[proto::Exit]) -> Vec<Exit> {
+fn exits(violations: &mut Violations, exits: &[proto::Exit], own_times: OwnTimes) -> Vec<Exit> {
+    if own_times == OwnTimes::Firings && !exits.is_empty() {
+        violations.add("campaign.exits", "must be empty: nobody is inside a newsletter");
+    }
     if exits.len() > 20 {
         violations.add("campaign.exits", "must be at most 20");
     }

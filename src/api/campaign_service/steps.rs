@@ -12,7 +12,7 @@ use crate::{
     ids::is_slug,
     rpc::{
         Violations,
-        proto::{self, delay, step},
+        proto::{self, campaign, delay, step},
     },
 };
 
@@ -29,13 +29,26 @@ pub(super) enum OwnTimes {
     None,
     /// A date: a step may come before it.
     Dates,
-    /// The firings of a newsletter: its step need not have a time of its own.
+    /// The firings of a newsletter: its step has no time of its own.
     Firings,
+}
+
+impl OwnTimes {
+    /// Those of what starts a campaign.
+    pub(super) fn of(trigger: Option<&campaign::Trigger>) -> Self {
+        match trigger {
+            Some(campaign::Trigger::Date(_)) => Self::Dates,
+            Some(campaign::Trigger::OneOff(_) | campaign::Trigger::Recurring(_)) => Self::Firings,
+            Some(campaign::Trigger::Event(_) | campaign::Trigger::Audience(_)) | None => Self::None,
+        }
+    }
 }
 
 /// All steps, in order.
 pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], own_times: OwnTimes) -> Vec<Step> {
-    if !(1..=MOST_STEPS).contains(&steps.len()) {
+    if own_times == OwnTimes::Firings && steps.len() != 1 {
+        violations.add("campaign.steps", "must be exactly one: a newsletter is one message");
+    } else if !(1..=MOST_STEPS).contains(&steps.len()) {
         violations.add("campaign.steps", format!("must be 1 to {MOST_STEPS}"));
     }
     let mut decoded: Vec<Step> = Vec::new();
@@ -46,21 +59,56 @@ pub(super) fn steps(violations: &mut Violations, steps: &[proto::Step], own_time
         } else if decoded.iter().any(|earlier| earlier.step_id == of.step_id) {
             violations.add(format!("{path}.stepId"), "comes twice");
         }
-        let anchor = anchor(violations, &path, of.delay.as_ref(), place);
-        let of_field = matches!(anchor, Some(Anchor::Field(_)));
-        let before = of_field || own_times == OwnTimes::Dates && anchor == Some(Anchor::Trigger);
-        let delay = match &of.delay {
-            None if own_times == OwnTimes::Firings => Some(Delay::NOTHING),
-            of => delay(violations, &format!("{path}.delay"), of.as_ref(), before),
-        };
-        let if_past = if_past(violations, &path, of.delay.as_ref(), of_field);
+        if own_times == OwnTimes::Firings {
+            check_message(violations, &path, of);
+        }
+        let timing = timing(violations, &path, of.delay.as_ref(), place, own_times);
         let action = action(violations, &path, of.action.as_ref());
         let condition = condition(violations, &format!("{path}.conditionFilter"), &of.condition_filter, &decoded);
-        if let (Some(delay), Some(anchor), Some(action)) = (delay, anchor, action) {
+        if let (Some((delay, anchor, if_past)), Some(action)) = (timing, action) {
             decoded.push(Step { step_id: of.step_id.clone(), delay, anchor, if_past, condition, action });
         }
     }
     decoded
+}
+
+/// The step of a newsletter is its message, and nothing else.
+fn check_message(violations: &mut Violations, path: &str, of: &proto::Step) {
+    if of.delay.as_ref().is_some_and(|delay| !is_nothing(delay)) {
+        violations.add(format!("{path}.delay"), "must be absent: a newsletter has its own times");
+    }
+    if matches!(of.action, Some(step::Action::Wait(_) | step::Action::Update(_))) {
+        violations.add(format!("{path}.send"), "is required: a newsletter is one message");
+    }
+    if !of.condition_filter.is_empty() {
+        let allowed = "must be empty: campaign.audienceFilter says who gets a newsletter";
+        violations.add(format!("{path}.conditionFilter"), allowed);
+    }
+}
+
+/// Whether a delay is what the step of a newsletter is shown with.
+fn is_nothing(of: &proto::Delay) -> bool {
+    let at_once = matches!(of.length, None | Some(delay::Length::Elapsed(proto::Elapsed { hours: 0, minutes: 0 })));
+    at_once && matches!(of.anchor(), delay::Anchor::Unspecified | delay::Anchor::Trigger) && of.field.is_empty()
+}
+
+/// When a step begins: how long after what, and what comes of it where that is over.
+fn timing(
+    violations: &mut Violations,
+    path: &str,
+    of: Option<&proto::Delay>,
+    place: usize,
+    own_times: OwnTimes,
+) -> Option<(Delay, Anchor, IfPast)> {
+    if own_times == OwnTimes::Firings {
+        return Some((Delay::NOTHING, Anchor::Trigger, IfPast::Skip));
+    }
+    let anchor = anchor(violations, path, of, place);
+    let of_field = matches!(anchor, Some(Anchor::Field(_)));
+    let before = of_field || own_times == OwnTimes::Dates && anchor == Some(Anchor::Trigger);
+    let delay = delay(violations, &format!("{path}.delay"), of, before);
+    let if_past = if_past(violations, path, of, of_field);
+    Some((delay?, anchor?, if_past))
 }
 
 /// It may ask what became of the steps before.
