@@ -108,7 +108,7 @@ impl CustomerService for Api {
     ) -> Result<Response<ListCustomersResponse>, Status> {
         let (_, message, mut violations) = open(request);
         let page_size = decode::page_size(&mut violations, message.page_size);
-        let wanted = self.wanted(&mut violations, &message.filter, campaigns::customer_fields());
+        let wanted = self.wanted(&mut violations, &message.filter, campaigns::audience_fields());
         let order = decode::order(&mut violations, &message.order_by, ORDERS);
         violations.check()?;
         let ListCustomersRequest { show_deleted, filter, order_by, .. } = message;

@@ -2,16 +2,15 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{Action, Plan, Step, StepOutcome, Trigger, audience};
+use super::{Action, Plan, Step, StepOutcome, Trigger, audience, audience::with_functions};
 use crate::{
     clock::Timestamp,
-    contacts::{self, ContactState, Delivery},
+    contacts::{ContactState, Delivery},
     customers::{self, Customer},
     database::StoreError,
     events::{self, Event},
     filter::{Call, Facts, Filter, FilterError, Kind, Record, Schema, Value},
     ids::CustomerId,
-    preferences,
 };
 
 /// Where a step can stand: its contact, or what became of it where it has none.
@@ -102,13 +101,8 @@ pub fn condition_fields<'a>(earlier: impl Iterator<Item = &'a str>) -> Schema {
         let state = Kind::Enum { prefix: "", stored: STATES };
         flags.into_iter().fold(Schema::of("steps").column("state", "state", state), Schema::bool)
     });
-    let schema = Schema::of("customers")
-        .nested("customer", &customers::profile_fields())
-        .nested("event", events::fields())
-        .function(events::event_count())
-        .function(events::last_event())
-        .function(preferences::consented())
-        .function(contacts::contacted());
+    let schema = Schema::of("customers").nested("customer", &customers::fields()).nested("event", events::fields());
+    let schema = with_functions(schema);
     earlier.fold(schema, |schema, step_id| schema.nested(&format!("steps.{step_id}"), &OF_STEP))
 }
 
@@ -135,7 +129,7 @@ impl Plan {
 
     /// The event types that its filters count, or ask for the last of.
     pub(super) fn asked_types(&self) -> Vec<String> {
-        let calls = self.lookups().unwrap_or_default();
+        let calls = self.calls().unwrap_or_default();
         let asks = |call: &&Call| matches!(call.function.name, "event_count" | "last_event");
         calls.iter().filter(asks).map(|call| call.text(0).to_owned()).collect()
     }
@@ -149,9 +143,9 @@ impl Plan {
         !is_changed && !asks_for_event && !condition.asks_for("steps.")
     }
 
-    /// What its filters look up about customers elsewhere.
-    pub fn lookups(&self) -> Result<Vec<Call>, StoreError> {
+    /// What its filters ask functions about customers.
+    pub fn calls(&self) -> Result<Vec<Call>, StoreError> {
         let filters = std::iter::once(audience(self)?).chain(self.conditions());
-        Ok(filters.flat_map(|filter| filter.calls().to_vec()).collect())
+        Ok(filters.flat_map(|filter| filter.calls().cloned().collect::<Vec<_>>()).collect())
     }
 }

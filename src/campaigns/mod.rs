@@ -24,7 +24,7 @@ use std::{
 
 use self::store::PlanIs;
 pub use self::{
-    audience::{audience_fields, customer_fields},
+    audience::audience_fields,
     backfills::{Backfill, Progress},
     campaign::{Campaign, CampaignState, Exit, Goal, Plan, Reentry, ReentryMode},
     conditions::{Past, Seen, StepPast, condition_fields, hears},

@@ -4,8 +4,8 @@ use crate::{
     ids::CustomerId,
 };
 
-/// What filters can ask about a customer without looking elsewhere.
-pub fn profile_fields() -> Schema {
+/// What filters can ask about a customer: what the record says, and how the customer is known and reached, which is looked up.
+pub fn fields() -> Schema {
     Schema::of("customers")
         .text("display_name")
         .text("given_name")
@@ -17,15 +17,8 @@ pub fn profile_fields() -> Schema {
         .time("create_time")
         .time("update_time")
         .time("delete_time")
-}
-
-/// Adds how customers are known and reached.
-pub fn with_reach(schema: Schema) -> Schema {
-    schema.related("external_ids", "customer_id", ("external_ids", "customer_id", "external_id")).related(
-        "addresses.value",
-        "customer_id",
-        ("addresses", "customer_id", "value"),
-    )
+        .related("external_ids", "customer_id", ("external_ids", "customer_id", "external_id"))
+        .related("addresses.value", "customer_id", ("addresses", "customer_id", "value"))
 }
 
 impl Record for Customer {

@@ -18,7 +18,7 @@ pub use self::{
     audience::{Residents, audience, count_audience, inhabited_zones},
     bulk::{CustomerBatch, Described, MatchBy},
     customer::{Address, Customer, CustomerChange, CustomerKey, NewAddress, RESTORABLE},
-    fields::{profile_fields, with_reach},
+    fields::fields,
     locks::{Locked, lock as lock_by_key, lock_all, lock_each, lock_free, lock_shared},
     matching::{living, matching, matching_query},
     past::{Stay, come, copy, there},

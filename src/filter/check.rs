@@ -7,7 +7,7 @@ use super::{
     error::{FilterError, Problem},
     moment::moment,
     parser::{Comparison, Given, Literal, Subject as Named, Syntax},
-    schema::{Argument, Call, Field, Function, Kind, Parameter, Schema},
+    schema::{Argument, Call, Field, Function, Kind, Lookup, Parameter, Relation, Schema},
     token::{Comparator, Pattern},
 };
 use crate::clock::Timestamp;
@@ -74,6 +74,8 @@ pub enum Question {
     Is(bool, &'static str),
     /// Whether a list holds this.
     Holds(Element),
+    /// Whether another table does.
+    Related(Relation),
 }
 
 /// What a list can hold.
@@ -126,13 +128,13 @@ const LONGEST_AGO: f64 = 36_500.0;
 const DAYS_SINCE: &str = "days_since";
 
 /// Finds what the names of a filter mean.
-pub fn check(syntax: Syntax, schema: &Schema, calls: &mut Vec<Call>) -> Result<Node, FilterError> {
-    Checker { schema, calls }.node(syntax)
+pub fn check(syntax: Syntax, schema: &Schema, lookups: &mut Vec<Lookup>) -> Result<Node, FilterError> {
+    Checker { schema, lookups }.node(syntax)
 }
 
 struct Checker<'a> {
     schema: &'a Schema,
-    calls: &'a mut Vec<Call>,
+    lookups: &'a mut Vec<Lookup>,
 }
 
 type Checked<T> = Result<T, FilterError>;
@@ -171,7 +173,16 @@ impl Checker<'_> {
             }
             _ => Question::new(&subject, &name, order, token.column, given)?,
         };
+        if let Question::Related(relation) = &question {
+            self.look_up(Lookup::Related(relation.clone()));
+        }
         Ok(Test { subject, question })
+    }
+
+    fn look_up(&mut self, of: Lookup) {
+        if !self.lookups.contains(&of) {
+            self.lookups.push(of);
+        }
     }
 
     fn subject(&mut self, named: Named) -> Checked<Subject> {
@@ -187,10 +198,8 @@ impl Checker<'_> {
             ));
         };
         let call = call(function, named.column, arguments)?;
-        if !self.calls.contains(&call) {
-            self.calls.push(call.clone());
-        }
-        if self.calls.len() > MOST_CALLS {
+        self.look_up(Lookup::Call(call.clone()));
+        if self.lookups.iter().filter(|of| matches!(of, Lookup::Call(_))).count() > MOST_CALLS {
             let message = format!("a filter looks up at most {MOST_CALLS} different function values");
             return Err(FilterError::new(named.column, Problem::TooLarge, message));
         }
@@ -330,8 +339,14 @@ impl Question {
 
     fn has(kind: Kind, name: &str, at: usize, given: Given) -> Checked<Self> {
         let element = match (kind, given.value) {
+            (Kind::Related { table, owner, column }, Literal::Star) => {
+                return Ok(Self::Related(Relation { table, owner, column, pattern: None }));
+            }
+            (Kind::Related { table, owner, column }, Literal::Text(pattern)) => {
+                return Ok(Self::Related(Relation { table, owner, column, pattern: Some(pattern) }));
+            }
             (_, Literal::Star) => return Ok(Self::Present),
-            (Kind::Texts | Kind::Related { .. } | Kind::Json, Literal::Text(pattern)) => Element::Text(pattern),
+            (Kind::Texts | Kind::Json, Literal::Text(pattern)) => Element::Text(pattern),
             (Kind::Json, Literal::Number(number)) => Element::Number(number),
             (Kind::Json, Literal::Word(word)) if word == "true" || word == "false" => Element::Bool(word == "true"),
             (Kind::Texts | Kind::Related { .. } | Kind::Json, _) => return wrong_type(given.column, expected(kind)),

@@ -54,6 +54,9 @@ pub fn matches(node: &Node, record: &impl Record, facts: &Facts, now: Timestamp)
 }
 
 fn holds(test: &Test, record: &impl Record, facts: &Facts, now: Timestamp) -> bool {
+    if let Question::Related(relation) = &test.question {
+        return facts.has(record.customer_id(), relation);
+    }
     match &test.subject {
         Subject::Call(call) => answer(&test.question, &Found::Value(facts.value(record.customer_id(), call)), now),
         Subject::Field(field, keys) => match (record.value(&field.name), keys.as_slice()) {
@@ -77,6 +80,8 @@ fn answer(question: &Question, found: &Found<'_>, now: Timestamp) -> bool {
         Question::Age(order, days) => found.time().is_some_and(|found| Ages::new(*order, *days, now).holds(found)),
         Question::Is(equal, stored) => found.text().is_some_and(|found| (found == *stored) == *equal),
         Question::Holds(element) => found.holds(element),
+        // Nothing that is found here: facts say it.
+        Question::Related(_) => false,
     }
 }
 

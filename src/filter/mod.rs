@@ -42,7 +42,7 @@ pub use self::{
     error::{FilterError, Problem},
     facts::Facts,
     memory::{Record, Value},
-    schema::{Argument, Call, Field, Function, Kind, Parameter, Schema},
+    schema::{Argument, Call, Field, Function, Kind, Lookup, Parameter, Relation, Schema},
     wanted::Wanted,
 };
 use crate::clock::Timestamp;
@@ -61,7 +61,7 @@ pub const MOST_CALLS: usize = 10;
 pub struct Filter {
     text: String,
     root: check::Node,
-    calls: Vec<Call>,
+    lookups: Vec<Lookup>,
 }
 
 /// Two filters are the same when they are written the same.
@@ -77,9 +77,9 @@ impl Filter {
     /// Reads a filter. An empty one matches everything.
     pub fn parse(text: &str, schema: &Schema) -> Result<Self, FilterError> {
         let syntax = parser::parse(text)?;
-        let mut calls = Vec::new();
-        let root = check::check(syntax, schema, &mut calls)?;
-        Ok(Self { text: text.to_owned(), root, calls })
+        let mut lookups = Vec::new();
+        let root = check::check(syntax, schema, &mut lookups)?;
+        Ok(Self { text: text.to_owned(), root, lookups })
     }
 
     /// As it was written.
@@ -92,9 +92,17 @@ impl Filter {
         matches!(&self.root, check::Node::All(parts) if parts.is_empty())
     }
 
-    /// The calls of functions that look at other records, each once: [`Facts::load`] answers them before [`Self::matches`].
-    pub fn calls(&self) -> &[Call] {
-        &self.calls
+    /// What other tables are asked, each once: [`Facts::load`] answers it before [`Self::matches`].
+    pub fn lookups(&self) -> &[Lookup] {
+        &self.lookups
+    }
+
+    /// The calls of functions among them.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.lookups.iter().filter_map(|of| match of {
+            Lookup::Call(call) => Some(call),
+            Lookup::Related(_) => None,
+        })
     }
 
     /// Whether it asks for a field whose name begins so.
@@ -110,7 +118,7 @@ impl Filter {
     }
 
     /// Whether it matches one thing in memory, at a moment. `facts` must have been loaded for this filter and this customer where
-    /// there are [calls](Self::calls); a fact that was not loaded is missing, so its comparison is false.
+    /// there are [lookups](Self::lookups); a fact that was not loaded is missing, so its comparison is false.
     pub fn matches(&self, record: &impl Record, facts: &Facts, now: Timestamp) -> bool {
         memory::matches(&self.root, record, facts, now)
     }

@@ -2,6 +2,7 @@ use std::{fmt, sync::Arc};
 
 use sea_orm::{DbBackend, sea_query::SimpleExpr};
 
+use super::token::Pattern;
 use crate::clock::Timestamp;
 
 /// What can be asked about in one place: fields and functions.
@@ -44,11 +45,11 @@ pub enum Kind {
     Texts,
     /// Open data, in a JSON column: `attributes.plan`.
     Json,
-    /// Texts in another table.
+    /// Texts of a customer in another table.
     Related {
         /// Its name.
         table: &'static str,
-        /// The column that names the row of the schema's table.
+        /// The column that names the customer.
         owner: &'static str,
         /// The column with the text.
         column: &'static str,
@@ -144,6 +145,25 @@ impl Call {
     }
 }
 
+/// What a filter has looked up about a customer before it is asked in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lookup {
+    /// What a function says.
+    Call(Call),
+    /// Whether another table holds a text of theirs.
+    Related(Relation),
+}
+
+/// Texts of a customer in another table, of which one is to look like this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    pub(super) table: &'static str,
+    pub(super) owner: &'static str,
+    pub(super) column: &'static str,
+    /// None: any text will do.
+    pub(super) pattern: Option<Pattern>,
+}
+
 impl Schema {
     /// Nothing yet of a table, or of something in memory only.
     pub fn of(table: &'static str) -> Self {
@@ -192,7 +212,7 @@ impl Schema {
         self.column(name, name, Kind::Enum { prefix, stored })
     }
 
-    /// Texts in another table, whose `owner` is the row's `key`.
+    /// Texts in another table, whose `owner` is the customer that `key` names.
     #[must_use]
     pub fn related(
         self,

@@ -13,7 +13,7 @@ use super::{
     ages::Ages,
     check::{Element, Node, Order, Question, Subject, Test},
     open::Open,
-    schema::{Field, Kind, Source},
+    schema::{Field, Kind, Relation, Source},
     token::Pattern,
 };
 use crate::clock::Timestamp;
@@ -24,7 +24,7 @@ pub fn condition(node: &Node, backend: DbBackend, now: Timestamp) -> Condition {
 }
 
 #[derive(Clone, Copy)]
-pub struct Dialect(DbBackend);
+pub struct Dialect(pub DbBackend);
 
 impl Dialect {
     pub fn is_sqlite(self) -> bool {
@@ -110,9 +110,6 @@ impl Compiler {
                     Kind::Json | Kind::Texts => {
                         self.open(&Open::new(self.dialect, column, keys), field.kind, &test.question)
                     }
-                    Kind::Related { table, owner, column: text } => {
-                        self.related((table, owner, text), column, &test.question)
-                    }
                     kind => self.plain(kind, column, &test.question),
                 }
             }
@@ -143,6 +140,7 @@ impl Compiler {
             Question::Is(equal, stored) => {
                 compare(&if *equal { Order::Equal } else { Order::NotEqual }, (*stored).into())
             }
+            Question::Related(relation) => relation.exists(self.dialect, value),
             // No list is plain.
             Question::Holds(_) => Expr::val(false),
         }
@@ -169,24 +167,9 @@ impl Compiler {
             Question::Holds(Element::Text(pattern)) => value.holds_text(pattern),
             Question::Holds(Element::Number(number)) => value.holds_number(*number),
             Question::Holds(Element::Bool(wanted)) => value.holds_bool(*wanted),
-            // Nothing open is an enum.
-            Question::Is(..) => Expr::val(false),
+            // Nothing open is an enum, or in another table.
+            Question::Is(..) | Question::Related(_) => Expr::val(false),
         }
-    }
-
-    fn related(
-        &self,
-        names: (&'static str, &'static str, &'static str),
-        key: SimpleExpr,
-        question: &Question,
-    ) -> SimpleExpr {
-        let (table, owner, column) = names;
-        let mut rows = Query::select();
-        rows.expr(Expr::val(1)).from(table).and_where(Expr::col((table, owner)).eq(key));
-        if let Question::Holds(Element::Text(pattern)) = question {
-            rows.and_where(self.dialect.like(Expr::col((table, column)), pattern));
-        }
-        Expr::exists(rows)
     }
 
     fn like(&self, equal: bool, text: SimpleExpr, pattern: &Pattern) -> SimpleExpr {
@@ -205,5 +188,17 @@ impl Compiler {
             (None, None) => Expr::val(true),
         };
         if ages.inside { inside } else { self.dialect.sql("NOT ($1)", &[inside]) }
+    }
+}
+
+impl Relation {
+    /// Whether the customer whom an expression names has such a text.
+    pub fn exists(&self, dialect: Dialect, customer: SimpleExpr) -> SimpleExpr {
+        let mut rows = Query::select();
+        rows.expr(Expr::val(1)).from(self.table).and_where(Expr::col((self.table, self.owner)).eq(customer));
+        if let Some(pattern) = &self.pattern {
+            rows.and_where(dialect.like(Expr::col((self.table, self.column)), pattern));
+        }
+        Expr::exists(rows)
     }
 }

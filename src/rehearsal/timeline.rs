@@ -136,7 +136,7 @@ fn played_types(plan: &Plan, memory: &Memory) -> Vec<String> {
 impl Timeline {
     /// Nothing yet, of a plan whose filters look so far back.
     async fn begin(from: &Sources<'_>, plan: &Plan) -> Result<Self, StoreError> {
-        let (calls, start) = (plan.lookups()?, from.of.start);
+        let (calls, start) = (plan.calls()?, from.of.start);
         let policy = preferences::policy(from.db.reader()).await?;
         let windows = policy.caps.iter().map(preferences::FrequencyCap::window);
         let looks_back = windows.chain(calls.iter().filter_map(contacts::looks_back)).max();

@@ -212,3 +212,33 @@ async fn a_preview_says_whom_a_campaign_would_reach_and_why_not_the_others_and_d
     let nothing = PreviewCampaignRequest { source: None, sample_size: 21 };
     assert_eq!(wrong_fields(world.campaigns.preview_campaign(nothing).await), ["sampleSize", "campaignId"]);
 }
+
+#[tokio::test]
+async fn audiences_and_conditions_ask_how_customers_are_known_and_reached_as_lists_do() {
+    let mut world = shop().await;
+    let filter = "external_ids:\"a*\" AND addresses.value:\"*@example.com\"";
+    let condition = "NOT customer.addresses.value:\"anna@*\" AND customer.external_ids:*";
+    let steps =
+        vec![proto::Step { condition_filter: condition.to_owned(), ..step("ask", after_hours(24), "check-in") }];
+    world.campaign(Campaign { steps, ..check_in("", filter) }).await;
+    for name in ["anna", "alma", "bela"] {
+        world.customer(name, "").await;
+    }
+    let elsewhere =
+        |customer: &mut proto::Customer| customer.addresses = vec![super::harness::email("a@other.example")];
+    world.customer_with("ada", elsewhere).await;
+    let list = proto::ListCustomersRequest { filter: filter.to_owned(), ..Default::default() };
+    let listed = world.customers.list_customers(list).await.unwrap().into_inner().customers;
+    let mut enrolled = Vec::new();
+    for name in ["anna", "alma", "bela", "ada"] {
+        let effects = world.happens("order.placed", name, "1").await.effects;
+        if only(&effects).outcome() == Outcome::Enrolled {
+            enrolled.push(name);
+        }
+    }
+    assert_eq!(listed.iter().map(|one| one.given_name.as_str()).collect::<Vec<_>>(), enrolled);
+    assert_eq!(enrolled, ["anna", "alma"]);
+    world.dispatch_after_hours(24).await;
+    world.live().await;
+    assert_eq!(world.subjects(), ["check-in for alma"]);
+}

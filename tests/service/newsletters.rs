@@ -576,7 +576,8 @@ async fn whoever_has_left_the_audience_before_it_is_sent_gets_nothing() {
         world.preferences.update_preferences(request).await.unwrap();
     }
     let news = newsletter("news", at_instant("2026-02-03T09:00:00Z"));
-    world.campaign(Campaign { audience_filter: "tags:\"vip\"".to_owned(), ..news }).await;
+    let filter = "tags:\"vip\" AND addresses.value:\"*@example.com\" AND external_ids:*".to_owned();
+    world.campaign(Campaign { audience_filter: filter, ..news }).await;
     carry_out_at(&mut world, "2026-02-03T09:00:00Z").await;
     assert!(world.mail().is_empty());
     let request = UpdateCustomerRequest {

@@ -1,4 +1,4 @@
-//! Functions over what is recorded about customers: the database, memory, and a model that counts by itself say the same.
+//! What is recorded about customers elsewhere, and how they are known and reached: the database, memory, and a model that counts by itself say the same.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -31,6 +31,7 @@ const CONSENT_STATES: &[&str] = &["granted", "denied", "pending", "expired"];
 /// What is recorded about a customer; times are hours from now.
 #[derive(Debug, Clone)]
 struct Past {
+    number: usize,
     events: Vec<(&'static str, i64)>,
     consents: Vec<(&'static str, Option<i64>)>,
     contacts: Vec<(usize, &'static str, Option<i64>, i64)>,
@@ -49,7 +50,7 @@ fn past() -> impl Strategy<Value = Past> {
     let consents = proptest::collection::vec((choose(CONSENT_STATES), proptest::option::of(hours())), 2);
     let contacts =
         proptest::collection::vec((0..TOPICS.len(), choose(STATES), proptest::option::of(hours()), hours()), 0..4);
-    (events, consents, contacts).prop_map(|(events, consents, contacts)| Past { events, consents, contacts })
+    (events, consents, contacts).prop_map(|(events, consents, contacts)| Past { number: 0, events, consents, contacts })
 }
 
 /// One call, and what it is compared with.
@@ -59,6 +60,8 @@ enum Leaf {
     Ago(&'static str, &'static str, i64),
     Consented(usize),
     Contacted(&'static str, i64),
+    Known(&'static str),
+    Reached(&'static str),
 }
 
 fn leaf() -> impl Strategy<Value = Leaf> {
@@ -69,6 +72,8 @@ fn leaf() -> impl Strategy<Value = Leaf> {
         3 => (choose(TYPES), comparator(), 0_i64..100).prop_map(|(of, comparator, days)| Leaf::Ago(of, comparator, days)),
         2 => (0..TOPICS.len()).prop_map(Leaf::Consented),
         3 => (choose(NAMED), days()).prop_map(|(named, days)| Leaf::Contacted(named, days)),
+        2 => choose(&["c7", "c1*", "*3", "*2*", "none", "C7"]).prop_map(Leaf::Known),
+        2 => choose(&["", "c7@example.com", "c1*", "*3@example.com", "*2*", "C7@example.com"]).prop_map(Leaf::Reached),
     ]
 }
 
@@ -83,6 +88,26 @@ fn compare(one: i64, comparator: &str, other: i64) -> bool {
     }
 }
 
+impl Past {
+    fn name(&self) -> String {
+        format!("c{}", self.number)
+    }
+
+    /// Some have none.
+    fn address(&self) -> Option<String> {
+        (self.number % 4 != 0).then(|| self.name())
+    }
+}
+
+fn looks_like(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(_), Some(_)) => text.contains(pattern.trim_matches('*')),
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (None, None) => text == pattern,
+    }
+}
+
 impl Leaf {
     fn text(&self) -> String {
         match self {
@@ -90,6 +115,9 @@ impl Leaf {
             Self::Ago(of, comparator, days) => format!("days_since(last_event(\"{of}\")) {comparator} {days}"),
             Self::Consented(topic) => format!("consented(\"{}\", CHANNEL_EMAIL)", TOPICS[*topic]),
             Self::Contacted(named, days) => format!("contacted(\"{named}\", {days})"),
+            Self::Known(pattern) => format!("external_ids:\"{pattern}\""),
+            Self::Reached("") => "addresses.value:*".to_owned(),
+            Self::Reached(pattern) => format!("addresses.value:\"{pattern}\""),
         }
     }
 
@@ -114,6 +142,10 @@ impl Leaf {
                     && ["sending", "sent", "unknown_outcome"].contains(state)
                     && sent.unwrap_or(*updated) > -24 * days
             }),
+            Self::Known(pattern) => looks_like(pattern, &past.name()),
+            Self::Reached(pattern) => past
+                .address()
+                .is_some_and(|address| pattern.is_empty() || looks_like(pattern, &format!("{address}@example.com"))),
         }
     }
 }
@@ -190,16 +222,19 @@ async fn world() -> World {
 }
 
 #[test]
-fn functions_say_what_is_recorded_in_the_database_and_in_memory() {
+fn what_is_recorded_elsewhere_is_the_same_in_the_database_and_in_memory() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut runner = runner(CASES);
-    let pasts = proptest::collection::vec(past(), CUSTOMERS).new_tree(&mut runner).unwrap().current();
+    let mut pasts = proptest::collection::vec(past(), CUSTOMERS).new_tree(&mut runner).unwrap().current();
+    pasts.iter_mut().enumerate().for_each(|(number, past)| past.number = number);
     let (world, db, ids) = runtime.block_on(async {
         let mut world = world().await;
         let db = world.own_connection().await;
         let mut ids: Vec<CustomerId> = Vec::new();
-        for (number, past) in pasts.iter().enumerate() {
-            let customer = world.customer(&format!("c{number}"), "UTC").await;
+        for past in &pasts {
+            let reach =
+                |customer: &mut proto::Customer| customer.addresses.truncate(usize::from(past.address().is_some()));
+            let customer = world.customer_with(&past.name(), reach).await;
             let id = customer.customer_id.parse().unwrap();
             record(&db, id, past, world.now()).await;
             ids.push(id);
