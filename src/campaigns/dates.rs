@@ -1,17 +1,18 @@
-use chrono::{Datelike, NaiveDate, NaiveTime, TimeDelta};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 
-use super::{Anchor, Plan};
+use super::{Anchor, Plan, audience_fields};
 use crate::{
-    calendar::{Delay, Weekdays, Zone},
+    calendar::{Delay, LocalTime, Weekdays, YEARS, Zone},
     clock::Timestamp,
     database::text_enum,
+    filter::{Filter, FilterError, Problem},
 };
 
 /// How many days a date may not come again in once it has come: a year, whatever is done to the attribute meanwhile.
 const YEAR: TimeDelta = TimeDelta::days(365);
 
-/// A date in an attribute of a customer.
+/// A date in an attribute of a customer, or the date of a time there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DateTrigger {
     /// Which.
@@ -78,7 +79,7 @@ impl DateTrigger {
         after: Timestamp,
         until: Timestamp,
     ) -> Option<Arrival> {
-        let of = date(value)?;
+        let of = date(value, zone)?;
         // The delay leads from the date to the moment: the date is as far before that, and weekdays may add a week.
         let ahead = match delay {
             Delay::Elapsed { minutes } => TimeDelta::minutes(*minutes),
@@ -96,13 +97,30 @@ impl DateTrigger {
 
     /// Whether the first step is still to be due, at some time, for a customer with this attribute.
     pub fn lies_ahead(&self, value: &str, delay: &Delay, zone: Zone, now: Timestamp) -> bool {
-        let Some(of) = date(value) else { return false };
+        let Some(of) = date(value, zone) else { return false };
         let start = zone.instant(of.and_time(NaiveTime::MIN));
         self.recurrence == Recurrence::Yearly || delay.after(start, zone).instant > now
     }
 
+    /// Whoever has a date that may have come between two moments, wherever they live, and some others.
+    pub fn candidates(&self, delay: &Delay, after: Timestamp, until: Timestamp) -> Result<Filter, FilterError> {
+        let field = format!("attributes.{}", self.attribute);
+        let endings = self.endings(delay, after, until);
+        let any = |patterns: Vec<String>| {
+            patterns.iter().map(|pattern| format!("{field} = \"{pattern}\"")).collect::<Vec<_>>().join(" OR ")
+        };
+        let dates = any(endings.iter().map(|ending| format!("*-{ending}")).collect());
+        let times = any(around(&endings).iter().map(|ending| format!("*-{ending}T*")).collect());
+        // Where there are no times, one question is enough to know it.
+        let text = format!("{dates} OR ({field} = \"*T*\" AND ({times}))");
+        match Filter::parse(&text, audience_fields()) {
+            Err(wrong) if wrong.problem == Problem::TooLarge => Filter::parse(&format!("{field}:*"), audience_fields()),
+            read => read,
+        }
+    }
+
     /// How the dates are written, without their years, that may have come between two moments anywhere.
-    pub fn endings(&self, delay: &Delay, after: Timestamp, until: Timestamp) -> Vec<String> {
+    fn endings(&self, delay: &Delay, after: Timestamp, until: Timestamp) -> Vec<String> {
         // Weekdays put a step off by up to six days; zones and clock changes by less than two.
         let (ahead, off) = match delay {
             Delay::Elapsed { minutes } => (TimeDelta::minutes(*minutes), 2),
@@ -123,8 +141,30 @@ impl DateTrigger {
     }
 }
 
-fn date(value: &str) -> Option<NaiveDate> {
-    value.parse().ok().filter(|_| value.len() == 10)
+/// The date that an attribute holds, or that of its time: where the customer lives, or as it is written where it names no zone.
+fn date(value: &str, zone: Zone) -> Option<NaiveDate> {
+    let (written, rest) = value.split_at_checked(10)?;
+    if rest.is_empty() {
+        return written.parse().ok();
+    }
+    if let Ok(local) = value.parse::<LocalTime>() {
+        return Some(local.0.date());
+    }
+    let instant = DateTime::parse_from_rfc3339(value).ok().filter(|_| rest.starts_with('T'))?.to_utc();
+    YEARS.contains(&instant.year()).then(|| zone.local(instant).date())
+}
+
+/// How times may be written, without their years, whose dates end so where somebody lives.
+fn around(endings: &[String]) -> Vec<String> {
+    // What is written and where the customer lives are less than two days apart, and 29 February may lie between.
+    let near = |ending: &String| {
+        let date: NaiveDate = format!("2000-{ending}").parse().ok()?;
+        Some((-3..=3).map(move |days| (date + TimeDelta::days(days)).format("%m-%d").to_string()))
+    };
+    let mut around: Vec<String> = endings.iter().filter_map(near).flatten().collect();
+    around.sort_unstable();
+    around.dedup();
+    around
 }
 
 impl Plan {
@@ -147,6 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{customers::Customer, filter::Facts};
 
     fn trigger(recurrence: Recurrence, leap_day: LeapDay) -> DateTrigger {
         DateTrigger { attribute: "birthday".into(), recurrence, leap_day }
@@ -211,6 +252,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_time_stands_for_its_date_where_the_customer_lives() {
+        for (value, zone, expected) in [
+            ("2025-03-01", "Pacific/Auckland", Some("2025-03-01")),
+            ("2025-03-01T23:30:00Z", "Europe/Riga", Some("2025-03-02")),
+            ("2025-03-01T23:30:00Z", "America/New_York", Some("2025-03-01")),
+            ("2025-03-01T01:00:00.25+05:30", "UTC", Some("2025-02-28")),
+            ("2025-03-01T23:30", "Pacific/Auckland", Some("2025-03-01")),
+            ("2025-03-01 23:30:00Z", "UTC", None),
+            ("2025-03-01T25:30:00Z", "UTC", None),
+            ("2025-02-29", "UTC", None),
+            ("soon", "UTC", None),
+            ("übermorgen", "UTC", None),
+        ] {
+            let date = super::date(value, zone.parse().unwrap()).map(|date| date.to_string());
+            assert_eq!(date.as_deref(), expected, "{value} {zone}");
+        }
+    }
+
     proptest! {
         #[test]
         fn looking_in_pieces_finds_every_date_once_however_the_pieces_are_cut(
@@ -219,9 +279,20 @@ mod tests {
             pieces in prop::collection::vec(1_i64..40_000, 1..60),
             days in -400_i32..400,
             which in 0..chrono_tz::TZ_VARIANTS.len(),
+            time in prop::option::of((0_u32..86_400, -1_439_i32..1_440)),
         ) {
             let Ok(zone) = chrono_tz::TZ_VARIANTS[which].name().parse::<Zone>() else { return Ok(()) };
-            let born = (NaiveDate::default() + TimeDelta::days(born)).to_string();
+            let born = NaiveDate::default() + TimeDelta::days(born);
+            let born = match time {
+                None => born.to_string(),
+                Some((second, offset)) => {
+                    let (time, sign) = (TimeDelta::seconds(second.into()), if offset < 0 { '-' } else { '+' });
+                    let written = (born.and_time(NaiveTime::MIN) + time).format("%Y-%m-%dT%H:%M:%S");
+                    format!("{written}{sign}{:02}:{:02}", offset.abs() / 60, offset.abs() % 60)
+                }
+            };
+            let mut customer = Customer::bare(Timestamp::UNIX_EPOCH);
+            customer.attributes.insert("birthday".to_owned(), born.clone().into());
             let yearly = trigger(Recurrence::Yearly, LeapDay::February28);
             let delay = calendar(days, "09:00");
             let mut after = Timestamp::UNIX_EPOCH + TimeDelta::days(start);
@@ -231,14 +302,15 @@ mod tests {
                 let until = after + TimeDelta::minutes(minutes);
                 let arrival = yearly.arrival(&born, &delay, zone, after, until);
                 if let Some(arrival) = arrival {
-                    let endings = yearly.endings(&delay, after, until);
-                    prop_assert!(endings.iter().any(|ending| born.ends_with(ending)), "{arrival:?} {endings:?}");
+                    let candidates = yearly.candidates(&delay, after, until).unwrap();
+                    let is_one = candidates.matches(&customer, &Facts::default(), after);
+                    prop_assert!(is_one, "{arrival:?} {}", candidates.text());
                     found.push(arrival);
                 }
                 after = until;
             }
             // All of them, worked out year by year.
-            let of: NaiveDate = born.parse().unwrap();
+            let of = super::date(&born, zone).unwrap();
             let (low, high) = (first.date_naive() - TimeDelta::days(500), after.date_naive() + TimeDelta::days(500));
             let due = |date: &NaiveDate| delay.after(zone.instant(date.and_time(NaiveTime::MIN)), zone).instant;
             let all = yearly.dates(of, low, high).into_iter().filter(|date| due(date) > first && due(date) <= after);

@@ -8,6 +8,7 @@ use super::hears;
 use crate::{
     calendar::{Delay, LocalTime, Planned, Zone},
     clock::Timestamp,
+    customers::Customer,
     delivery::Channel,
     events::Event,
     ids::{CampaignId, CustomerId, EnrollmentId, EventId, TemplateId, TopicId},
@@ -156,10 +157,10 @@ pub struct Place<'a> {
 /// What fields name moments in.
 #[derive(Debug, Clone, Copy)]
 pub struct Fields<'a> {
-    /// What is known of the event that started the enrollment.
-    pub properties: Option<&'a Map<String, Value>>,
-    /// What is known of the customer.
-    pub attributes: &'a Map<String, Value>,
+    /// The event that started the enrollment.
+    pub event: Option<&'a Event>,
+    /// The customer.
+    pub customer: &'a Customer,
 }
 
 /// When a step is due.
@@ -212,22 +213,39 @@ impl Step {
     }
 }
 
-/// Names a field with a time or date: "event.properties.starts_at", "customer.attributes.renewal_date".
+/// Names what holds a time or date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FieldPath {
-    of_customer: bool,
-    keys: Vec<String>,
+pub enum FieldPath {
+    /// "event.properties.starts_at": the keys that lead there.
+    Property(Vec<String>),
+    /// "customer.attributes.renewal_date": the keys that lead there.
+    Attribute(Vec<String>),
+    /// When the event occurred.
+    OccurTime,
+    /// When the event was recorded.
+    RecordTime,
+    /// When the customer was created.
+    CreateTime,
 }
 
-const OF_EVENT: &str = "event.properties.";
-const OF_CUSTOMER: &str = "customer.attributes.";
+const PROPERTIES: &str = "event.properties.";
+const ATTRIBUTES: &str = "customer.attributes.";
+const OCCUR_TIME: &str = "event.occur_time";
+const RECORD_TIME: &str = "event.record_time";
+const CREATE_TIME: &str = "customer.create_time";
 
 impl FieldPath {
     /// The moment that stands there; a date is its first moment where the customer lives, a time without a zone is one of theirs.
     fn moment(&self, fields: Fields<'_>, zone: Zone) -> Option<Timestamp> {
-        let map = if self.of_customer { fields.attributes } else { fields.properties? };
-        let (first, rest) = self.keys.split_first()?;
+        let (map, keys) = match self {
+            Self::Property(keys) => (&fields.event?.body.properties, keys),
+            Self::Attribute(keys) => (&fields.customer.attributes, keys),
+            Self::OccurTime => return fields.event.map(|event| event.body.occur_time),
+            Self::RecordTime => return fields.event.map(|event| event.record_time),
+            Self::CreateTime => return Some(fields.customer.create_time),
+        };
+        let (first, rest) = keys.split_first()?;
         let value = rest.iter().try_fold(map.get(first)?, |value, key| value.get(key))?;
         moment(value.as_str()?, zone)
     }
@@ -250,25 +268,33 @@ impl FromStr for FieldPath {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let allowed = "must be \"event.properties.\" or \"customer.attributes.\" and the name of a field";
-        let (of_customer, keys) = match (text.strip_prefix(OF_EVENT), text.strip_prefix(OF_CUSTOMER)) {
-            (Some(keys), _) => (false, keys),
-            (None, Some(keys)) => (true, keys),
+        let allowed = "must be \"event.properties.\" or \"customer.attributes.\" and the name of a field, or one of \
+                       \"event.occur_time\", \"event.record_time\", \"customer.create_time\"";
+        match text {
+            OCCUR_TIME => return Ok(Self::OccurTime),
+            RECORD_TIME => return Ok(Self::RecordTime),
+            CREATE_TIME => return Ok(Self::CreateTime),
+            _ => {}
+        }
+        let split = |keys: &str| keys.split('.').map(str::to_owned).collect();
+        let path = match (text.strip_prefix(PROPERTIES), text.strip_prefix(ATTRIBUTES)) {
+            (Some(keys), _) => Self::Property(split(keys)),
+            (None, Some(keys)) => Self::Attribute(split(keys)),
             (None, None) => return Err(allowed),
         };
-        let keys: Vec<String> = keys.split('.').map(str::to_owned).collect();
-        if text.len() > 300 || keys.iter().any(String::is_empty) {
-            Err(allowed)
-        } else {
-            Ok(Self { of_customer, keys })
-        }
+        if text.len() > 300 || text.split('.').any(str::is_empty) { Err(allowed) } else { Ok(path) }
     }
 }
 
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.of_customer { OF_CUSTOMER } else { OF_EVENT };
-        write!(f, "{place}{}", self.keys.join("."))
+        match self {
+            Self::Property(keys) => write!(f, "{PROPERTIES}{}", keys.join(".")),
+            Self::Attribute(keys) => write!(f, "{ATTRIBUTES}{}", keys.join(".")),
+            Self::OccurTime => f.write_str(OCCUR_TIME),
+            Self::RecordTime => f.write_str(RECORD_TIME),
+            Self::CreateTime => f.write_str(CREATE_TIME),
+        }
     }
 }
 
@@ -291,9 +317,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::events::EventBody;
 
     fn shown(path: &str, properties: &Value, attributes: &Value, zone: &str) -> Option<String> {
-        let fields = Fields { properties: properties.as_object(), attributes: attributes.as_object().unwrap() };
+        let at = |text: &str| chrono::DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let mut customer = Customer::bare(at("2025-05-05T05:05:05Z"));
+        customer.attributes = attributes.as_object().unwrap().clone();
+        let body = EventBody {
+            source: "shop".into(),
+            source_event_id: String::new(),
+            event_type: "webinar.booked".into(),
+            occur_time: at("2026-02-01T10:00:00Z"),
+            subject: String::new(),
+            value: None,
+            items: Vec::new(),
+            properties: properties.as_object().unwrap().clone(),
+        };
+        let (event_id, record_time) = (EventId::generate(), at("2026-02-02T10:00:00Z"));
+        let event = Event { event_id, customer_id: customer.customer_id, record_time, body };
+        let fields = Fields { event: Some(&event), customer: &customer };
         let path: FieldPath = path.parse().unwrap();
         Some(path.moment(fields, zone.parse().unwrap())?.to_rfc3339())
     }
@@ -308,6 +350,9 @@ mod tests {
             ("event.properties.room.opens", "Europe/Riga", Some("2026-03-01T15:30:00+00:00")),
             ("event.properties.room.opens", "UTC", Some("2026-03-01T17:30:00+00:00")),
             ("customer.attributes.renewal", "America/New_York", Some("2026-03-01T05:00:00+00:00")),
+            ("event.occur_time", "Europe/Riga", Some("2026-02-01T10:00:00+00:00")),
+            ("event.record_time", "Europe/Riga", Some("2026-02-02T10:00:00+00:00")),
+            ("customer.create_time", "Europe/Riga", Some("2025-05-05T05:05:05+00:00")),
             ("customer.attributes.odd", "UTC", None),
             ("customer.attributes.never", "UTC", None),
             ("event.properties.seats", "UTC", None),
@@ -320,10 +365,23 @@ mod tests {
 
     #[test]
     fn a_path_reads_back_as_it_was_written() {
-        for path in ["event.properties.a", "customer.attributes.a.b"] {
+        for path in [
+            "event.properties.a",
+            "customer.attributes.a.b",
+            "event.occur_time",
+            "event.record_time",
+            "customer.create_time",
+        ] {
             assert_eq!(path.parse::<FieldPath>().unwrap().to_string(), path);
         }
-        for wrong in ["event.subject", "properties.a", "event.properties.", "customer.attributes.a..b", ""] {
+        for wrong in [
+            "event.subject",
+            "customer.update_time",
+            "properties.a",
+            "event.properties.",
+            "customer.attributes.a..b",
+            "",
+        ] {
             assert!(wrong.parse::<FieldPath>().is_err(), "{wrong}");
         }
     }

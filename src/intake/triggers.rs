@@ -16,7 +16,7 @@ use crate::{
     clock::Timestamp,
     customers,
     database::{self, StoreError},
-    filter::Filter,
+    filter::FilterError,
     ids::{CampaignId, CustomerId},
     preferences,
     rpc::Fault,
@@ -31,8 +31,6 @@ pub const LOOK_EVERY: TimeDelta = TimeDelta::minutes(10);
 const CHUNK: u64 = 1_000;
 /// How many enter in a transaction.
 const AT_ONCE: usize = 200;
-/// Beyond so many dates, everybody is looked at who has one.
-const MOST_ENDINGS: usize = 40;
 
 /// Somebody who may enter a campaign.
 struct Candidate {
@@ -50,7 +48,9 @@ impl Intake {
             return Ok(0);
         }
         let (delay, until) = (plan.first_delay(), now + LOOK_AHEAD);
-        let near = near(dates, &dates.endings(&delay, of.scan_time, until))?;
+        let corrupt =
+            |wrong: FilterError| StoreError::Corrupt { table: "campaign_versions", detail: wrong.to_string() };
+        let near = dates.candidates(&delay, of.scan_time, until).map_err(corrupt)?;
         let audience = campaigns::audience(plan)?;
         let home = preferences::policy(self.db.reader()).await?.time_zone;
         let (mut entered, mut after) = (0, None);
@@ -165,22 +165,6 @@ impl Intake {
         self.ring_for_all(&travelled.enrollments, &travelled.contacts);
         Ok(travelled.enrollments.len())
     }
-}
-
-/// Customers with a date that may have come.
-fn near(dates: &DateTrigger, endings: &[String]) -> Result<Filter, StoreError> {
-    let field = format!("attributes.{}", dates.attribute);
-    let text = match endings.len() {
-        1..=MOST_ENDINGS => {
-            endings.iter().map(|ending| format!("{field} = \"*-{ending}\"")).collect::<Vec<_>>().join(" OR ")
-        }
-        _ => format!("{field}:*"),
-    };
-    let wrong = |wrong: crate::filter::FilterError| StoreError::Corrupt {
-        table: "campaign_versions",
-        detail: wrong.to_string(),
-    };
-    Filter::parse(&text, campaigns::audience_fields()).map_err(wrong)
 }
 
 /// Looks for dates that have come and customers who have begun to match.

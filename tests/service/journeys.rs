@@ -224,6 +224,29 @@ async fn a_message_goes_out_two_hours_before_the_webinar_that_the_event_names() 
 }
 
 #[tokio::test]
+async fn a_delay_counts_from_when_the_event_was_recorded_or_the_customer_was_created() {
+    let steps = vec![
+        step("first", from_field(50, "event.occur_time", delay::IfPast::Skip), "thanks"),
+        step("second", from_field(50, "event.record_time", delay::IfPast::Skip), "nudge"),
+        step("third", from_field(120, "customer.create_time", delay::IfPast::Skip), "review"),
+    ];
+    let mut world = shop_with(steps).await;
+    world.advance_to("2026-02-03T09:00:00Z");
+    let late = Event { occur_time: Some(at("2026-02-02T12:00:00Z")), ..world.event("order.placed", "anna", "o-1") };
+    assert_eq!(shown(only(&world.record(late).await.unwrap().effects).due_time), "2026-02-04T14:00:00Z");
+    for (moment, mails) in [
+        ("2026-02-04T14:00:00Z", 1),
+        ("2026-02-05T10:59:59Z", 1),
+        ("2026-02-05T11:00:00Z", 2),
+        ("2026-02-07T08:59:59Z", 2),
+        ("2026-02-07T09:00:00Z", 3),
+    ] {
+        world.live_until(moment).await;
+        assert_eq!(world.mail().len(), mails, "{moment}");
+    }
+}
+
+#[tokio::test]
 async fn a_moment_that_is_over_is_left_out_or_made_up_for_and_a_missing_one_is_left_out() {
     let field = "customer.attributes.renewal_date";
     let steps = vec![

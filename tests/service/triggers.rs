@@ -309,3 +309,30 @@ async fn a_change_is_judged_by_the_plan_that_results() {
     let fields = refused(&mut world, &["audience"], all).await;
     assert_eq!(fields, ["campaign.audienceFilter", "campaign.steps[0].delay.calendar.days"]);
 }
+
+#[tokio::test]
+async fn a_time_in_an_attribute_is_its_date_where_the_customer_lives() {
+    let mut world = world("2026-02-20T00:00:00Z").await;
+    let plan = Campaign {
+        steps: vec![step("day", after_days(0, "09:00"), "wishes")],
+        ..greetings(date_trigger::LeapDay::February28)
+    };
+    world.campaign(plan).await;
+    // It is the second of March in Riga already.
+    born(&mut world, "anna", "Europe/Riga", "2025-03-01T23:30:00Z").await;
+    born(&mut world, "ben", "America/New_York", "2025-03-01T23:30:00Z").await;
+    born(&mut world, "cleo", "Europe/Riga", "2025-03-01T23:30").await;
+    born(&mut world, "dora", "Europe/Riga", "2025-03-01 23:30").await;
+    for (moment, greeted) in [
+        ("2026-03-01T06:30:00Z", vec![]),
+        ("2026-03-01T07:00:00Z", vec!["cleo"]),
+        ("2026-03-01T14:00:00Z", vec!["cleo", "ben"]),
+        ("2026-03-02T06:30:00Z", vec!["cleo", "ben"]),
+        ("2026-03-02T07:00:00Z", vec!["cleo", "ben", "anna"]),
+        ("2026-03-04T07:00:00Z", vec!["cleo", "ben", "anna"]),
+    ] {
+        look_at(&mut world, moment).await;
+        let expected: Vec<String> = greeted.iter().map(|name| format!("wishes for {name}")).collect();
+        assert_eq!(world.subjects(), expected, "{moment}");
+    }
+}

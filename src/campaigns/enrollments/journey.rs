@@ -265,8 +265,7 @@ impl<'a> Journey<'a> {
 
     /// What steps may read; none where nothing was read.
     fn fields(&self) -> Option<Fields<'_>> {
-        let attributes = &self.known.customer.as_deref()?.attributes;
-        Some(Fields { properties: self.known.event.map(|event| &event.body.properties), attributes })
+        Some(Fields { event: self.known.event, customer: self.known.customer.as_deref()? })
     }
 }
 
