@@ -105,7 +105,6 @@ async fn a_newsletter_is_previewed_as_one_and_takes_neither_conditions_nor_steps
     let request = UpdateSendingPolicyRequest {
         policy: Some(SendingPolicy { caps, ..SendingPolicy::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["caps".into()] }),
-        ..Default::default()
     };
     world.preferences.update_sending_policy(request).await.unwrap();
     world.send("anna", "offers", "offer").await;

@@ -95,7 +95,7 @@ impl Past {
 
     /// Some have none.
     fn address(&self) -> Option<String> {
-        (self.number % 4 != 0).then(|| self.name())
+        (!self.number.is_multiple_of(4)).then(|| self.name())
     }
 }
 
