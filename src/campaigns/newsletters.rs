@@ -1,5 +1,7 @@
 //! What operators do with newsletters, and how campaigns end.
 
+use chrono::TimeDelta;
+
 use super::{
     Campaign, CampaignState, Campaigns, EndCause, OneOff, Overlap, Plan, Recurring, Run, RunState, Trigger,
     enrollments::{self, Concerned, Open},
@@ -21,6 +23,8 @@ use crate::{
 const SHOWN: usize = 10;
 /// How many enrollments or contacts end together.
 const AT_ONCE: u64 = 500;
+/// How long whoever ends a campaign is left alone with it: longer than a call may take.
+const PATIENCE: TimeDelta = TimeDelta::seconds(15);
 
 impl Campaigns {
     /// Fires a newsletter now.
@@ -228,8 +232,9 @@ pub async fn end_waiting(db: &Database, run: &Run, now: Timestamp) -> Result<(),
     }
 }
 
-/// Ends the campaigns whose active range is over, and what is still open of those that have ended.
+/// Ends the campaigns whose active range is over, and what others left open who were ending one.
 pub async fn end_ranges(db: &Database, now: Timestamp) -> Result<(), StoreError> {
+    let mut ending = store::ending(db.reader(), now - PATIENCE).await?;
     if !store::ids_over(db.reader(), now).await?.is_empty() {
         let tx = db.begin_write().await?;
         for id in store::ids_over(&tx, now).await? {
@@ -238,10 +243,11 @@ pub async fn end_ranges(db: &Database, now: Timestamp) -> Result<(), StoreError>
             store::save(&tx, &campaign, PlanIs::Same).await?;
             runs::cancel_open(&tx, &id, "the end of the campaign's active range came").await?;
             store::note_ending(&tx, &id, true).await?;
+            ending.push(campaign);
         }
         database::commit(tx).await?;
     }
-    for campaign in store::ending(db.reader()).await? {
+    for campaign in ending {
         end_open(db, &campaign, now).await?;
     }
     Ok(())

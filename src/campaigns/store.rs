@@ -360,9 +360,11 @@ pub async fn ids_over(db: &impl ConnectionTrait, now: Timestamp) -> Result<Vec<C
     ids(db, over).await
 }
 
-/// The campaigns that have ended, and of which something is still to be ended.
-pub async fn ending(db: &impl ConnectionTrait) -> Result<Vec<Campaign>, StoreError> {
-    let query = campaign::Entity::find().filter(campaign::Column::IsEnding.eq(true));
+/// The campaigns that ended before a moment, and of which something is still to be ended.
+pub async fn ending(db: &impl ConnectionTrait, before: Timestamp) -> Result<Vec<Campaign>, StoreError> {
+    let query = campaign::Entity::find()
+        .filter(campaign::Column::IsEnding.eq(true))
+        .filter(campaign::Column::UpdateTime.lt(before));
     complete(db, query.order_by_asc(campaign::Column::CampaignId).all(db).await?).await
 }
 

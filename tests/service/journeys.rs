@@ -461,6 +461,7 @@ async fn what_is_left_open_of_a_campaign_that_has_ended_is_ended_by_whoever_come
     let sql = "UPDATE campaigns SET state = 'archived', state_note = 'no longer sold', is_ending = true";
     record.execute_unprepared(sql).await.unwrap();
     record.close().await.unwrap();
+    world.advance_to("2026-02-02T09:01:00Z");
     world.run_job("run-newsletters").await;
     let contact = world.contact(&planned).await;
     assert_eq!(contact.state(), proto::contact::State::Canceled);
