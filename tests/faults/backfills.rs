@@ -59,14 +59,14 @@ async fn play(story: &str, record: Record, processes: usize) {
         // By what is recorded: that it has entered, not that it was written to.
         let sql = "SELECT count(*) AS n FROM enrollments";
         let what = format!("{moment} have entered");
-        until(stage::RESUME, &what, async || fleet.count(sql).await >= moment).await;
+        until(stage::RESUME * 2, &what, async || fleet.count(sql).await >= moment).await;
         replicas.swap_remove(dice.index(replicas.len())).kill();
         open += fleet.open_intents().await;
         replicas.push(fleet.start().await);
     }
     let channel = replicas[0].channel();
     let finished = async || only_run(channel.clone()).await.state() == campaign_run::State::Finished;
-    until(stage::RESUME * 2, "the backfill is finished", finished).await;
+    until(stage::RESUME * 3, "the backfill is finished", finished).await;
     stage::settle(&replicas[0], stage::RESUME * 3).await;
 
     let run = only_run(channel).await;
