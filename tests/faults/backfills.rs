@@ -8,10 +8,10 @@ use std::{
 
 use futures_util::stream;
 use rapport::rpc::proto::{
-    self, ActivateCampaignRequest, BackfillCampaignRequest, Campaign, CampaignRun, CreateCampaignRequest, CustomerRef,
-    Event, EventTrigger, ImportCustomersRequest, ImportOptions, ImportRow, ListCampaignRunsRequest,
-    StreamEventsRequest, TimeRange, campaign::Trigger, campaign_run, campaign_service_client::CampaignServiceClient,
-    customer_ref::Key, event_service_client::EventServiceClient, import_customers_request::Item,
+    self, BackfillCampaignRequest, Campaign, CustomerRef, Event, EventTrigger, ImportCustomersRequest, ImportOptions,
+    ImportRow, StreamEventsRequest, TimeRange, campaign::Trigger, campaign_run,
+    campaign_service_client::CampaignServiceClient, customer_ref::Key, event_service_client::EventServiceClient,
+    import_customers_request::Item,
 };
 use tonic::transport::Channel;
 
@@ -65,11 +65,11 @@ async fn play(story: &str, record: Record, processes: usize) {
         replicas.push(fleet.start().await);
     }
     let channel = replicas[0].channel();
-    let finished = async || only_run(channel.clone()).await.state() == campaign_run::State::Finished;
+    let finished = async || load::only_run(channel.clone(), "check-in").await.state() == campaign_run::State::Finished;
     until(stage::RESUME * 3, "the backfill is finished", finished).await;
     stage::settle(&replicas[0], stage::RESUME * 3).await;
 
-    let run = only_run(channel).await;
+    let run = load::only_run(channel, "check-in").await;
     let (became, told) = (run.backfill.expect("a backfill"), run.stats.expect("numbers"));
     println!("{story}: {open} intents open at the kills; {became:?}; {told:?}");
     let orders = i64::try_from(ORDERS).expect("small");
@@ -132,7 +132,6 @@ async fn order(channel: Channel, before: SystemTime) {
 
 /// A check-in that orders start, and the backfill of a day of them.
 async fn begin(channel: Channel, end: SystemTime) {
-    let mut campaigns = CampaignServiceClient::new(channel);
     let send = proto::SendAction { template_id: "note".to_owned(), ..Default::default() };
     let at_once = proto::delay::Length::Elapsed(proto::Elapsed { hours: 0, minutes: 0 });
     let step = proto::Step {
@@ -149,10 +148,7 @@ async fn begin(channel: Channel, end: SystemTime) {
         steps: vec![step],
         ..Campaign::default()
     };
-    let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
-    campaigns.create_campaign(request).await.expect("created");
-    let request = ActivateCampaignRequest { campaign_id: "check-in".to_owned(), ..Default::default() };
-    campaigns.activate_campaign(request).await.expect("activated");
+    load::activate(channel.clone(), campaign).await;
     let range = TimeRange { start_time: Some((end - DAY).into()), end_time: Some(end.into()) };
     let request = BackfillCampaignRequest {
         campaign_id: "check-in".to_owned(),
@@ -160,13 +156,6 @@ async fn begin(channel: Channel, end: SystemTime) {
         max_per_minute: 1_000_000,
         ..Default::default()
     };
-    let begun = campaigns.backfill_campaign(request).await.expect("begun").into_inner();
+    let begun = CampaignServiceClient::new(channel).backfill_campaign(request).await.expect("begun").into_inner();
     assert_eq!(u64::try_from(begun.matched), Ok(ORDERS));
-}
-
-async fn only_run(channel: Channel) -> CampaignRun {
-    let request = ListCampaignRunsRequest { campaign_id: "check-in".to_owned(), ..Default::default() };
-    let runs = CampaignServiceClient::new(channel).list_campaign_runs(request).await.expect("listed").into_inner().runs;
-    assert_eq!(runs.len(), 1, "{runs:?}");
-    runs.into_iter().next().expect("one")
 }

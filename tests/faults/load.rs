@@ -10,8 +10,9 @@ use futures_util::{StreamExt, stream};
 use rapport::{
     ids::ContactId,
     rpc::proto::{
-        self, Contact, CreateCustomerRequest, CreateTemplateRequest, CreateTopicRequest, Customer, CustomerRef,
-        ListContactsRequest, Purpose, Template, TemplateVariant, Topic, contact,
+        self, ActivateCampaignRequest, Campaign, CampaignRun, Contact, CreateCampaignRequest, CreateCustomerRequest,
+        CreateTemplateRequest, CreateTopicRequest, Customer, CustomerRef, ListCampaignRunsRequest, ListContactsRequest,
+        Purpose, Template, TemplateVariant, Topic, campaign_service_client::CampaignServiceClient, contact,
         contact_service_client::ContactServiceClient, customer_ref::Key,
         customer_service_client::CustomerServiceClient, preference_service_client::PreferenceServiceClient,
         set_consent_request::Decision, template_service_client::TemplateServiceClient, topic::OptIn,
@@ -169,6 +170,24 @@ pub async fn texts(mut api: Api) {
     api.templates.create_template(request).await.expect("created");
     let request = proto::PublishTemplateRequest { template_id: "note".to_owned(), ..Default::default() };
     api.templates.publish_template(request).await.expect("published");
+}
+
+/// Creates a campaign, and lets it act.
+pub async fn activate(channel: Channel, campaign: Campaign) {
+    let mut campaigns = CampaignServiceClient::new(channel);
+    let campaign_id = campaign.campaign_id.clone();
+    let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
+    campaigns.create_campaign(request).await.expect("created");
+    let request = ActivateCampaignRequest { campaign_id, ..Default::default() };
+    campaigns.activate_campaign(request).await.expect("activated");
+}
+
+/// The run of a campaign that has one at most; an empty one where there is none yet.
+pub async fn only_run(channel: Channel, campaign_id: &str) -> CampaignRun {
+    let request = ListCampaignRunsRequest { campaign_id: campaign_id.to_owned(), ..Default::default() };
+    let runs = CampaignServiceClient::new(channel).list_campaign_runs(request).await.expect("listed").into_inner().runs;
+    assert!(runs.len() <= 1, "{runs:?}");
+    runs.into_iter().next().unwrap_or_default()
 }
 
 async fn plan_for(mut api: Api, name: String, address: String, purposes: Vec<Purpose>) -> Plan {

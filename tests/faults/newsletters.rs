@@ -8,9 +8,8 @@ use std::{
 use rapport::{
     ids::{AddressId, ConsentRecordId, CustomerId},
     rpc::proto::{
-        self, ActivateCampaignRequest, Campaign, CampaignRun, CreateCampaignRequest, CreateCustomerRequest, Customer,
-        ListCampaignRunsRequest, OneOffTrigger, campaign::Trigger, campaign_run,
-        campaign_service_client::CampaignServiceClient, contact, one_off_trigger, set_consent_request::Decision,
+        self, Campaign, CampaignRun, CreateCustomerRequest, Customer, OneOffTrigger, campaign::Trigger, campaign_run,
+        contact, one_off_trigger, set_consent_request::Decision,
     },
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, TransactionTrait};
@@ -102,10 +101,11 @@ impl Newsletter {
         let limit = stage::RESUME * 3 + Duration::from_secs(self.customers / 200);
         let channel = replicas[0].channel();
         let what = "the run is finished";
-        let took =
-            until(limit, what, async || only_run(channel.clone()).await.state() == campaign_run::State::Finished);
+        let took = until(limit, what, async || {
+            load::only_run(channel.clone(), "news").await.state() == campaign_run::State::Finished
+        });
         let took = took.await;
-        let run = only_run(channel).await;
+        let run = load::only_run(channel, "news").await;
         println!("{story}: {open} intents open at the kills, finished {took:.1?} after the last");
         self.judge(story, &run, &sink, due, &mut Api::of(&replicas[0])).await;
     }
@@ -151,7 +151,6 @@ async fn begin(api: &Api) {
 }
 
 async fn activate(channel: Channel, due: SystemTime) {
-    let mut campaigns = CampaignServiceClient::new(channel);
     let send = proto::SendAction { template_id: "note".to_owned(), ..Default::default() };
     let step = proto::Step {
         step_id: "send".to_owned(),
@@ -166,17 +165,7 @@ async fn activate(channel: Channel, due: SystemTime) {
         steps: vec![step],
         ..Campaign::default()
     };
-    let request = CreateCampaignRequest { campaign: Some(campaign), ..Default::default() };
-    campaigns.create_campaign(request).await.expect("created");
-    let request = ActivateCampaignRequest { campaign_id: "news".to_owned(), ..Default::default() };
-    campaigns.activate_campaign(request).await.expect("activated");
-}
-
-async fn only_run(channel: Channel) -> CampaignRun {
-    let request = ListCampaignRunsRequest { campaign_id: "news".to_owned(), ..Default::default() };
-    let runs = CampaignServiceClient::new(channel).list_campaign_runs(request).await.expect("listed").into_inner().runs;
-    assert!(runs.len() <= 1, "{runs:?}");
-    runs.into_iter().next().unwrap_or_default()
+    load::activate(channel, campaign).await;
 }
 
 /// Copies the first customer until there are so many; every tenth copy never agreed. Nothing may serve meanwhile.
