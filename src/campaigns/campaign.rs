@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Action, Anchor, EndCause, Place, Step, hears,
@@ -194,7 +195,7 @@ impl Plan {
     /// The contact of a run with a customer who is reached at `due`.
     pub fn contact_of_run(&self, run: &Run, customer_id: CustomerId, due: Timestamp, zone: Zone) -> Option<NewContact> {
         let step = self.steps.first()?;
-        let Action::Send { channel, data, .. } = &step.action else { return None };
+        let Action::Send { channel, .. } = &step.action else { return None };
         let (template_id, variant_id) = step.message_for(&run.campaign_id, customer_id)?;
         Some(NewContact {
             customer_id,
@@ -209,12 +210,21 @@ impl Plan {
             address_id: None,
             template_id: template_id.clone(),
             variant_id: variant_id.map(str::to_owned),
-            data: data.clone(),
+            // Of everybody the same: see `data_of_run`.
+            data: Map::new(),
             dedupe_key: None,
             planned: Planned { instant: due, local: run.local },
             zone,
             expire_time: due + self.patience(),
         })
+    }
+
+    /// What the template of a newsletter sees as data. It is read when the message goes, and not copied for everybody.
+    pub fn data_of_run(&self) -> Option<&Map<String, Value>> {
+        match &self.steps.first()?.action {
+            Action::Send { data, .. } => Some(data),
+            Action::Wait(_) | Action::Update(_) => None,
+        }
     }
 
     /// How long a contact waits beyond its due time.

@@ -1,13 +1,16 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::{Map, Value};
 
 use super::{Dispatcher, footer::Footer};
 use crate::{
+    campaigns::{Plan, runs},
     contacts::{Contact, Purpose},
     customers::Customer,
     database::StoreError,
     delivery::check_letter,
     events::{self, Event},
-    ids::{CustomerId, EventId, TemplateId},
+    ids::{CustomerId, EventId, RunId, TemplateId},
     preferences::{CONFIRMATION, SendingPolicy},
     templates::{Data, Published, Rendered},
 };
@@ -24,7 +27,7 @@ pub(super) struct Draft {
 }
 
 impl Dispatcher {
-    /// Renders messages: two or three queries, however many contacts there are.
+    /// Renders messages: a handful of queries, however many contacts there are.
     pub(super) async fn prepare(
         &self,
         contacts: Vec<Contact>,
@@ -35,19 +38,39 @@ impl Dispatcher {
         let mut templates: Vec<TemplateId> = contacts.iter().map(|contact| contact.template_id.clone()).collect();
         templates.sort_unstable();
         templates.dedup();
-        let (events, templates) =
-            tokio::try_join!(events::load(self.of.db.reader(), &events), self.of.templates.published(&templates))?;
+        let (events, templates, newsletters) = tokio::try_join!(
+            events::load(self.of.db.reader(), &events),
+            self.of.templates.published(&templates),
+            self.newsletters(&contacts)
+        )?;
         let mut tried = self.tried_out(&contacts, policy).await?;
         let draft = |contact: Contact| {
             let customer = customers.get(&contact.customer_id);
             let event = contact.step().and_then(|step| events.get(&step.event_id?));
             let tried = tried.remove(&contact.contact_id);
-            let message = tried
-                .unwrap_or_else(|| self.render(policy, &contact, customer, event, templates.get(&contact.template_id)));
+            let newsletter = contact.run().and_then(|run| newsletters.get(&run.run_id)?.data_of_run());
+            let message = tried.unwrap_or_else(|| {
+                let own = newsletter.unwrap_or(&contact.data);
+                self.render(policy, &contact, customer, event, own, templates.get(&contact.template_id))
+            });
             let to_name = customer.map(|customer| customer.display_name.clone()).unwrap_or_default();
             Draft { contact, to_name, message }
         };
         Ok(contacts.into_iter().map(draft).collect())
+    }
+
+    /// What the newsletters follow that these contacts are of.
+    async fn newsletters(&self, contacts: &[Contact]) -> Result<HashMap<RunId, Arc<Plan>>, StoreError> {
+        let (db, mut ids) = (self.of.db.reader(), Vec::new());
+        for run in contacts.iter().filter_map(Contact::run) {
+            if !ids.contains(&run.run_id) {
+                ids.push(run.run_id);
+            }
+        }
+        let versions = runs::versions(db, &ids).await?;
+        let plans = self.of.plans.load(db, versions.values().cloned()).await?;
+        let followed = |(run_id, version)| Some((run_id, plans.get(&version)?.clone()));
+        Ok(versions.into_iter().filter_map(followed).collect())
     }
 
     /// What it says, with a way to leave it.
@@ -57,6 +80,7 @@ impl Dispatcher {
         contact: &Contact,
         customer: Option<&Customer>,
         event: Option<&Event>,
+        own: &Map<String, Value>,
         template: Option<&Published>,
     ) -> Result<(Rendered, i32), String> {
         let customer = customer.ok_or("the customer is not there")?;
@@ -66,7 +90,7 @@ impl Dispatcher {
         let event = event.map(|event| event.body.template_data());
         let links = &self.of.links;
         let (unsubscribe, preferences) = (links.unsubscribe(contact.contact_id), links.preferences(contact.contact_id));
-        let mut own = contact.data.clone();
+        let mut own = own.clone();
         if contact.topic_id.as_str() == CONFIRMATION {
             own.insert("confirm_url".to_owned(), links.confirm(contact.contact_id).into());
         }

@@ -683,6 +683,7 @@ async fn a_newsletter_tells_the_stories_that_its_campaign_gives_it() {
     carry_out(&mut world).await;
     assert_eq!(world.subjects(), ["Spring", "Spring"]);
     assert!(world.mail().iter().all(|mail| mail.words().starts_with("Tulips. Bees.")));
+    assert_eq!(world.contacts_of("anna").await.pop().unwrap().data, None, "nobody has a copy");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub use self::{
     run::{Cursor, Exclusion, Run, RunState, Share},
     store::{
         RunStanding, advance, cancel_open, cursors, exclude, exclusions, exclusions_of, find, insert, is_any_due,
-        list as page_of, lock, lock_cursor, movers, next_due, open, standings, take_movers, turn,
+        list as page_of, lock, lock_cursor, movers, next_due, open, standings, take_movers, turn, versions,
     },
 };
 use super::{Campaign, CatchUp, Firing, Plan, Recurring, Trigger};

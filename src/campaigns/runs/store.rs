@@ -109,6 +109,26 @@ pub async fn cancel_open(tx: &WriteTx, campaign_id: &CampaignId, note: &str) -> 
     Ok(())
 }
 
+/// Which version of its campaign each of these runs follows.
+pub async fn versions(
+    db: &impl ConnectionTrait,
+    ids: &[RunId],
+) -> Result<HashMap<RunId, (CampaignId, i32)>, StoreError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(RunId, CampaignId, i32)> = run::Entity::find()
+        .select_only()
+        .column(run::Column::RunId)
+        .column(run::Column::CampaignId)
+        .column(run::Column::CampaignVersion)
+        .filter(run::Column::RunId.is_in(ids.iter().copied()))
+        .into_tuple()
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(run_id, campaign_id, version)| (run_id, (campaign_id, version))).collect())
+}
+
 /// Where a run and its campaign stand.
 #[derive(Debug, Clone)]
 pub struct RunStanding {

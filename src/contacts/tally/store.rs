@@ -8,7 +8,7 @@ use crate::{
     database::StoreError,
 };
 
-/// What became of the contacts that are meant, part by part: two statements, however many parts there are.
+/// What became of the contacts that are meant, part by part: three statements, however many parts there are.
 pub async fn tallies(db: &impl ConnectionTrait, of: &Counted) -> Result<BTreeMap<Part, Tally>, StoreError> {
     let mut tallies: BTreeMap<Part, Tally> = BTreeMap::new();
     let which = Which::of(db.get_database_backend(), of);
